@@ -1,0 +1,125 @@
+#pragma once
+// Ladders, segments: what the transcoder makes, the origin keeps and the director lists.
+#include "schemas/field.hpp"
+#include "schemas/ids.hpp"
+#include "schemas/units.hpp"
+
+#include <array>
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace weir {
+
+/// One rung of a ladder, as an operator writes it (config/ladders/*.yaml).
+struct rung_spec {
+  std::string name;           ///< names the rung in addresses: "720p"
+  std::uint32_t height = 720; ///< pixels; the width follows the source's shape
+  bit_rate video{3'000'000};
+  std::uint32_t max_fps = 60; ///< a faster source is halved
+
+  static constexpr auto fields() {
+    using o = rung_spec;
+    return std::tuple{
+      field("name", &o::name, {1, 16}, "Name of the rung in addresses, such as 720p."),
+      field("height", &o::height, {64, 2160}, "Picture height in pixels; the width follows the source."),
+      field("video", &o::video, {bit_rate{50'000}, bit_rate{50'000'000}}, "Average video bit rate; the ceiling is 1.1 times that."),
+      field("max_fps", &o::max_fps, {1, 120}, "Highest frame rate; a faster source is reduced by a whole factor."),
+    };
+  }
+};
+
+/// A ladder is data: rungs from the largest to the smallest, one audio rendition for all.
+struct ladder_spec {
+  std::string name = "default";
+  std::vector<rung_spec> rungs;
+  bit_rate audio{128'000};
+  std::string preset = "veryfast";
+  bool pass_top = false; ///< copy the source as the top rung when its key frames allow
+
+  static constexpr auto fields() {
+    using o = ladder_spec;
+    return std::tuple{
+      field("name", &o::name, {1, 64}, "Name of the ladder."),
+      field("rungs", &o::rungs, {1, 10}, "Rungs, largest first. Rungs above the source's height are left out."),
+      field("audio", &o::audio, {bit_rate{32'000}, bit_rate{512'000}}, "AAC bit rate, stereo, shared by all rungs."),
+      field("preset", &o::preset, {1, 16}, "x264 preset: veryfast (default), superfast (economy), faster (quality), ultrafast (emergency)."),
+      field("pass_top", &o::pass_top, "Copy the source's picture as the top rung when its key frames lie on the grid."),
+    };
+  }
+};
+
+/// What a rung really is, read from the bit stream that was produced.
+struct rung_info {
+  std::string name;
+  std::uint32_t width = 0;  ///< 0: no picture
+  std::uint32_t height = 0;
+  std::int64_t fps_milli = 0;
+  std::string codecs;       ///< RFC 6381: "avc1.64001f,mp4a.40.2"
+  bit_rate nominal;         ///< configured sum, until measured values exist
+
+  static constexpr auto fields() {
+    using o = rung_info;
+    return std::tuple{
+      field("name", &o::name, "Name of the rung."),
+      field("width", &o::width, "Pixels; 0 without picture."),
+      field("height", &o::height, "Pixels; 0 without picture."),
+      field("fps_milli", &o::fps_milli, "Frames a second, in thousandths."),
+      field("codecs", &o::codecs, "RFC 6381 codecs parameter."),
+      field("nominal", &o::nominal, "Configured bit rate."),
+    };
+  }
+  bool operator==(const rung_info&) const = default;
+};
+
+/// One segment of one rung, as its writer announces it. Times are 90 kHz ticks of the publisher's clock, unwrapped to 64 bits.
+struct segment_info {
+  std::string rung;
+  std::uint64_t slot = 0;           ///< floor((PTS − o + 2 ms) / D): the same for whoever cuts this publication
+  std::int64_t first_pts = 0;       ///< 90 kHz
+  std::int64_t duration = 0;        ///< 90 kHz
+  bool independent = true;          ///< starts with an IDR frame
+  bool discontinuity = false;       ///< the time line or the picture changed before this segment
+  timestamp captured{};             ///< wall clock of the first frame (PROGRAM-DATE-TIME)
+  std::uint64_t bytes = 0;
+
+  static constexpr auto fields() {
+    using o = segment_info;
+    return std::tuple{
+      field("rung", &o::rung, "Rung."),
+      field("slot", &o::slot, "Number of the interval on the publisher's time line."),
+      field("first_pts", &o::first_pts, "Time of the first frame, 90 kHz."),
+      field("duration", &o::duration, "Duration, 90 kHz."),
+      field("independent", &o::independent, "Starts with an IDR frame."),
+      field("discontinuity", &o::discontinuity, "The time line or the picture changed before it."),
+      field("captured", &o::captured, "Wall clock of the first frame."),
+      field("bytes", &o::bytes, "Size."),
+    };
+  }
+};
+
+/// Timing of a stream's HLS (hls.md 1).
+enum class hls_profile : std::uint8_t { standard, quick, brief };
+constexpr auto enum_names(hls_profile) {
+  return std::array{std::pair{hls_profile::standard, std::string_view("standard")}, std::pair{hls_profile::quick, std::string_view("quick")},
+                    std::pair{hls_profile::brief, std::string_view("short")}};
+}
+
+/// What a profile means.
+struct hls_timing {
+  std::chrono::milliseconds target;    ///< TD = segment duration
+  std::chrono::milliseconds gop;       ///< IDR grid
+  std::chrono::milliseconds window;    ///< W
+  std::chrono::milliseconds hold_back; ///< HB
+};
+constexpr hls_timing timing_of(hls_profile p) {
+  using namespace std::chrono_literals;
+  switch (p) {
+    case hls_profile::quick: return {4s, 2s, 60s, 12s};
+    case hls_profile::brief: return {2s, 2s, 60s, 10s};
+    case hls_profile::standard: break;
+  }
+  return {6s, 2s, 60s, 18s};
+}
+
+} // namespace weir

@@ -1,0 +1,212 @@
+#pragma once
+// Nodes, edges and the table by which directors steer.
+#include "schemas/field.hpp"
+#include "schemas/ids.hpp"
+#include "schemas/units.hpp"
+
+#include <array>
+#include <string>
+#include <vector>
+
+namespace weir {
+
+enum class role : std::uint8_t { coordinator, ingest, worker, origin, director, edge };
+constexpr auto enum_names(role) {
+  using sv = std::string_view;
+  return std::array{std::pair{role::coordinator, sv("coordinator")}, std::pair{role::ingest, sv("ingest")},     std::pair{role::worker, sv("worker")},
+                    std::pair{role::origin, sv("origin")},           std::pair{role::director, sv("director")}, std::pair{role::edge, sv("edge")}};
+}
+
+enum class node_phase : std::uint8_t { joining, ready, suspect, down, draining, cordoned, left };
+constexpr auto enum_names(node_phase) {
+  using sv = std::string_view;
+  return std::array{std::pair{node_phase::joining, sv("joining")},   std::pair{node_phase::ready, sv("ready")}, std::pair{node_phase::suspect, sv("suspect")},
+                    std::pair{node_phase::down, sv("down")},         std::pair{node_phase::draining, sv("draining")},
+                    std::pair{node_phase::cordoned, sv("cordoned")}, std::pair{node_phase::left, sv("left")}};
+}
+
+/// What a node says of itself when it joins.
+struct node_spec {
+  node_name name;
+  std::string instance; ///< new with each start of the process
+  std::vector<role> roles;
+  std::vector<std::string> task_types; ///< that this program links and this worker may run
+  std::int64_t capacity_milli = 0;     ///< CPU cores that tasks may use × 1000
+  std::string http_url;                ///< where its HTTP listener is reached by other nodes
+  std::string version;
+
+  static constexpr auto fields() {
+    using o = node_spec;
+    return std::tuple{
+      field("name", &o::name, "Name, unique in the cluster."),
+      field("instance", &o::instance, "New with each start."),
+      field("roles", &o::roles, "What it does."),
+      field("task_types", &o::task_types, "Task types that it runs."),
+      field("capacity_milli", &o::capacity_milli, "CPU cores for tasks, in thousandths."),
+      field("http_url", &o::http_url, "Where other nodes reach it."),
+      field("version", &o::version, "Version of Weir."),
+    };
+  }
+};
+
+/// Measured each second.
+struct node_load {
+  std::int64_t cpu_milli = 0;         ///< cores in use × 1000
+  std::int64_t task_cpu_milli = 0;    ///< cores used by tasks × 1000
+  byte_size memory_used;
+  byte_size memory_total;
+  std::uint32_t tasks = 0;
+
+  static constexpr auto fields() {
+    using o = node_load;
+    return std::tuple{
+      field("cpu_milli", &o::cpu_milli, "Cores in use, in thousandths."),
+      field("task_cpu_milli", &o::task_cpu_milli, "Cores used by tasks, in thousandths."),
+      field("memory_used", &o::memory_used, "Memory in use."),
+      field("memory_total", &o::memory_total, "Memory of the machine."),
+      field("tasks", &o::tasks, "Tasks that run here."),
+    };
+  }
+};
+
+struct node_status {
+  node_spec spec;
+  node_phase phase = node_phase::joining;
+  node_load load;
+  std::int64_t granted_milli = 0; ///< cores promised to placed tasks × 1000
+  timestamp joined{};
+  timestamp last_heartbeat{};
+
+  static constexpr auto fields() {
+    using o = node_status;
+    return std::tuple{
+      field("spec", &o::spec, "What the node said of itself."),
+      field("phase", &o::phase, "Phase."),
+      field("load", &o::load, "Measured load."),
+      field("granted_milli", &o::granted_milli, "Cores promised to placed tasks, in thousandths."),
+      field("joined", &o::joined, "When it joined."),
+      field("last_heartbeat", &o::last_heartbeat, "When it was last heard."),
+    };
+  }
+};
+
+enum class edge_phase : std::uint8_t {
+  starting, ///< not yet proven good
+  serving,  ///< gets viewers
+  suspect,  ///< silent or failing probes: no new viewers
+  dead,     ///< out of the edge set
+  draining, ///< no new entries; serves what is listed
+  stopped,
+};
+constexpr auto enum_names(edge_phase) {
+  using sv = std::string_view;
+  return std::array{std::pair{edge_phase::starting, sv("starting")}, std::pair{edge_phase::serving, sv("serving")}, std::pair{edge_phase::suspect, sv("suspect")},
+                    std::pair{edge_phase::dead, sv("dead")},         std::pair{edge_phase::draining, sv("draining")}, std::pair{edge_phase::stopped, sv("stopped")}};
+}
+
+/// What an edge measures of its nginx each second.
+struct edge_load {
+  edge_name edge;
+  std::uint64_t sequence = 0;        ///< of this report
+  std::int64_t bits_per_second = 0;  ///< sent in the last second
+  std::uint64_t requests = 0;        ///< in the last second
+  std::uint64_t hits = 0;            ///< of them from the cache
+  std::uint64_t misses = 0;
+  std::uint64_t errors = 0;          ///< of them answered 5xx
+  std::uint64_t connections = 0;     ///< open (stub_status active)
+  std::uint64_t writing = 0;
+  std::uint64_t viewers = 0;         ///< distinct (address, agent) with a segment in the last 15 s
+  bool up = false;                   ///< nginx answers stub_status
+
+  static constexpr auto fields() {
+    using o = edge_load;
+    return std::tuple{
+      field("edge", &o::edge, "Edge."),
+      field("sequence", &o::sequence, "Number of the report."),
+      field("bits_per_second", &o::bits_per_second, "Sent in the last second."),
+      field("requests", &o::requests, "In the last second."),
+      field("hits", &o::hits, "Answered from the cache in the last second."),
+      field("misses", &o::misses, "Fetched from the origin in the last second."),
+      field("errors", &o::errors, "Answered 5xx in the last second."),
+      field("connections", &o::connections, "Open connections."),
+      field("writing", &o::writing, "Connections that are being answered."),
+      field("viewers", &o::viewers, "Distinct viewers in the last 15 s."),
+      field("up", &o::up, "Whether nginx answers."),
+    };
+  }
+};
+
+struct edge_spec {
+  edge_name name;
+  node_name node;
+  std::string url;                   ///< base address for viewers: "http://host:port"
+  std::int64_t capacity_bps = 0;     ///< usable egress
+  static constexpr auto fields() {
+    using o = edge_spec;
+    return std::tuple{
+      field("name", &o::name, "Name."),
+      field("node", &o::node, "Node that runs it."),
+      field("url", &o::url, "Base address for viewers."),
+      field("capacity_bps", &o::capacity_bps, "Usable egress, bit/s."),
+    };
+  }
+};
+
+struct edge_status {
+  edge_spec spec;
+  edge_phase phase = edge_phase::starting;
+  std::int64_t weight_milli = 1000; ///< relative to the nominal weight × 1000
+  std::int64_t phi_milli = 0;       ///< suspicion × 1000
+  edge_load load;
+  std::uint32_t restarts = 0;
+  std::string last_error;
+
+  static constexpr auto fields() {
+    using o = edge_status;
+    return std::tuple{
+      field("spec", &o::spec, "What the edge is."),
+      field("phase", &o::phase, "Phase."),
+      field("weight_milli", &o::weight_milli, "Weight relative to nominal, in thousandths."),
+      field("phi_milli", &o::phi_milli, "Suspicion (phi accrual), in thousandths."),
+      field("load", &o::load, "Measured load."),
+      field("restarts", &o::restarts, "Restarts of its nginx."),
+      field("last_error", &o::last_error, "What was last wrong."),
+    };
+  }
+};
+
+/// One edge as a viewer may be sent to it.
+struct edge_target {
+  edge_name name;
+  std::string url;
+  std::int64_t weight_milli = 1000; ///< share of new viewers, relative
+  std::int64_t capacity_bps = 0;
+  static constexpr auto fields() {
+    using o = edge_target;
+    return std::tuple{
+      field("name", &o::name, "Name."),
+      field("url", &o::url, "Base address."),
+      field("weight_milli", &o::weight_milli, "Weight, in thousandths."),
+      field("capacity_bps", &o::capacity_bps, "Usable egress, bit/s."),
+    };
+  }
+};
+
+/// The edge set of one epoch: which edge serves each bucket of viewers. Published whole; older epochs stay valid for listed segments.
+struct edge_table {
+  edge_epoch epoch = 0;
+  std::vector<edge_target> edges;
+  std::vector<std::uint16_t> primary; ///< index into edges for each of the 1,024 buckets; empty without edges
+  std::vector<std::uint16_t> backup;  ///< second choice; equals primary with a single edge
+  static constexpr auto fields() {
+    using o = edge_table;
+    return std::tuple{
+      field("epoch", &o::epoch, "Version of the edge set."),
+      field("edges", &o::edges, "Edges."),
+      field("primary", &o::primary, "Edge of each bucket."),
+      field("backup", &o::backup, "Second choice of each bucket."),
+    };
+  }
+};
+
+} // namespace weir
