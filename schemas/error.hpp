@@ -69,7 +69,7 @@ inline tl::unexpected<error> fail(error e) { return tl::unexpected<error>(std::m
 /// Leaves the function with the error of an expected expression; otherwise goes on.
 #define WEIR_TRY(expression)                                     \
   do {                                                           \
-    if (auto weir_try_ = (expression); !weir_try_)               \
+    if (auto&& weir_try_ = (expression); !weir_try_)             \
       return ::weir::fail(std::move(weir_try_).error());         \
   } while (false)
 
