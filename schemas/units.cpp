@@ -42,17 +42,16 @@ expected<std::int64_t> parse(std::string_view text, const Table& table, std::str
   std::int64_t result = 0;
   if (__builtin_mul_overflow(value, factor, &result))
     return bad();
-  std::int64_t scale = factor;
+  // At most 9 digits times at most 2^30 stays within 63 bits, so the fraction is exact too.
+  std::int64_t digits = 0, scale = 1;
   for (char c : fraction) {
-    if (scale % 10 != 0) {
-      if (c != '0')
-        return fail(error_code::invalid_input, fmt::format("{:?} is finer than the smallest {}", text, what));
-      continue;
-    }
-    scale /= 10;
-    if (__builtin_add_overflow(result, scale * (c - '0'), &result))
-      return bad();
+    digits = digits * 10 + (c - '0');
+    scale *= 10;
   }
+  if (digits * factor % scale != 0)
+    return fail(error_code::invalid_input, fmt::format("{:?} is finer than the smallest {}", text, what));
+  if (__builtin_add_overflow(result, digits * factor / scale, &result))
+    return bad();
   return result;
 }
 
@@ -86,7 +85,8 @@ std::string to_string(bit_rate value) { return print(value.bits_per_second, rate
 std::string to_string(byte_size value) {
   constexpr std::array binary{suffix{"GiB", 1LL << 30}, suffix{"MiB", 1LL << 20}, suffix{"KiB", 1LL << 10}, suffix{"B", 1}};
   constexpr std::array decimal{suffix{"GB", 1'000'000'000}, suffix{"MB", 1'000'000}, suffix{"kB", 1'000}, suffix{"B", 1}};
-  return value.bytes != 0 && value.bytes % 1024 == 0 ? print(value.bytes, binary) : print(value.bytes, decimal);
+  auto in_binary = print(value.bytes, binary), in_decimal = print(value.bytes, decimal);
+  return in_binary.size() <= in_decimal.size() ? in_binary : in_decimal;
 }
 
 std::string to_string(std::chrono::milliseconds value) {
@@ -108,7 +108,7 @@ std::string to_rfc3339(timestamp t) {
 expected<timestamp> parse_rfc3339(std::string_view text) {
   auto bad = [&] { return fail(error_code::invalid_input, fmt::format("{:?} is not a time (write it like 2026-11-22T10:00:00Z)", text)); };
   auto number = [&](std::size_t at, std::size_t n, int& out) {
-    return text.size() >= at + n && std::from_chars(text.data() + at, text.data() + at + n, out).ptr == text.data() + at + n;
+    return text.size() >= at + n && text[at] >= '0' && text[at] <= '9' && std::from_chars(text.data() + at, text.data() + at + n, out).ptr == text.data() + at + n;
   };
   int y = 0, mo = 0, d = 0, h = 0, mi = 0, s = 0;
   if (!number(0, 4, y) || !number(5, 2, mo) || !number(8, 2, d) || !number(11, 2, h) || !number(14, 2, mi) || !number(17, 2, s))
@@ -116,14 +116,17 @@ expected<timestamp> parse_rfc3339(std::string_view text) {
   if (text[4] != '-' || text[7] != '-' || (text[10] != 'T' && text[10] != 't') || text[13] != ':' || text[16] != ':' || h > 23 || mi > 59 || s > 60)
     return bad();
   auto date = std::chrono::year_month_day{std::chrono::year{y}, std::chrono::month{static_cast<unsigned>(mo)}, std::chrono::day{static_cast<unsigned>(d)}};
-  if (!date.ok())
+  if (!date.ok() || y < 1678 || y > 2261) // what nanoseconds in 64 bits reach
     return bad();
   timestamp t = std::chrono::sys_days{date} + std::chrono::hours{h} + std::chrono::minutes{mi} + std::chrono::seconds{s};
   std::size_t at = 19;
   if (at < text.size() && text[at] == '.') {
     std::int64_t nanos = 0, unit = 100'000'000;
-    for (++at; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, unit /= 10)
+    auto first = ++at;
+    for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, unit /= 10)
       nanos += unit * (text[at] - '0');
+    if (at == first)
+      return bad();
     t += std::chrono::duration_cast<timestamp::duration>(std::chrono::nanoseconds{nanos});
   }
   auto zone = text.substr(at);
