@@ -1,0 +1,1 @@
+weir_fuzz(nginx_rtmp_hook LINK weir_rtmp)

@@ -1,0 +1,1 @@
+weir_fuzz(rtmp_stat LINK weir_rtmp)

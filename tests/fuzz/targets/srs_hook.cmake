@@ -1,0 +1,1 @@
+weir_fuzz(srs_hook LINK weir_rtmp)
