@@ -1,0 +1,64 @@
+// What the player page counts and how it waits. Pure, so that it tests without a browser.
+import type { LoadPolicy } from "hls.js";
+
+export type PlayerState = "loading" | "waiting" | "unknown" | "blocked" | "playing" | "buffering" | "paused" | "ended" | "error" | "unsupported";
+
+/** Counts the times a running picture stood still: the element's `waiting` and the library's stall error are the same incident. */
+export class StallMeter {
+  count = 0;
+  private running = false;
+  private inside = false;
+
+  /** The picture stands still; a seek and the time before the first picture do not count. */
+  stood(seeking: boolean): void {
+    if (!this.running || this.inside || seeking) return;
+    this.inside = true;
+    ++this.count;
+  }
+  moves(): void {
+    this.running = true;
+    this.inside = false;
+  }
+  /** The source changes: what follows until the next picture is start-up. */
+  reset(): void {
+    this.running = this.inside = false;
+  }
+}
+
+/** Milliseconds before poll n (0, 1, …): 2 s growing to 10 s, ±20 % so that an audience does not knock at one instant. */
+export function pollDelay(attempt: number, random: () => number = Math.random): number {
+  return Math.round(Math.min(2000 * 1.5 ** Math.min(attempt, 20), 10_000) * (0.8 + 0.4 * random()));
+}
+
+interface Answer {
+  code?: number;
+}
+
+/**
+ * How playlists and segments are asked for, for a target duration in seconds: a silent edge costs 3 s, not 10, and a closed port is
+ * tried again because its nginx is back at the same address within a second (hls.js itself takes status 0 for final).
+ */
+export function loadPolicy(targetDuration: number): LoadPolicy {
+  return {
+    default: {
+      maxTimeToFirstByteMs: 3000,
+      maxLoadTimeMs: 2000 * targetDuration,
+      timeoutRetry: { maxNumRetry: 1, retryDelayMs: 0, maxRetryDelayMs: 0 },
+      errorRetry: {
+        maxNumRetry: 2, retryDelayMs: 500, maxRetryDelayMs: 2000, backoff: "exponential",
+        shouldRetry: (config, done, isTimeout, answer: Answer | undefined, stock) => stock || (config !== null && config !== undefined && !isTimeout && done < config.maxNumRetry && !answer?.code),
+      },
+    },
+  };
+}
+
+/** "/watch/main%20hall" → "main hall"; empty for any other path. */
+export function streamOfPath(path: string): string {
+  const match = /^\/watch\/([^/]+)\/?$/.exec(path);
+  if (!match?.[1]) return "";
+  try {
+    return decodeURIComponent(match[1]);
+  } catch {
+    return ""; // "%zz" names no stream
+  }
+}

@@ -1,0 +1,272 @@
+// The player page: waits until the stream is live, plays it with hls.js, starts again by itself, and shows how it goes.
+import type HlsType from "hls.js";
+import type { ErrorData } from "hls.js";
+import { ApiError, publicStream } from "./api";
+import { bitRate, duration, number } from "./format";
+import { pickLanguage, words } from "./i18n";
+import { loadPolicy, pollDelay, StallMeter, streamOfPath, type PlayerState } from "./playback";
+import { h, patch, type Child } from "./render/dom";
+import { button, chip, fact } from "./render/parts";
+
+declare const Hls: typeof HlsType; // its own script, see build.mjs
+
+const { lang, t } = words(pickLanguage(localStorage.getItem("weir-language"), navigator.languages));
+const name = streamOfPath(location.pathname);
+const source = `/hls/${encodeURIComponent(name)}/index.m3u8`;
+const video = document.getElementById("video") as HTMLVideoElement;
+const overlay = document.getElementById("overlay") as HTMLElement;
+const controls = document.getElementById("controls") as HTMLElement;
+const stage = video.parentElement as HTMLElement;
+
+let state: PlayerState = "loading";
+let title = name;
+let reason = "";
+let hls: HlsType | null = null;
+let attempt = 0;
+let retryAt = 0;
+let timer: ReturnType<typeof setTimeout> | undefined;
+let endedOnce = false;
+let recoveredAt = 0;
+let edge = "";
+const edges: Record<string, number> = {};
+const stalls = new StallMeter();
+const errors = { fatal: 0, recovered: 0 };
+
+/** For tests and for people with a console. */
+const weirPlayer = {
+  get state() { return state; },
+  get reason() { return reason; },
+  get stalls() { return stalls.count; },
+  get fatalErrors() { return errors.fatal; },
+  get recoveredErrors() { return errors.recovered; },
+  get currentTime() { return video.currentTime; },
+  get latency() { return hls?.latency ?? 0; },
+  get droppedFrames() { return video.getVideoPlaybackQuality?.().droppedVideoFrames ?? 0; },
+  get level() { return hls ? hls.currentLevel : -1; },
+  edges,
+};
+declare global {
+  interface Window {
+    weirPlayer: typeof weirPlayer;
+  }
+}
+window.weirPlayer = weirPlayer;
+
+function become(next: PlayerState, why = ""): void {
+  state = next;
+  reason = why;
+  draw();
+}
+
+function unload(): void {
+  hls?.destroy();
+  hls = null;
+  video.removeAttribute("src");
+  stalls.reset();
+}
+
+/** Looks again later: what is shown meanwhile is `next`. */
+function later(next: PlayerState, why = ""): void {
+  unload();
+  clearTimeout(timer);
+  const wait = pollDelay(attempt++);
+  retryAt = Date.now() + wait;
+  timer = setTimeout(() => void look(), wait);
+  become(next, why);
+}
+
+/** Asks whether the stream is live, and plays it if so. When the question itself fails, the playlist decides. */
+async function look(): Promise<void> {
+  try {
+    const known = await publicStream(name);
+    title = known.title || known.name;
+    document.title = title;
+    if (!known.live) return later(endedOnce ? "ended" : "waiting");
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (error.problem.status === 404) return later("unknown");
+  }
+  load();
+}
+
+function load(): void {
+  // Chromium answers "maybe" to native HLS and then plays it badly: the library comes first wherever it can run.
+  if (Hls.isSupported()) return loadWithLibrary();
+  if (!video.canPlayType("application/vnd.apple.mpegurl")) return become("unsupported", t("player_unsupported"));
+  video.src = source;
+  play();
+}
+
+function loadWithLibrary(): void {
+  const policy = loadPolicy(6);
+  const player = new Hls({
+    manifestLoadPolicy: policy, playlistLoadPolicy: policy, fragLoadPolicy: policy,
+    capLevelToPlayerSize: true, // a phone does not fetch what it cannot show
+    backBufferLength: 30,
+  });
+  hls = player;
+  const { Events } = Hls;
+  player.on(Events.MANIFEST_PARSED, play);
+  player.on(Events.LEVEL_LOADED, (_, { details }) => {
+    if (!details.live && endedOnce) return later("ended"); // what we saw end is still there; nothing new began
+    const exact = loadPolicy(details.targetduration);
+    player.config.fragLoadPolicy = exact;
+    player.config.playlistLoadPolicy = exact;
+  });
+  player.on(Events.FRAG_LOADED, (_, { frag }) => {
+    edge = new URL(frag.url).host;
+    edges[edge] = (edges[edge] ?? 0) + 1;
+  });
+  player.on(Events.ERROR, (_, data) => onError(player, data));
+  player.loadSource(source);
+  player.attachMedia(video);
+}
+
+function onError(player: HlsType, data: ErrorData): void {
+  if (data.details === Hls.ErrorDetails.BUFFER_STALLED_ERROR) stalls.stood(video.seeking);
+  if (!data.fatal) {
+    ++errors.recovered;
+    return;
+  }
+  const status = data.response?.code ?? 0;
+  if (data.details === Hls.ErrorDetails.MANIFEST_LOAD_ERROR && (status === 404 || status === 503)) return later(endedOnce ? "ended" : "waiting"); // live, first segment to come
+  ++errors.fatal;
+  if (data.type === Hls.ErrorTypes.MEDIA_ERROR && Date.now() - recoveredAt > 10_000) {
+    recoveredAt = Date.now();
+    player.recoverMediaError();
+    return;
+  }
+  later("error", `${data.details}${status ? ` (HTTP ${status})` : ""}${data.error?.message ? `: ${data.error.message}` : ""}`);
+}
+
+function play(): void {
+  video.play().catch((error: unknown) => {
+    if (error instanceof DOMException && error.name === "NotAllowedError") become("blocked");
+    else console.info("play:", error); // taken back because the source changes: the next one plays itself
+  });
+}
+
+function unmute(): void {
+  video.muted = false;
+  play();
+  draw();
+}
+
+function toLive(): void {
+  const live = hls?.liveSyncPosition;
+  if (live) video.currentTime = live;
+  play();
+}
+
+video.addEventListener("playing", () => {
+  stalls.moves();
+  attempt = 0;
+  endedOnce = false;
+  become("playing");
+});
+video.addEventListener("timeupdate", () => {
+  if (state === "buffering" && !video.paused && video.readyState > 2) {
+    stalls.moves();
+    become("playing");
+  }
+});
+video.addEventListener("waiting", () => {
+  stalls.stood(video.seeking);
+  if (state === "playing") become("buffering");
+});
+video.addEventListener("pause", () => {
+  if (!video.ended && (state === "playing" || state === "buffering")) become("paused");
+});
+video.addEventListener("ended", () => {
+  endedOnce = true;
+  attempt = 0;
+  later("ended");
+});
+video.addEventListener("error", () => {
+  if (hls || !video.getAttribute("src")) return; // the library reports its own
+  ++errors.fatal;
+  later("error", video.error?.message ?? "");
+});
+video.addEventListener("volumechange", () => draw());
+video.addEventListener("click", () => (video.paused ? play() : video.pause()));
+
+const icons = {
+  play: "M4 2.5v11l9.5-5.5z", pause: "M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z", sound: "M2 5.5h3l4-3.5v12l-4-3.5H2zM11 5a4 4 0 0 1 0 6z", mute: "M2 5.5h3l4-3.5v12l-4-3.5H2zM10.6 6.2l1-1 1.4 1.4 1.4-1.4 1 1L14 7.6 15.4 9l-1 1L13 8.6 11.6 10l-1-1L12 7.6z",
+  full: "M2 2h5v2H4v3H2zM9 2h5v5h-2V4H9zM2 9h2v3h3v2H2zM12 9h2v5H9v-2h3z",
+};
+const icon = (which: keyof typeof icons): Child => h("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, h("path", { d: icons[which] }));
+const iconButton = (which: keyof typeof icons, label: string, onclick: () => void): Child => h("button", { type: "button", onclick, "aria-label": label, title: label }, icon(which));
+const dots = (): Child => h("div", { class: "dots", "aria-hidden": "true" }, h("span", null), h("span", null), h("span", null));
+
+function veil(head: string, detail: string, waiting: boolean): Child {
+  const left = retryAt - Date.now();
+  return h("div", { class: "veil", key: "veil" }, waiting && dots(), h("h2", { role: "status" }, head), detail && h("p", null, detail),
+    waiting && left > 0 && h("p", { class: "quiet number" }, t("player_retry_in", { wait: duration(left + 999, lang) })));
+}
+
+function overlayView(): Child {
+  switch (state) {
+    case "loading": return h("div", { class: "veil", key: "veil" }, dots(), h("h2", { role: "status" }, t("player_loading")));
+    case "buffering": return h("div", { key: "buffering", role: "status", "aria-label": t("player_loading") }, dots());
+    case "waiting": return veil(t("player_waiting"), t("player_waiting_detail"), true);
+    case "unknown": return veil(t("player_unknown"), t("player_unknown_detail"), true);
+    case "ended": return veil(t("player_ended"), t("player_ended_detail"), false);
+    case "error": return veil(t("player_error"), reason, true);
+    case "unsupported": return veil(t("player_error"), reason, false);
+    case "blocked":
+    case "paused": return h("div", { key: "play" }, h("button", { type: "button", class: "big", onclick: play }, icon("play"), t("player_play")));
+    case "playing": return video.muted && h("div", { class: "corner", key: "unmute" }, h("button", { type: "button", class: "big", onclick: unmute }, icon("mute"), t("player_unmute")));
+  }
+}
+
+function qualityMenu(): Child {
+  const player = hls;
+  if (!player || player.levels.length < 2) return null;
+  const label = (index: number): string => {
+    const level = player.levels[index];
+    return level ? `${level.height ? `${level.height}p` : level.name || "?"} · ${bitRate(level.bitrate, lang)}` : "?";
+  };
+  const short = (index: number): string => label(index).split(" · ")[0] ?? "";
+  const auto = player.autoLevelEnabled && player.currentLevel >= 0 ? t("player_auto_now", { now: short(player.currentLevel) }) : t("player_auto");
+  const order = player.levels.map((_, index) => index).sort((a, b) => (player.levels[b]?.bitrate ?? 0) - (player.levels[a]?.bitrate ?? 0));
+  return h("select", { "aria-label": t("player_quality"), title: t("player_quality"), value: String(player.autoLevelEnabled ? -1 : player.nextLevel),
+    onchange: (event: Event) => (player.nextLevel = Number((event.currentTarget as HTMLSelectElement).value)) },
+    h("option", { value: "-1", key: "auto" }, auto), order.map((index) => h("option", { value: String(index), key: String(index) }, label(index))));
+}
+
+function controlsView(): Child[] {
+  const shows = ["playing", "buffering", "paused"].includes(state);
+  const latency = weirPlayer.latency;
+  const behind = hls !== null && hls.liveSyncPosition !== null && hls.liveSyncPosition - video.currentTime > 10;
+  return [
+    h("div", { class: "watch-head" },
+      h("h1", null, title),
+      shows && chip("good", t("player_live")),
+      shows && h("div", { class: "buttons" },
+        behind && button(t("player_go_live"), toLive, { class: "primary" }),
+        iconButton(video.paused ? "play" : "pause", video.paused ? t("player_play") : t("player_pause"), () => (video.paused ? play() : video.pause())),
+        iconButton(video.muted ? "mute" : "sound", video.muted ? t("player_unmute") : t("player_mute"), () => (video.muted = !video.muted)),
+        qualityMenu(),
+        document.fullscreenEnabled && iconButton("full", t("player_fullscreen"), () => void (document.fullscreenElement ? document.exitFullscreen() : stage.requestFullscreen())))),
+    h("div", { class: "watch-foot" },
+      shows && h("dl", { class: "facts" },
+        latency > 0 && fact(t("player_latency"), `${number(latency, lang, 1)} s`),
+        edge && fact(t("player_edge"), edge),
+        fact(t("player_stalls"), number(stalls.count, lang))),
+      h("a", { href: "/assets/licenses.txt" }, t("player_licenses"))),
+  ];
+}
+
+function draw(): void {
+  const children = (parts: Child[]): ReturnType<typeof h>["children"] => h("div", null, parts).children;
+  patch(overlay, children([overlayView()]));
+  patch(controls, children(controlsView()));
+}
+
+document.documentElement.lang = lang;
+document.title = title;
+video.setAttribute("aria-label", title);
+video.muted = true; // the only way a browser lets it start by itself
+setInterval(draw, 500);
+draw();
+void look();

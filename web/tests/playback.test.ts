@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { loadPolicy, pollDelay, StallMeter, streamOfPath } from "../src/playback";
+import { template } from "../src/render/forms";
+
+test("one incident is one stall, whoever reports it", () => {
+  const meter = new StallMeter();
+  meter.stood(false); // before the first picture
+  assert.equal(meter.count, 0);
+  meter.moves();
+  meter.stood(true); // a seek
+  assert.equal(meter.count, 0);
+  meter.stood(false);
+  meter.stood(false);
+  assert.equal(meter.count, 1);
+  meter.moves();
+  meter.stood(false);
+  assert.equal(meter.count, 2);
+  meter.reset();
+  meter.stood(false);
+  assert.equal(meter.count, 2);
+});
+
+test("the preset is hls.md 8.4 rule 4, and a closed port is tried again", () => {
+  const { maxTimeToFirstByteMs, maxLoadTimeMs, timeoutRetry, errorRetry } = loadPolicy(4).default;
+  assert.deepEqual([maxTimeToFirstByteMs, maxLoadTimeMs, timeoutRetry?.maxNumRetry, errorRetry?.maxNumRetry], [3000, 8000, 1, 2]);
+  const retry = (done: number, code: number, timeout = false, stock = false): boolean | undefined =>
+    errorRetry?.shouldRetry?.(errorRetry, done, timeout, { url: "", data: undefined, code } as never, stock);
+  assert.equal(retry(0, 0), true);
+  assert.equal(retry(2, 0), false);
+  assert.equal(retry(0, 404), false);
+  assert.equal(retry(0, 503, false, true), true);
+});
+
+test("polls slow down to 10 s and are spread", () => {
+  assert.equal(pollDelay(0, () => 0.5), 2000);
+  assert.equal(pollDelay(99, () => 0.5), 10_000);
+  assert.ok(pollDelay(9, () => 0) < pollDelay(9, () => 1));
+});
+
+test("the stream's name comes from the path", () => {
+  assert.equal(streamOfPath("/watch/hall-1"), "hall-1");
+  assert.equal(streamOfPath("/watch/main%20hall/"), "main hall");
+  assert.equal(streamOfPath("/watch/%zz"), "");
+  assert.equal(streamOfPath("/watch/"), "");
+  assert.equal(streamOfPath("/watch/a/b"), "");
+});
+
+test("the options' draft holds what must be given", () => {
+  assert.equal(template(undefined), "{}");
+  assert.equal(template({ properties: { a: { type: "string" } } }), "{}");
+  assert.deepEqual(JSON.parse(template({ required: ["target", "n", "f"], properties: { target: { type: "string" }, n: { type: "integer" }, f: { default: "flv" } } })), { target: "", n: 0, f: "flv" });
+});
