@@ -35,6 +35,7 @@ enum class field_flags : unsigned {
   needs_restart = 2, ///< a reload does not apply it
   cosmetic = 4,      ///< a change restarts nothing (names, comments)
   read_only = 8,     ///< reported, never taken from a request body
+  json_text = 16,    ///< the text is a JSON document: shown and taken as what it holds, not as a string
 };
 constexpr field_flags operator|(field_flags a, field_flags b) { return static_cast<field_flags>(static_cast<unsigned>(a) | static_cast<unsigned>(b)); }
 constexpr bool has(field_flags all, field_flags one) { return (static_cast<unsigned>(all) & static_cast<unsigned>(one)) != 0; }
@@ -42,6 +43,7 @@ inline constexpr auto secret = field_flags::secret;
 inline constexpr auto needs_restart = field_flags::needs_restart;
 inline constexpr auto cosmetic = field_flags::cosmetic;
 inline constexpr auto read_only = field_flags::read_only;
+inline constexpr auto json_text = field_flags::json_text;
 
 template <class T>
 struct is_std_vector : std::false_type {};
@@ -110,6 +112,19 @@ constexpr field_of<Owner, T> field(std::string_view name, T Owner::*member, boun
 /// A struct that lists its members in a static fields().
 template <class T>
 concept described = requires { std::remove_cvref_t<T>::fields(); };
+
+/// What is wrong with a value although each of its fields is within bounds.
+struct complaint {
+  std::string path;   ///< below the struct that complains: "listen", "rungs[1].name"; empty for the whole
+  std::string detail; ///< which value, why, what is allowed
+  bool fatal = true;  ///< false: a warning
+};
+
+/// A struct with rules beyond bounds says `std::vector<complaint> check() const`; decoding calls it once all fields are right.
+template <class T>
+concept checked = requires(const T& x) {
+  { x.check() } -> std::same_as<std::vector<complaint>>;
+};
 
 /// Calls f(field_of) for each described member, in order.
 template <described T, class F>

@@ -82,7 +82,7 @@ struct task_spec {
       field("id", &o::id, "Identifier of the task.", read_only),
       field("stream_id", &o::stream, "Stream that the task works on.", read_only),
       field("type", &o::type, {1, 64}, "Task type: hls, restream, …"),
-      field("options", &o::options, "Options of the task type."),
+      field("options", &o::options, "Options of the task type.", json_text),
       field("enabled", &o::enabled, "Whether the task runs while its stream is live."),
       field("name", &o::name, {0, 100}, "Name for people.", cosmetic),
       field("comment", &o::comment, {0, 2000}, "Note for the organisers.", cosmetic),

@@ -1,0 +1,353 @@
+#include "schemas/config.hpp"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <charconv>
+#include <cstring>
+#include <fmt/format.h>
+#include <set>
+
+namespace weir {
+namespace {
+
+using complaints = std::vector<complaint>;
+
+// Letters, digits and what never needs quoting in an address, a file name or a label.
+bool plain_word(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+  });
+}
+
+void check_word(complaints& out, std::string path, const std::string& text) {
+  if (!plain_word(text))
+    out.push_back({std::move(path), fmt::format("{:?} holds more than letters, digits, '-', '_' and '.'", text)});
+}
+
+void check_address(complaints& out, std::string path, const std::string& text, bool free_port = true) {
+  if (auto parsed = parse_host_port(text); !parsed)
+    out.push_back({std::move(path), parsed.error().text});
+  else if (!free_port && parsed->port == 0)
+    out.push_back({std::move(path), fmt::format("{:?} names no port to reach it at", text)});
+}
+
+// Scheme, authority and no blanks: enough to tell a typing error; who uses the address parses it in full.
+void check_url(complaints& out, std::string path, const std::string& text, std::initializer_list<std::string_view> schemes) {
+  if (text.empty())
+    return;
+  bool printable = std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 127 && c != '"' && c != '<' && c != '>' && c != '\\'; });
+  for (auto scheme : schemes) {
+    auto rest = std::string_view(text);
+    if (!printable || !rest.starts_with(scheme) || !rest.substr(scheme.size()).starts_with("://"))
+      continue;
+    rest.remove_prefix(scheme.size() + 3);
+    if (!rest.empty() && rest.front() != '/' && rest.front() != ':' && rest.front() != '?' && rest.front() != '#')
+      return;
+  }
+  out.push_back({std::move(path), fmt::format("{:?} is not an address of the form {}://HOST", text, fmt::join(schemes, "://HOST or "))});
+}
+
+void check_ranges(complaints& out, std::string_view path, const std::vector<std::string>& ranges) {
+  for (std::size_t i = 0; i < ranges.size(); ++i)
+    if (auto parsed = parse_address_range(ranges[i]); !parsed)
+      out.push_back({fmt::format("{}[{}]", path, i), parsed.error().text});
+}
+
+bool parse_address(std::string_view text, std::array<std::uint8_t, 16>& out) {
+  std::string word(text);
+  in_addr four{};
+  if (inet_pton(AF_INET, word.c_str(), &four) == 1) {
+    out = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    std::memcpy(out.data() + 12, &four, 4);
+    return true;
+  }
+  return inet_pton(AF_INET6, word.c_str(), out.data()) == 1;
+}
+
+} // namespace
+
+expected<host_port> parse_host_port(std::string_view text) {
+  auto bad = [&](std::string_view why) {
+    return fail(error_code::invalid_config, fmt::format("{:?} {} (write it like 127.0.0.1:8080 or [::1]:8080)", text, why));
+  };
+  auto colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0)
+    return bad("is not address:port");
+  auto host = text.substr(0, colon);
+  auto digits = text.substr(colon + 1);
+  if (host.front() == '[') {
+    std::array<std::uint8_t, 16> six;
+    if (host.back() != ']' || host.find(':') == std::string_view::npos || !parse_address(host.substr(1, host.size() - 2), six))
+      return bad("holds no IPv6 address in its brackets");
+    host = host.substr(1, host.size() - 2);
+  } else if (!plain_word(host)) {
+    return bad("holds no valid host");
+  }
+  std::uint16_t port = 0;
+  auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (code != std::errc{} || end != digits.data() + digits.size())
+    return bad("holds no port in 0..65535");
+  return host_port{std::string(host), port};
+}
+
+std::string to_string(const host_port& address) {
+  bool six = address.host.find(':') != std::string::npos;
+  return six ? fmt::format("[{}]:{}", address.host, address.port) : fmt::format("{}:{}", address.host, address.port);
+}
+
+bool is_loopback(std::string_view host) {
+  static const address_range four = *parse_address_range("127.0.0.0/8"), six = *parse_address_range("::1");
+  return host == "localhost" || four.contains(host) || six.contains(host);
+}
+
+bool address_range::contains(std::string_view address) const {
+  std::array<std::uint8_t, 16> other;
+  if (!parse_address(address, other))
+    return false;
+  for (unsigned bit = 0; bit < bits; ++bit)
+    if (((prefix[bit / 8] ^ other[bit / 8]) >> (7 - bit % 8)) & 1)
+      return false;
+  return true;
+}
+
+expected<address_range> parse_address_range(std::string_view text) {
+  auto bad = [&](std::string_view why) {
+    return fail(error_code::invalid_config, fmt::format("{:?} {} (write it like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7)", text, why));
+  };
+  auto slash = text.find('/');
+  auto address = text.substr(0, slash);
+  address_range range;
+  if (!parse_address(address, range.prefix))
+    return bad("is not an address or a range");
+  if (slash == std::string_view::npos)
+    return range;
+  unsigned family_bits = address.find(':') == std::string_view::npos ? 32 : 128;
+  auto digits = text.substr(slash + 1);
+  unsigned bits = 0;
+  auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), bits);
+  if (code != std::errc{} || end != digits.data() + digits.size() || bits > family_bits)
+    return bad(fmt::format("has no prefix length in 0..{}", family_bits));
+  range.bits = bits + (128 - family_bits);
+  for (unsigned bit = range.bits; bit < 128; ++bit)
+    if ((range.prefix[bit / 8] >> (7 - bit % 8)) & 1)
+      return bad("has bits set beyond its prefix length");
+  return range;
+}
+
+bool any_contains(const std::vector<std::string>& ranges, std::string_view address) {
+  return std::any_of(ranges.begin(), ranges.end(), [&](const std::string& text) {
+    auto range = parse_address_range(text);
+    return range && range->contains(address);
+  });
+}
+
+complaints node_options::check() const {
+  complaints out;
+  check_word(out, "name", name);
+  return out;
+}
+
+complaints http_options::check() const {
+  complaints out;
+  check_address(out, "listen", listen);
+  check_url(out, "public_url", public_url, {"http", "https"});
+  check_url(out, "internal_url", internal_url, {"http", "https"});
+  auto address = parse_host_port(listen);
+  if (address && !is_loopback(address->host) && !public_url.starts_with("https://"))
+    out.push_back({"listen", fmt::format("{:?} is reached from outside without TLS: put a TLS proxy in front and name its https:// address in http.public_url", listen),
+                   false});
+  return out;
+}
+
+complaints cluster_options::check() const {
+  complaints out;
+  check_word(out, "name", name);
+  auto beyond = [&](const std::string& path, const std::string& text) {
+    auto address = parse_host_port(text);
+    if (address && !is_loopback(address->host) && !insecure)
+      out.push_back({path, fmt::format("{:?} leaves this machine without TLS; on a network that nobody else reaches, set cluster.insecure: true", text)});
+  };
+  if (!listen.empty())
+    check_address(out, "listen", listen);
+  beyond("listen", listen);
+  for (std::size_t i = 0; i < join.size(); ++i) {
+    auto path = fmt::format("join[{}]", i);
+    check_address(out, path, join[i], false);
+    beyond(path, join[i]);
+  }
+  if (down_after < 2 * heartbeat)
+    out.push_back({"down_after", fmt::format("{} is less than two heartbeats of {}", to_string(down_after), to_string(heartbeat))});
+  return out;
+}
+
+complaints coordinator_options::check() const {
+  complaints out;
+  if (lease_renew * 2 > lease_ttl)
+    out.push_back({"lease_renew", fmt::format("{} is more than half of lease_ttl, {}", to_string(lease_renew), to_string(lease_ttl))});
+  if (retry_first > retry_longest)
+    out.push_back({"retry_first", fmt::format("{} is longer than retry_longest, {}", to_string(retry_first), to_string(retry_longest))});
+  return out;
+}
+
+complaints hook_options::check() const {
+  complaints out;
+  check_ranges(out, "allow", allow);
+  if (!plain_word(secret))
+    out.push_back({"secret", "holds more than letters, digits, '-', '_' and '.', so it cannot be part of an address"});
+  return out;
+}
+
+complaints ingest_options::check() const {
+  complaints out;
+  check_word(out, "server", server);
+  check_address(out, "rtmp_listen", rtmp_listen);
+  check_url(out, "public_url", public_url, {"rtmp", "rtmps"});
+  std::set<std::string> seen;
+  for (std::size_t i = 0; i < apps.size(); ++i) {
+    auto path = fmt::format("apps[{}]", i);
+    check_word(out, path, apps[i]);
+    if (apps[i].empty() || apps[i].size() > 64)
+      out.push_back({path, "is empty or longer than 64 bytes"});
+    if (!seen.insert(apps[i]).second)
+      out.push_back({path, fmt::format("{:?} is listed twice", apps[i])});
+  }
+  check_ranges(out, "play_allow", play_allow);
+  check_address(out, "stat_listen", stat_listen);
+  return out;
+}
+
+complaints rtmp_server_options::check() const {
+  complaints out;
+  check_url(out, "rtmp_url", rtmp_url, {"rtmp", "rtmps"});
+  check_url(out, "public_url", public_url, {"rtmp", "rtmps"});
+  check_url(out, "api_url", api_url, {"http", "https"});
+  if (!plain_word(secret))
+    out.push_back({"secret", "holds more than letters, digits, '-', '_' and '.', so it cannot be part of an address"});
+  return out;
+}
+
+complaints origin_options::check() const {
+  complaints out;
+  check_url(out, "url", url, {"http", "https"});
+  auto timing = timing_of(profile);
+  if (window.count() != 0 && window < 6 * timing.target)
+    out.push_back({"window", fmt::format("{} is less than six segments of {}: players would stall; take at least {}, or 0s for the profile's {}", to_string(window),
+                                         to_string(timing.target), to_string(6 * timing.target), to_string(timing.window))});
+  return out;
+}
+
+complaints director_options::check() const {
+  complaints out;
+  if (probe_timeout > probe_every)
+    out.push_back({"probe_timeout", fmt::format("{} is longer than probe_every, {}", to_string(probe_timeout), to_string(probe_every))});
+  if (dead_after < probe_every)
+    out.push_back({"dead_after", fmt::format("{} is shorter than probe_every, {}", to_string(dead_after), to_string(probe_every))});
+  return out;
+}
+
+complaints edge_options::check() const {
+  complaints out;
+  auto check_host = [&](std::string path, const std::string& host) {
+    std::array<std::uint8_t, 16> ignored;
+    if (!plain_word(host) && !parse_address(host, ignored))
+      out.push_back({std::move(path), fmt::format("{:?} is not a host name or an address (without a port)", host)});
+  };
+  check_host("listen_host", listen_host);
+  check_host("public_host", public_host);
+  if (public_host.empty() && (listen_host == "0.0.0.0" || listen_host == "::"))
+    out.push_back({"public_host", fmt::format("is empty, but viewers cannot reach {}: write the name or address of this machine", listen_host)});
+  if (first_port != 0 && first_port + instances > 65'536)
+    out.push_back({"first_port", fmt::format("{} leaves no room for {} ports", first_port, instances)});
+  for (std::size_t i = 0; i < origins.size(); ++i)
+    check_url(out, fmt::format("origins[{}]", i), origins[i].empty() ? " " : origins[i], {"http", "https"});
+  return out;
+}
+
+bool node_config::has(role wanted) const {
+  auto list = role_list();
+  return std::find(list.begin(), list.end(), wanted) != list.end();
+}
+
+std::vector<role> node_config::role_list() const {
+  std::vector<role> out;
+  for (auto& [one, name] : enum_names(role{}))
+    if (std::any_of(roles.begin(), roles.end(), [&](role_choice r) { return r == role_choice::all || to_string(r) == name; }))
+      out.push_back(one);
+  return out;
+}
+
+complaints node_config::check() const {
+  complaints out;
+  std::set<role_choice> seen;
+  for (std::size_t i = 0; i < roles.size(); ++i)
+    if (!seen.insert(roles[i]).second)
+      out.push_back({fmt::format("roles[{}]", i), fmt::format("{} is listed twice", to_string(roles[i]))});
+    else if (roles[i] == role_choice::all && roles.size() > 1)
+      out.push_back({fmt::format("roles[{}]", i), "all includes every other role: list it alone"});
+
+  bool coordinates = has(role::coordinator);
+  if (coordinates && !cluster.join.empty())
+    out.push_back({"cluster.join", "this node has the role coordinator, which others join: leave it empty, or take the role away"});
+  if (!coordinates && cluster.join.empty())
+    out.push_back({"cluster.join", "is empty, but without the role coordinator this node needs the address of one, such as control.example.org:4700"});
+  if (has(role::edge) && edge.origins.empty() && !has(role::origin))
+    out.push_back({"edge.origins", "is empty and this node has no role origin: the edges would have nothing to fetch from"});
+  if (has(role::edge) && has(role::ingest) && edge.first_port != 0)
+    if (auto rtmp = parse_host_port(ingest.rtmp_listen); rtmp && rtmp->port >= edge.first_port && rtmp->port < edge.first_port + edge.instances)
+      out.push_back({"ingest.rtmp_listen", fmt::format("port {} is one of the edges' ports {}..{}", rtmp->port, edge.first_port, edge.first_port + edge.instances - 1)});
+  if (auto listener = parse_host_port(http.listen); has(role::edge) && edge.first_port != 0 && listener && listener->port >= edge.first_port &&
+                                                    listener->port < edge.first_port + edge.instances)
+    out.push_back({"http.listen", fmt::format("port {} is one of the edges' ports {}..{}", listener->port, edge.first_port, edge.first_port + edge.instances - 1)});
+  if (coordinates && !cluster.listen.empty() && has(role::origin) && origin.url.empty() && http.internal_url.empty() && http.public_url.empty())
+    if (auto listener = parse_host_port(http.listen); listener && (is_loopback(listener->host) || listener->host == "0.0.0.0" || listener->host == "::"))
+      out.push_back({"origin.url", "is empty, so that other nodes cannot reach this origin: write it, http.internal_url or http.public_url", false});
+
+  std::set<std::string> servers;
+  for (std::size_t i = 0; i < rtmp_servers.size(); ++i)
+    if (!servers.insert(rtmp_servers[i].name).second)
+      out.push_back({fmt::format("rtmp_servers[{}].name", i), fmt::format("{:?} is the name of another server", rtmp_servers[i].name)});
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < ladders.size(); ++i) {
+    if (!names.insert(ladders[i].name).second)
+      out.push_back({fmt::format("ladders[{}].name", i), fmt::format("{:?} is the name of another ladder", ladders[i].name)});
+    for (auto& c : weir::check(ladders[i]))
+      out.push_back({fmt::format("ladders[{}].{}", i, c.path), std::move(c.detail), c.fatal});
+  }
+  return out;
+}
+
+complaints check(const ladder_spec& ladder) {
+  complaints out;
+  static constexpr std::array presets{std::string_view("ultrafast"), std::string_view("superfast"), std::string_view("veryfast"), std::string_view("faster"),
+                                      std::string_view("fast"),      std::string_view("medium"),    std::string_view("slow")};
+  if (std::find(presets.begin(), presets.end(), ladder.preset) == presets.end())
+    out.push_back({"preset", fmt::format("{:?} is not one of {}", ladder.preset, fmt::join(presets, ", "))});
+  check_word(out, "name", ladder.name);
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < ladder.rungs.size(); ++i) {
+    auto& rung = ladder.rungs[i];
+    check_word(out, fmt::format("rungs[{}].name", i), rung.name);
+    if (!names.insert(rung.name).second)
+      out.push_back({fmt::format("rungs[{}].name", i), fmt::format("{:?} is the name of another rung", rung.name)});
+    if (i > 0 && rung.height > ladder.rungs[i - 1].height)
+      out.push_back({fmt::format("rungs[{}].height", i), fmt::format("{} is above the {} of the rung before: list the largest first", rung.height, ladder.rungs[i - 1].height)});
+    if (i > 0 && rung.video >= ladder.rungs[i - 1].video)
+      out.push_back({fmt::format("rungs[{}].video", i),
+                     fmt::format("{} is not below the {} of the rung before", to_string(rung.video), to_string(ladder.rungs[i - 1].video))});
+  }
+  return out;
+}
+
+std::vector<ladder_spec> built_in_ladders() {
+  auto rung = [](std::string name, std::uint32_t height, std::int64_t video, std::uint32_t max_fps) {
+    return rung_spec{std::move(name), height, bit_rate{video}, max_fps};
+  };
+  return {
+    {"default", {rung("1080p", 1080, 5'000'000, 60), rung("720p", 720, 3'000'000, 60), rung("480p", 480, 1'400'000, 30), rung("360p", 360, 700'000, 30)},
+     bit_rate{128'000}, "veryfast", false},
+    {"economy", {rung("720p", 720, 2'500'000, 30), rung("480p", 480, 1'200'000, 30), rung("360p", 360, 600'000, 30)}, bit_rate{128'000}, "superfast", false},
+    {"low", {rung("360p", 360, 600'000, 30), rung("240p", 240, 300'000, 30)}, bit_rate{64'000}, "superfast", false},
+  };
+}
+
+} // namespace weir

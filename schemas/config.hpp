@@ -1,0 +1,402 @@
+#pragma once
+// What an operator writes for one node: pure values with their defaults, bounds and sentences. runtime/describe reads it from YAML,
+// config/reference.yaml and docs/5-reference/configuration.md are generated from it.
+#include "schemas/error.hpp"
+#include "schemas/field.hpp"
+#include "schemas/media.hpp"
+#include "schemas/node.hpp"
+#include "schemas/units.hpp"
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weir {
+
+/// "127.0.0.1:8080", "[::1]:8080", "live.example.org:1935". Port 0 lets the kernel choose.
+struct host_port {
+  std::string host;
+  std::uint16_t port = 0;
+  bool operator==(const host_port&) const = default;
+};
+expected<host_port> parse_host_port(std::string_view text);
+std::string to_string(const host_port& address);
+/// Whether only this machine reaches it: 127.0.0.0/8, ::1, localhost.
+bool is_loopback(std::string_view host);
+
+/// "10.0.0.0/8", "2001:db8::/32" or a single address.
+struct address_range {
+  std::array<std::uint8_t, 16> prefix{}; ///< IPv4 as ::ffff:a.b.c.d
+  unsigned bits = 128;
+  bool contains(std::string_view address) const;
+};
+expected<address_range> parse_address_range(std::string_view text);
+/// Whether one of the ranges holds the address; a range or an address that does not parse holds nothing.
+bool any_contains(const std::vector<std::string>& ranges, std::string_view address);
+
+enum class role_choice : std::uint8_t { all, coordinator, ingest, worker, origin, director, edge };
+constexpr auto enum_names(role_choice) {
+  using sv = std::string_view;
+  using r = role_choice;
+  return std::array{std::pair{r::all, sv("all")},       std::pair{r::coordinator, sv("coordinator")}, std::pair{r::ingest, sv("ingest")},
+                    std::pair{r::worker, sv("worker")}, std::pair{r::origin, sv("origin")},           std::pair{r::director, sv("director")},
+                    std::pair{r::edge, sv("edge")}};
+}
+
+enum class log_level : std::uint8_t { debug, info, warn, error, critical };
+constexpr auto enum_names(log_level) {
+  using sv = std::string_view;
+  using l = log_level;
+  return std::array{std::pair{l::debug, sv("debug")}, std::pair{l::info, sv("info")}, std::pair{l::warn, sv("warn")}, std::pair{l::error, sv("error")},
+                    std::pair{l::critical, sv("critical")}};
+}
+
+enum class log_format : std::uint8_t { automatic, text, json };
+constexpr auto enum_names(log_format) {
+  using sv = std::string_view;
+  return std::array{std::pair{log_format::automatic, sv("auto")}, std::pair{log_format::text, sv("text")}, std::pair{log_format::json, sv("json")}};
+}
+
+enum class rtmp_server_kind : std::uint8_t { srs, nginx_rtmp };
+constexpr auto enum_names(rtmp_server_kind) {
+  using sv = std::string_view;
+  return std::array{std::pair{rtmp_server_kind::srs, sv("srs")}, std::pair{rtmp_server_kind::nginx_rtmp, sv("nginx-rtmp")}};
+}
+
+struct node_options {
+  std::string name;
+  std::map<std::string, std::string> labels;
+
+  static constexpr auto fields() {
+    using o = node_options;
+    return std::tuple{
+      field("name", &o::name, {0, 64}, "Name of this node, unique in the cluster; the machine's host name when empty.", needs_restart),
+      field("labels", &o::labels, "Words about the machine, such as room: main-hall; shown beside its name.", cosmetic),
+    };
+  }
+  std::vector<complaint> check() const;
+};
+
+struct http_options {
+  std::string listen = "127.0.0.1:8080";
+  std::string public_url;
+  std::string internal_url;
+  std::uint32_t threads = 2;
+  std::string token_file;
+  byte_size body_limit{1 << 20};
+
+  static constexpr auto fields() {
+    using o = http_options;
+    return std::tuple{
+      field("listen", &o::listen, {1, 255}, "Where API, dashboard, hooks and playlists are served: address:port; port 0 takes a free one.", needs_restart),
+      field("public_url", &o::public_url, {0, 500}, "How viewers and operators reach this listener, such as https://live.example.org; http://LISTEN when empty."),
+      field("internal_url", &o::internal_url, {0, 500}, "How other nodes reach this listener; the public address when empty."),
+      field("threads", &o::threads, {1, 64}, "Threads that answer requests.", needs_restart),
+      field("token_file", &o::token_file, {0, 4096}, "File with the operator's token, made at the first start with mode 0600; DATA_DIR/token when empty.",
+            needs_restart),
+      field("body_limit", &o::body_limit, {byte_size{1 << 10}, byte_size{64 << 20}}, "Largest request body of the API."),
+    };
+  }
+  std::vector<complaint> check() const;
+};
+
+struct log_options {
+  log_level level = log_level::info;
+  log_format format = log_format::automatic;
+
+  static constexpr auto fields() {
+    using o = log_options;
+    return std::tuple{
+      field("level", &o::level, "Least important line that is written."),
+      field("format", &o::format, "auto writes text to a terminal and JSON lines elsewhere.", needs_restart),
+    };
+  }
+};
+
+struct cluster_options {
+  std::string name = "weir";
+  std::string listen;
+  std::vector<std::string> join;
+  bool insecure = false;
+  std::chrono::milliseconds heartbeat = std::chrono::seconds(1);
+  std::chrono::milliseconds down_after = std::chrono::seconds(3);
+
+  static constexpr auto fields() {
+    using o = cluster_options;
+    using namespace std::chrono_literals;
+    return std::tuple{
+      field("name", &o::name, {1, 64}, "Name of the cluster; a node of another cluster is turned away.", needs_restart),
+      field("listen", &o::listen, {0, 255}, "Where other nodes join: address:port; closed when empty, as a node on its own wants it.", needs_restart),
+      field("join", &o::join, {0, 16}, "Addresses (host:port) of the coordinator's cluster listener, tried in order; empty on the coordinator itself.",
+            needs_restart),
+      field("insecure", &o::insecure, "Allow cluster connections beyond this machine without TLS: only on a network that nobody else reaches.", needs_restart),
+      field("heartbeat", &o::heartbeat, {100ms, 10s}, "Time between two heartbeats of a node.", needs_restart),
+      field("down_after", &o::down_after, {300ms, 60s}, "Silence after which a node counts as down.", needs_restart),
+    };
+  }
+  std::vector<complaint> check() const;
+};
+
+struct coordinator_options {
+  std::chrono::milliseconds publish_grace = std::chrono::seconds(30);
+  std::chrono::milliseconds lease_ttl = std::chrono::seconds(6);
+  std::chrono::milliseconds lease_renew = std::chrono::seconds(2);
+  std::chrono::milliseconds reconcile_every = std::chrono::seconds(5);
+  std::chrono::milliseconds retry_first = std::chrono::milliseconds(500);
+  std::chrono::milliseconds retry_longest = std::chrono::seconds(30);
+  std::uint32_t crash_limit = 5;
+  std::chrono::milliseconds crash_window = std::chrono::seconds(60);
+  std::uint32_t events_kept = 10'000;
+
+  static constexpr auto fields() {
+    using o = coordinator_options;
+    using namespace std::chrono_literals;
+    return std::tuple{
+      field("publish_grace", &o::publish_grace, {0ms, 10min}, "How long a stream's tasks go on after its last publisher left, so that a reconnect ends nothing."),
+      field("lease_ttl", &o::lease_ttl, {2s, 60s}, "How long a node may run a task without hearing from the coordinator."),
+      field("lease_renew", &o::lease_renew, {500ms, 20s}, "Time between two renewals; at most half of lease_ttl."),
+      field("reconcile_every", &o::reconcile_every, {500ms, 60s}, "How often wanted and actual state are compared even if nothing was reported."),
+      field("retry_first", &o::retry_first, {100ms, 10s}, "Wait before a failed task starts again; doubles with each failure."),
+      field("retry_longest", &o::retry_longest, {1s, 10min}, "Longest such wait, and the time between attempts of a crash-looping task."),
+      field("crash_limit", &o::crash_limit, {2, 100}, "Failures within crash_window after which a task counts as crash-looping."),
+      field("crash_window", &o::crash_window, {10s, 1h}, "Time over which failures are counted."),
+      field("events_kept", &o::events_kept, {100, 1'000'000}, "Events kept in the log of what happened."),
+    };
+  }
+  std::vector<complaint> check() const;
+};
+
+struct hook_options {
+  std::vector<std::string> allow = {"127.0.0.0/8", "::1"};
+  std::string secret;
+  std::chrono::milliseconds answer_within = std::chrono::milliseconds(900);
+  byte_size body_limit{64 << 10};
+
+  static constexpr auto fields() {
+    using o = hook_options;
+    using namespace std::chrono_literals;
+    return std::tuple{
+      field("allow", &o::allow, {0, 256}, "Addresses or ranges of RTMP servers that may call the hooks."),
+      field("secret", &o::secret, {0, 128}, "When set, the hooks' addresses end in it: /hooks/srs/SECRET.", weir::secret),
+      field("answer_within", &o::answer_within, {50ms, 5s}, "Time within which each hook is answered, whatever else is wrong."),
+      field("body_limit", &o::body_limit, {byte_size{1 << 10}, byte_size{1 << 20}}, "Largest hook body."),
+    };
+  }
+  std::vector<complaint> check() const;
+};
+
+/// Real nginx, as the ingest and edge roles start it.
+struct nginx_options {
+  std::string program = "/usr/sbin/nginx";
+  std::string rtmp_module = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
+
+  static constexpr auto fields() {
+    using o = nginx_options;
+    return std::tuple{
+      field("program", &o::program, {1, 4096}, "The nginx program that the ingest and edge roles start under their own configuration.", needs_restart),
+      field("rtmp_module", &o::rtmp_module, {0, 4096}, "nginx's RTMP module, for the ingest role; empty where it is compiled in.", needs_restart),
+    };
+  }
+};
+
+struct ingest_options {
+  std::string server;
+  std::string rtmp_listen = "127.0.0.1:1935";
+  std::string public_url;
+  std::vector<std::string> apps = {"live"};
+  std::vector<std::string> play_allow = {"127.0.0.0/8", "::1"};
+  std::string stat_listen = "127.0.0.1:8936";
+  std::chrono::milliseconds update_every = std::chrono::seconds(5);
+
+  static constexpr auto fields() {
+    using o = ingest_options;
+    using namespace std::chrono_literals;
+    return std::tuple{
+      field("server", &o::server, {0, 64}, "Name of this RTMP server in statuses and events; the node's name when empty.", needs_restart),
+      field("rtmp_listen", &o::rtmp_listen, {1, 255}, "Where encoders publish: address:port.", needs_restart),
+      field("public_url", &o::public_url, {0, 500}, "How encoders reach it, such as rtmp://ingest.example.org; rtmp://RTMP_LISTEN when empty."),
+      field("apps", &o::apps, {1, 64}, "RTMP applications that are offered.", needs_restart),
+      field("play_allow", &o::play_allow, {0, 256}, "Addresses or ranges that may read streams over RTMP: the workers.", needs_restart),
+      field("stat_listen", &o::stat_listen, {1, 255}, "Where nginx tells Weir who publishes; keep it on this machine.", needs_restart),
+      field("update_every", &o::update_every, {1s, 60s}, "Time between two signs of life of each connection.", needs_restart),
+    };
+  }
+  std::vector<complaint> check() const;
+};
+
+/// An RTMP server that somebody else runs.
+struct rtmp_server_options {
+  std::string name;
+  rtmp_server_kind kind = rtmp_server_kind::srs;
+  std::string rtmp_url;
+  std::string public_url;
+  std::string api_url;
+  std::string secret;
+
+  static constexpr auto fields() {
+    using o = rtmp_server_options;
+    return std::tuple{
+      field("name", &o::name, {1, 64}, "Name of the server; SRS's server_id or the name= in nginx-rtmp's hook address."),
+      field("kind", &o::kind, "Which program it is."),
+      field("rtmp_url", &o::rtmp_url, {1, 500}, "Where tasks read streams, such as rtmp://srs1.example.org:1935."),
+      field("public_url", &o::public_url, {0, 500}, "How encoders reach it; the address that tasks use when empty."),
+      field("api_url", &o::api_url, {0, 500}, "SRS's HTTP API, such as http://srs1.example.org:1985: the truth that hooks only hint at."),
+      field("secret", &o::secret, {0, 128}, "Hook secret of this server, instead of the one in hooks.", weir::secret),
+    };
+  }
+  std::vector<complaint> check() const;
+};
+
+struct worker_options {
+  std::uint32_t cores = 0;
+  std::vector<std::string> task_types;
+  std::uint32_t niceness = 5;
+
+  static constexpr auto fields() {
+    using o = worker_options;
+    return std::tuple{
+      field("cores", &o::cores, {0, 1024}, "CPU cores that tasks may use; 0 means all."),
+      field("task_types", &o::task_types, {0, 256}, "Task types that this worker takes, such as hls or restream; empty means all that it knows."),
+      field("niceness", &o::niceness, {0, 19}, "How far transcoders give way to other programs of the machine."),
+    };
+  }
+};
+
+struct origin_options {
+  std::string dir;
+  std::string url;
+  hls_profile profile = hls_profile::standard;
+  std::chrono::milliseconds window{0};
+  byte_size upload_limit{64 << 20};
+
+  static constexpr auto fields() {
+    using o = origin_options;
+    using namespace std::chrono_literals;
+    return std::tuple{
+      field("dir", &o::dir, {0, 4096}, "Folder of the segments; DATA_DIR/origin when empty.", needs_restart),
+      field("url", &o::url, {0, 500}, "How workers and edges reach this origin; the listener's internal address when empty.", needs_restart),
+      field("profile", &o::profile, "Timing of streams that do not choose one: standard (6 s segments), quick (4 s) or short (2 s)."),
+      field("window", &o::window, {0ms, 12h}, "How much a playlist lists; 0s takes the profile's 60s. At least six segments."),
+      field("upload_limit", &o::upload_limit, {byte_size{1 << 20}, byte_size{1 << 30}}, "Largest segment that a worker may put."),
+    };
+  }
+  std::vector<complaint> check() const;
+};
+
+struct director_options {
+  std::uint32_t slack_percent = 10;
+  std::uint32_t gain_percent = 17;
+  std::uint32_t dead_band_percent = 10;
+  std::uint32_t slew_percent = 20;
+  std::chrono::milliseconds slow_start = std::chrono::seconds(60);
+  std::chrono::milliseconds probe_every = std::chrono::seconds(1);
+  std::chrono::milliseconds probe_timeout = std::chrono::milliseconds(500);
+  std::uint32_t suspect_phi = 8;
+  std::chrono::milliseconds dead_after = std::chrono::milliseconds(2500);
+  std::chrono::milliseconds steering_ttl = std::chrono::seconds(30);
+
+  static constexpr auto fields() {
+    using o = director_options;
+    using namespace std::chrono_literals;
+    return std::tuple{
+      field("slack_percent", &o::slack_percent, {0, 100}, "How far an edge may exceed its fair share before it gets no new viewers, in percent."),
+      field("gain_percent", &o::gain_percent, {0, 50}, "How strongly an edge's weight answers to its measured load, in percent; 0 turns the feedback off."),
+      field("dead_band_percent", &o::dead_band_percent, {0, 50}, "Deviations of load below this change no weight, in percent."),
+      field("slew_percent", &o::slew_percent, {1, 100}, "Largest change of a weight in one report interval, in percent."),
+      field("slow_start", &o::slow_start, {0ms, 10min}, "Time in which a new or recovered edge comes to its full weight."),
+      field("probe_every", &o::probe_every, {200ms, 10s}, "Time between two probes of an edge."),
+      field("probe_timeout", &o::probe_timeout, {50ms, 5s}, "Time within which a probe must be answered; at most probe_every."),
+      field("suspect_phi", &o::suspect_phi, {1, 16}, "Suspicion (phi accrual) from which an edge gets no new viewers."),
+      field("dead_after", &o::dead_after, {1s, 60s}, "Silence after which an edge leaves the edge set."),
+      field("steering_ttl", &o::steering_ttl, {5s, 5min}, "How often players ask again which edge suits them (Content Steering)."),
+    };
+  }
+  std::vector<complaint> check() const;
+};
+
+struct edge_options {
+  std::uint32_t instances = 2;
+  std::string listen_host = "127.0.0.1";
+  std::uint16_t first_port = 8081;
+  std::string public_host;
+  bit_rate egress{1'000'000'000};
+  byte_size cache_size{1LL << 30};
+  std::string cache_dir;
+  std::vector<std::string> origins;
+  std::chrono::milliseconds drain_limit = std::chrono::minutes(15);
+
+  static constexpr auto fields() {
+    using o = edge_options;
+    using namespace std::chrono_literals;
+    return std::tuple{
+      field("instances", &o::instances, {1, 64}, "nginx caches that this node runs, one port each.", needs_restart),
+      field("listen_host", &o::listen_host, {1, 255}, "Address that they listen on; 0.0.0.0 for viewers elsewhere.", needs_restart),
+      field("first_port", &o::first_port, {0, 65'000}, "Port of the first one, the others follow; 0 takes free ones.", needs_restart),
+      field("public_host", &o::public_host, {0, 255}, "Name or address by which viewers reach them; listen_host when empty.", needs_restart),
+      field("egress", &o::egress, {bit_rate{1'000'000}, bit_rate{1'000'000'000'000}}, "Bit rate that each of them can send: its share of the machine's network."),
+      field("cache_size", &o::cache_size, {byte_size{16 << 20}, byte_size{1LL << 40}}, "Disk space of each cache.", needs_restart),
+      field("cache_dir", &o::cache_dir, {0, 4096}, "Folder of the caches; DATA_DIR/edge when empty.", needs_restart),
+      field("origins", &o::origins, {0, 16}, "Addresses of the origins, such as http://control.example.org:8080; this node's own when empty.", needs_restart),
+      field("drain_limit", &o::drain_limit, {0ms, 24h}, "Longest time that a draining edge goes on serving."),
+    };
+  }
+  std::vector<complaint> check() const;
+};
+
+struct node_config {
+  node_options node;
+  std::vector<role_choice> roles = {role_choice::all};
+  std::string data_dir = "/var/lib/weir";
+  http_options http;
+  log_options log;
+  cluster_options cluster;
+  coordinator_options coordinator;
+  hook_options hooks;
+  nginx_options nginx;
+  ingest_options ingest;
+  std::vector<rtmp_server_options> rtmp_servers;
+  worker_options worker;
+  origin_options origin;
+  director_options director;
+  edge_options edge;
+  std::vector<std::string> ladder_files;
+  std::vector<ladder_spec> ladders;
+
+  static constexpr auto fields() {
+    using o = node_config;
+    return std::tuple{
+      field("node", &o::node, "Who this node is."),
+      field("roles", &o::roles, {1, 7}, "What this node does; all on a machine on its own.", needs_restart),
+      field("data_dir", &o::data_dir, {1, 4096}, "Folder of everything that this node keeps.", needs_restart),
+      field("http", &o::http, "The HTTP listener, on every node."),
+      field("log", &o::log, "The log on stderr."),
+      field("cluster", &o::cluster, "How nodes find each other."),
+      field("coordinator", &o::coordinator, "Role coordinator: streams, tasks and who runs them."),
+      field("hooks", &o::hooks, "Callbacks of RTMP servers, taken by the coordinator."),
+      field("nginx", &o::nginx, "The nginx that the roles ingest and edge start."),
+      field("ingest", &o::ingest, "Role ingest: an RTMP server (nginx-rtmp) that Weir configures and runs."),
+      field("rtmp_servers", &o::rtmp_servers, {0, 64}, "RTMP servers that you run yourself, such as SRS; needed by the coordinator."),
+      field("worker", &o::worker, "Role worker: transcoders and other tasks."),
+      field("origin", &o::origin, "Role origin: segments and playlists."),
+      field("director", &o::director, "Role director: which edge serves which viewer."),
+      field("edge", &o::edge, "Role edge: nginx caches that viewers fetch from."),
+      field("ladder_files", &o::ladder_files, {0, 64}, "Files with one ladder each, relative to this file; they add to default, economy and low or replace them."),
+      field("ladders", &o::ladders, {0, 64}, "Ladders written here; a name given here replaces one from a file."),
+    };
+  }
+  std::vector<complaint> check() const;
+
+  bool has(role wanted) const;
+  std::vector<role> role_list() const; ///< without `all` and without repeats, in the order of the enum
+};
+
+/// What is wrong with a ladder beyond the bounds of its fields: repeated names, rungs out of order, an unknown x264 preset.
+std::vector<complaint> check(const ladder_spec& ladder);
+/// default, economy and low: what config/ladders/*.yaml say.
+std::vector<ladder_spec> built_in_ladders();
+
+} // namespace weir
