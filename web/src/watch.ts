@@ -58,6 +58,11 @@ function become(next: PlayerState, why = ""): void {
   draw();
 }
 
+function namePage(): void {
+  document.title = title;
+  video.setAttribute("aria-label", title);
+}
+
 function unload(): void {
   hls?.destroy();
   hls = null;
@@ -80,7 +85,7 @@ async function look(): Promise<void> {
   try {
     const known = await publicStream(name);
     title = known.title || known.name;
-    document.title = title;
+    namePage();
     if (!known.live) return later(endedOnce ? "ended" : "waiting");
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
@@ -136,7 +141,22 @@ function onError(player: HlsType, data: ErrorData): void {
     player.recoverMediaError();
     return;
   }
+  if (data.type === Hls.ErrorTypes.NETWORK_ERROR && buffered() > 1) {
+    // What is loaded still plays: ask again beneath it rather than start anew.
+    clearTimeout(timer);
+    timer = setTimeout(() => hls === player && player.startLoad(), 1000);
+    return;
+  }
+  stalls.stood(false); // the picture goes away
   later("error", `${data.details}${status ? ` (HTTP ${status})` : ""}${data.error?.message ? `: ${data.error.message}` : ""}`);
+}
+
+/** Seconds that can be played without loading more. */
+function buffered(): number {
+  const { buffered: ranges, currentTime } = video;
+  for (let n = 0; n < ranges.length; ++n)
+    if (ranges.start(n) <= currentTime + 0.1 && currentTime < ranges.end(n)) return ranges.end(n) - currentTime;
+  return 0;
 }
 
 function play(): void {
@@ -198,15 +218,17 @@ const icon = (which: keyof typeof icons): Child => h("svg", { class: "icon", vie
 const iconButton = (which: keyof typeof icons, label: string, onclick: () => void): Child => h("button", { type: "button", onclick, "aria-label": label, title: label }, icon(which));
 const dots = (): Child => h("div", { class: "dots", "aria-hidden": "true" }, h("span", null), h("span", null), h("span", null));
 
+const announced = (text: string): Child => h("div", { role: "status" }, h("h2", null, text));
+
 function veil(head: string, detail: string, waiting: boolean): Child {
   const left = retryAt - Date.now();
-  return h("div", { class: "veil", key: "veil" }, waiting && dots(), h("h2", { role: "status" }, head), detail && h("p", null, detail),
+  return h("div", { class: "veil", key: "veil" }, waiting && dots(), announced(head), detail && h("p", null, detail),
     waiting && left > 0 && h("p", { class: "quiet number" }, t("player_retry_in", { wait: duration(left + 999, lang) })));
 }
 
 function overlayView(): Child {
   switch (state) {
-    case "loading": return h("div", { class: "veil", key: "veil" }, dots(), h("h2", { role: "status" }, t("player_loading")));
+    case "loading": return h("div", { class: "veil", key: "veil" }, dots(), announced(t("player_loading")));
     case "buffering": return h("div", { key: "buffering", role: "status", "aria-label": t("player_loading") }, dots());
     case "waiting": return veil(t("player_waiting"), t("player_waiting_detail"), true);
     case "unknown": return veil(t("player_unknown"), t("player_unknown_detail"), true);
@@ -264,8 +286,7 @@ function draw(): void {
 }
 
 document.documentElement.lang = lang;
-document.title = title;
-video.setAttribute("aria-label", title);
+namePage();
 video.muted = true; // the only way a browser lets it start by itself
 setInterval(draw, 500);
 draw();

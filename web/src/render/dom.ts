@@ -32,6 +32,9 @@ function flat(children: Child[]): (VNode | string)[] {
 
 const svgTags = new Set(["svg", "path", "circle", "rect", "polyline", "polygon", "line", "g"]);
 const described = new WeakMap<Element, VNode>();
+/** Elements made during the running patch: they hear that they are in the page once they really are. */
+let born: (() => void)[] = [];
+let depth = 0;
 
 function set(element: Element, name: string, value: Props[string], before: Props[string]): void {
   if (name === "key" || name === "mounted") return;
@@ -66,6 +69,7 @@ function update(element: Element, before: VNode, now: VNode): void {
 
 /** Makes the children of `parent` what `wanted` describes. */
 export function patch(parent: Element, wanted: (VNode | string)[]): void {
+  ++depth;
   const free = [...parent.childNodes];
   const take = (node: VNode | string): ChildNode | undefined => {
     const index = free.findIndex((old) => {
@@ -75,7 +79,6 @@ export function patch(parent: Element, wanted: (VNode | string)[]): void {
     });
     return index < 0 ? undefined : free.splice(index, 1)[0];
   };
-  const born: [VNode, HTMLElement][] = [];
   const chosen = wanted.map((node): ChildNode => {
     const old = take(node);
     if (typeof node === "string") {
@@ -88,12 +91,16 @@ export function patch(parent: Element, wanted: (VNode | string)[]): void {
       return old;
     }
     const element = make(node);
-    if (node.props.mounted) born.push([node, element as HTMLElement]);
+    const { mounted } = node.props;
+    if (mounted) born.push(() => mounted(element as HTMLElement));
     return element;
   });
   for (const old of free) old.remove();
   chosen.forEach((node, index) => {
     if (parent.childNodes[index] !== node) parent.insertBefore(node, parent.childNodes[index] ?? null);
   });
-  for (const [node, element] of born) node.props.mounted?.(element);
+  if (--depth > 0) return;
+  const ready = born;
+  born = [];
+  for (const tell of ready) tell();
 }

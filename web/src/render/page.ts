@@ -59,7 +59,7 @@ function header(cluster: ClusterState | null, signedIn: boolean, words: Words, a
     cluster && h("div", { class: "health", role: "status" }, worst ? chip(worst, plural("health_problems", faults.length)) : chip("good", t("health_good"))),
     h("div", { class: "tools" },
       h("div", { class: "switch", role: "group", "aria-label": t("language") }, (["en", "de"] as const).map((lang) =>
-        button(lang.toUpperCase(), () => actions.language(lang), { class: "small", lang, "aria-pressed": String(words.lang === lang), "aria-label": lang === "de" ? "Deutsch" : "English" }))),
+        button(lang.toUpperCase(), () => actions.language(lang), { class: "small", lang, "aria-pressed": String(words.lang === lang), "aria-label": lang === "de" ? "DE, Deutsch" : "EN, English" }))),
       signedIn && cluster && button(t("sign_out"), actions.signOut, { class: "small" })));
 }
 
