@@ -46,7 +46,8 @@ export function loadPolicy(targetDuration: number): LoadPolicy {
       timeoutRetry: { maxNumRetry: 1, retryDelayMs: 0, maxRetryDelayMs: 0 },
       errorRetry: {
         maxNumRetry: 2, retryDelayMs: 500, maxRetryDelayMs: 2000, backoff: "exponential",
-        shouldRetry: (config, done, isTimeout, answer: Answer | undefined, stock) => stock || (config !== null && config !== undefined && !isTimeout && done < config.maxNumRetry && !answer?.code),
+        shouldRetry: (config, done, isTimeout, answer: Answer | undefined, stock) =>
+          stock || (config !== null && config !== undefined && !isTimeout && done < config.maxNumRetry && !answer?.code),
       },
     },
   };

@@ -210,8 +210,12 @@ video.addEventListener("error", () => {
 video.addEventListener("volumechange", () => draw());
 video.addEventListener("click", () => (video.paused ? play() : video.pause()));
 
+const speaker = "M2 5.5h3l4-3.5v12l-4-3.5H2z";
 const icons = {
-  play: "M4 2.5v11l9.5-5.5z", pause: "M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z", sound: "M2 5.5h3l4-3.5v12l-4-3.5H2zM11 5a4 4 0 0 1 0 6z", mute: "M2 5.5h3l4-3.5v12l-4-3.5H2zM10.6 6.2l1-1 1.4 1.4 1.4-1.4 1 1L14 7.6 15.4 9l-1 1L13 8.6 11.6 10l-1-1L12 7.6z",
+  play: "M4 2.5v11l9.5-5.5z",
+  pause: "M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z",
+  sound: `${speaker}M11 5a4 4 0 0 1 0 6z`,
+  mute: `${speaker}M10.6 6.2l1-1 1.4 1.4 1.4-1.4 1 1L14 7.6 15.4 9l-1 1L13 8.6 11.6 10l-1-1L12 7.6z`,
   full: "M2 2h5v2H4v3H2zM9 2h5v5h-2V4H9zM2 9h2v3h3v2H2zM12 9h2v5H9v-2h3z",
 };
 const icon = (which: keyof typeof icons): Child => h("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, h("path", { d: icons[which] }));

@@ -54,7 +54,7 @@ function header(cluster: ClusterState | null, signedIn: boolean, words: Words, a
   return h("header", { key: "header" },
     h("div", { class: "brand" },
       h("svg", { viewBox: "0 0 32 32", class: "logo", "aria-hidden": "true" },
-        h("path", { d: "M3 9c4.5-4 8.5-4 13 0s8.5 4 13 0" }), h("path", { d: "M3 16c4.5-4 8.5-4 13 0s8.5 4 13 0", class: "second" }), h("path", { d: "M3 23c4.5-4 8.5-4 13 0s8.5 4 13 0", class: "third" })),
+        ["first", "second", "third"].map((wave, index) => h("path", { class: wave, d: `M3 ${9 + 7 * index}c4.5-4 8.5-4 13 0s8.5 4 13 0` }))),
       h("div", null, h("h1", null, cluster?.cluster.name || "Weir"), h("p", { class: "quiet" }, cluster ? `Weir ${cluster.cluster.version}` : t("app_subtitle")))),
     cluster && h("div", { class: "health", role: "status" }, worst ? chip(worst, plural("health_problems", faults.length)) : chip("good", t("health_good"))),
     h("div", { class: "tools" },
