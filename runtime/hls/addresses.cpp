@@ -1,0 +1,138 @@
+#include "runtime/hls/addresses.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+
+namespace weir::hls {
+
+namespace {
+
+/// Eats a path from the left; once something did not fit, `ok` stays false and nothing more is eaten.
+struct path_reader {
+  std::string_view rest;
+  bool ok = true;
+
+  void literal(std::string_view text) {
+    ok = ok && rest.starts_with(text);
+    if (ok)
+      rest.remove_prefix(text.size());
+  }
+  bool maybe(std::string_view text) {
+    bool there = ok && rest.starts_with(text);
+    if (there)
+      rest.remove_prefix(text.size());
+    return there;
+  }
+  std::uint64_t number() {
+    std::uint64_t value = 0;
+    auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
+    auto digits = static_cast<std::size_t>(end - rest.data());
+    ok = ok && error == std::errc{} && (digits == 1 || rest.front() != '0');
+    if (ok)
+      rest.remove_prefix(digits);
+    return value;
+  }
+  std::string_view word_before(std::string_view stop, std::size_t limit) {
+    auto at = ok ? rest.find(stop) : std::string_view::npos;
+    ok = at != std::string_view::npos && is_address_word(rest.substr(0, at), limit);
+    if (!ok)
+      return {};
+    auto word = rest.substr(0, at);
+    rest.remove_prefix(at + stop.size());
+    return word;
+  }
+  viewer_key viewer() {
+    viewer_key v;
+    auto bucket = number();
+    ok = ok && bucket < bucket_count;
+    v.bucket = static_cast<std::uint32_t>(bucket);
+    literal(".");
+    v.joined = number();
+    return v;
+  }
+  bool done() const { return ok && rest.empty(); }
+};
+
+tl::unexpected<error> no_such(std::string_view path) {
+  return fail(error_code::not_found, fmt::format("{:?} is not an address of this kind", path.substr(0, 200)));
+}
+
+constexpr std::size_t rung_limit = 16;
+
+} // namespace
+
+bool is_address_word(std::string_view text, std::size_t limit) {
+  return !text.empty() && text.size() <= limit && text.front() != '.' && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+  });
+}
+
+std::string multivariant_path(std::string_view stream) { return fmt::format("/hls/{}/index.m3u8", stream); }
+
+std::string path_of(const playlist_address& a) {
+  return fmt::format("/p/{}.{}{}/{}~{}/{}.m3u8", a.viewer.bucket, a.viewer.joined, a.viewer.backup ? ".b" : "", a.stream, a.instance, a.rung);
+}
+
+std::string path_of(const segment_address& a) { return fmt::format("/s/{}~{}/{}/{}/{}.ts", a.stream, a.instance, a.epoch, a.rung, a.msn); }
+
+std::string path_of(const steering_address& a) { return fmt::format("/steer/{}.{}/{}", a.viewer.bucket, a.viewer.joined, a.stream); }
+
+expected<std::string_view> parse_multivariant_path(std::string_view path) {
+  path_reader in{path};
+  in.literal("/hls/");
+  auto stream = in.word_before("/index.m3u8", 64);
+  if (!in.done())
+    return no_such(path);
+  return stream;
+}
+
+expected<playlist_address> parse_playlist_path(std::string_view path) {
+  path_reader in{path};
+  playlist_address a;
+  in.literal("/p/");
+  a.viewer = in.viewer();
+  a.viewer.backup = in.maybe(".b");
+  in.literal("/");
+  a.stream = in.word_before("~", 64);
+  a.instance = in.number();
+  in.literal("/");
+  // A rung's name may itself hold dots: only the last ".m3u8" ends it.
+  bool suffixed = in.rest.ends_with(".m3u8");
+  a.rung = in.rest.substr(0, in.rest.size() - (suffixed ? 5 : 0));
+  if (!in.ok || !suffixed || !is_address_word(a.rung, rung_limit))
+    return no_such(path);
+  return a;
+}
+
+expected<segment_address> parse_segment_path(std::string_view path) {
+  path_reader in{path};
+  segment_address a;
+  in.literal("/s/");
+  a.stream = in.word_before("~", 64);
+  a.instance = in.number();
+  in.literal("/");
+  a.epoch = in.number();
+  in.literal("/");
+  a.rung = in.word_before("/", rung_limit);
+  a.msn = in.number();
+  in.literal(".ts");
+  if (!in.done())
+    return no_such(path);
+  return a;
+}
+
+expected<steering_address> parse_steering_path(std::string_view path) {
+  path_reader in{path};
+  steering_address a;
+  in.literal("/steer/");
+  a.viewer = in.viewer();
+  in.literal("/");
+  a.stream = in.rest;
+  if (!in.ok || !is_address_word(a.stream))
+    return no_such(path);
+  return a;
+}
+
+} // namespace weir::hls

@@ -1,0 +1,449 @@
+#include "runtime/hls/linter.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+
+#include <fmt/format.h>
+
+namespace weir::hls {
+
+using namespace std::chrono_literals;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr std::size_t text_limit = 1U << 20;
+constexpr std::size_t line_limit = 8192;
+constexpr std::size_t entry_limit = 20'000;
+constexpr std::size_t finding_limit = 1000;
+constexpr std::uint64_t number_limit = std::uint64_t{1} << 62;
+
+using attributes = std::map<std::string, std::string, std::less<>>;
+
+std::optional<std::uint64_t> integer(std::string_view text) {
+  std::uint64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || value > number_limit)
+    return std::nullopt;
+  return value;
+}
+
+/// "6.00600" in microseconds; at most a day.
+std::optional<microseconds> seconds(std::string_view text) {
+  auto dot = text.find('.');
+  auto whole = integer(text.substr(0, dot));
+  if (!whole || *whole > 86'400)
+    return std::nullopt;
+  std::int64_t fraction = 0;
+  if (dot != std::string_view::npos) {
+    auto digits = text.substr(dot + 1);
+    if (digits.empty() || digits.size() > 15 || !std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; }))
+      return std::nullopt;
+    for (std::size_t i = 0; i < 6; ++i)
+      fraction = fraction * 10 + (i < digits.size() ? digits[i] - '0' : 0);
+  }
+  return microseconds{static_cast<std::int64_t>(*whole) * 1'000'000 + fraction};
+}
+
+/// NAME=value,NAME="quoted, value"; each name once.
+std::optional<attributes> attribute_list(std::string_view text) {
+  attributes out;
+  while (!text.empty()) {
+    auto equals = text.find('=');
+    if (equals == std::string_view::npos || equals == 0)
+      return std::nullopt;
+    auto name = text.substr(0, equals);
+    if (!std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-'; }))
+      return std::nullopt;
+    text.remove_prefix(equals + 1);
+    std::string_view value;
+    if (text.starts_with('"')) {
+      auto close = text.find('"', 1);
+      if (close == std::string_view::npos)
+        return std::nullopt;
+      value = text.substr(1, close - 1);
+      text.remove_prefix(close + 1);
+    } else {
+      value = text.substr(0, text.find(','));
+      if (value.empty() || value.find_first_of("\" \t") != std::string_view::npos)
+        return std::nullopt;
+      text.remove_prefix(value.size());
+    }
+    if (!text.empty()) {
+      if (text.front() != ',' || text.size() == 1)
+        return std::nullopt;
+      text.remove_prefix(1);
+    }
+    if (!out.emplace(name, value).second)
+      return std::nullopt;
+  }
+  return out;
+}
+
+/// Splits into lines and hands each to `line(number, text)`, which says what is wrong with it, if anything.
+expected<void> each_line(std::string_view text, const std::function<std::string(std::size_t, std::string_view)>& line) {
+  if (text.size() > text_limit)
+    return fail(error_code::too_large, fmt::format("playlist of {} bytes, {} are allowed", text.size(), text_limit));
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    auto end = text.find('\n');
+    auto one = text.substr(0, end);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    if (one.ends_with('\r'))
+      one.remove_suffix(1);
+    if (one.size() > line_limit)
+      return fail(error_code::too_large, fmt::format("line {}: {} bytes, {} are allowed", number, one.size(), line_limit));
+    std::string wrong;
+    if (number == 1)
+      wrong = one == "#EXTM3U" ? "" : "a playlist starts with #EXTM3U";
+    else if (std::any_of(one.begin(), one.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; }))
+      wrong = "has a control character";
+    else if (!one.empty())
+      wrong = line(number, one);
+    if (!wrong.empty())
+      return fail(error_code::invalid_input, fmt::format("line {}: {}", number, wrong));
+  }
+  return {};
+}
+
+bool take(std::string_view& line, std::string_view tag) {
+  if (!line.starts_with(tag))
+    return false;
+  line.remove_prefix(tag.size());
+  return true;
+}
+
+/// A tag that may stand once: sets `to` or says why not.
+std::string once(std::optional<std::uint64_t>& to, std::string_view tag, std::string_view value) {
+  if (to)
+    return fmt::format("{} stands there twice", tag);
+  to = integer(value);
+  return to ? "" : fmt::format("{} has no number", tag);
+}
+
+std::string show(microseconds d) { return fmt::format("{}.{:06} s", d.count() / 1'000'000, std::abs(d.count()) % 1'000'000); }
+std::string show(const std::optional<timestamp>& t) { return t ? to_rfc3339(*t) : "none"; }
+
+microseconds total(const parsed_media& p) {
+  microseconds sum{};
+  for (auto& e : p.entries)
+    sum += e.duration;
+  return sum;
+}
+
+} // namespace
+
+expected<parsed_media> parse_media_playlist(std::string_view text) {
+  parsed_media p;
+  parsed_entry next;
+  bool has_duration = false, is_multivariant = false;
+  std::uint64_t seams = 0;
+  auto result = each_line(text, [&](std::size_t, std::string_view line) -> std::string {
+    if (p.ended && line != "#EXT-X-ENDLIST" && !line.starts_with('#'))
+      return "an address after #EXT-X-ENDLIST";
+    if (!line.starts_with('#')) {
+      if (!has_duration)
+        return "an address without #EXTINF";
+      if (p.entries.size() == entry_limit)
+        return "too many entries";
+      next.uri = std::string(line);
+      next.dsn = seams;
+      p.entries.push_back(std::move(next));
+      next = {};
+      has_duration = false;
+      return "";
+    }
+    if (take(line, "#EXT-X-VERSION:"))
+      return once(p.version, "EXT-X-VERSION", line);
+    if (take(line, "#EXT-X-TARGETDURATION:"))
+      return once(p.target_seconds, "EXT-X-TARGETDURATION", line);
+    if (take(line, "#EXT-X-MEDIA-SEQUENCE:"))
+      return p.entries.empty() ? once(p.first_msn, "EXT-X-MEDIA-SEQUENCE", line) : "EXT-X-MEDIA-SEQUENCE after the first entry";
+    if (take(line, "#EXT-X-DISCONTINUITY-SEQUENCE:"))
+      return p.entries.empty() && seams == 0 ? once(p.first_dsn, "EXT-X-DISCONTINUITY-SEQUENCE", line) : "EXT-X-DISCONTINUITY-SEQUENCE after the first entry or discontinuity";
+    if (line == "#EXT-X-INDEPENDENT-SEGMENTS") {
+      p.independent = true;
+    } else if (take(line, "#EXT-X-SERVER-CONTROL:")) {
+      auto a = attribute_list(line);
+      if (!a)
+        return "EXT-X-SERVER-CONTROL has no attribute list";
+      if (auto hold = a->find("HOLD-BACK"); hold != a->end()) {
+        auto s = seconds(hold->second);
+        if (!s)
+          return "HOLD-BACK has no number";
+        p.hold_back = std::chrono::duration_cast<milliseconds>(*s);
+      }
+    } else if (take(line, "#EXT-X-PLAYLIST-TYPE:")) {
+      p.playlist_type = std::string(line);
+    } else if (line == "#EXT-X-ENDLIST") {
+      p.ended = true;
+    } else if (line == "#EXT-X-DISCONTINUITY") {
+      if (next.discontinuity)
+        return "two discontinuities before one entry";
+      next.discontinuity = true;
+      ++seams;
+    } else if (line == "#EXT-X-GAP") {
+      next.gap = true;
+    } else if (take(line, "#EXT-X-PROGRAM-DATE-TIME:")) {
+      auto t = parse_rfc3339(line);
+      if (!t || next.date)
+        return "EXT-X-PROGRAM-DATE-TIME has no time, or stands there twice";
+      next.date = *t;
+    } else if (take(line, "#EXTINF:")) {
+      auto comma = line.find(',');
+      auto s = comma == std::string_view::npos ? std::nullopt : seconds(line.substr(0, comma));
+      if (!s || has_duration)
+        return "EXTINF has no duration, or stands there twice";
+      next.duration = *s;
+      has_duration = true;
+    } else if (line.starts_with("#EXT-X-STREAM-INF")) {
+      is_multivariant = true;
+    }
+    return ""; // comments and tags that do not concern us
+  });
+  WEIR_TRY(result);
+  if (is_multivariant)
+    return fail(error_code::invalid_input, "a multivariant playlist where a media playlist should be");
+  if (text.empty() || has_duration || next.gap || next.discontinuity || next.date)
+    return fail(error_code::invalid_input, "the playlist ends in the middle of an entry");
+  for (std::size_t i = 0; i < p.entries.size(); ++i) {
+    p.entries[i].msn = p.first_msn.value_or(0) + i;
+    p.entries[i].dsn += p.first_dsn.value_or(0);
+  }
+  return p;
+}
+
+expected<parsed_multivariant> parse_multivariant_playlist(std::string_view text) {
+  parsed_multivariant p;
+  std::optional<attributes> next;
+  bool is_media = false, has_steering = false;
+  auto result = each_line(text, [&](std::size_t, std::string_view line) -> std::string {
+    if (!line.starts_with('#')) {
+      if (!next)
+        return "an address without #EXT-X-STREAM-INF";
+      if (p.variants.size() == entry_limit)
+        return "too many variants";
+      p.variants.push_back({std::move(*next), std::string(line)});
+      next.reset();
+      return "";
+    }
+    if (next)
+      return "#EXT-X-STREAM-INF without an address";
+    if (take(line, "#EXT-X-VERSION:"))
+      return once(p.version, "EXT-X-VERSION", line);
+    if (line == "#EXT-X-INDEPENDENT-SEGMENTS") {
+      p.independent = true;
+    } else if (take(line, "#EXT-X-CONTENT-STEERING:")) {
+      auto a = attribute_list(line);
+      if (!a || has_steering)
+        return "EXT-X-CONTENT-STEERING has no attribute list, or stands there twice";
+      has_steering = true;
+      p.steering = std::move(*a);
+    } else if (take(line, "#EXT-X-STREAM-INF:")) {
+      next = attribute_list(line);
+      if (!next)
+        return "EXT-X-STREAM-INF has no attribute list";
+    } else if (line.starts_with("#EXTINF") || line.starts_with("#EXT-X-TARGETDURATION")) {
+      is_media = true;
+    }
+    return "";
+  });
+  WEIR_TRY(result);
+  if (text.empty() || is_media)
+    return fail(error_code::invalid_input, "not a multivariant playlist");
+  if (next)
+    return fail(error_code::invalid_input, "#EXT-X-STREAM-INF without an address at the end");
+  return p;
+}
+
+std::vector<finding> linter::keep(std::vector<finding> found, std::string_view url) {
+  for (auto& f : found) {
+    f.url = std::string(url);
+    if (all_.size() < finding_limit && seen_.insert(f.rule + ' ' + f.url + ' ' + f.text).second)
+      all_.push_back(f);
+  }
+  return found;
+}
+
+std::vector<finding> linter::multivariant(std::string_view url, std::string_view text) {
+  auto p = parse_multivariant_playlist(text);
+  if (!p)
+    return keep({{"syntax", "", p.error().text}}, url);
+  std::vector<finding> out;
+  auto wrong = [&](std::string_view rule, std::string what) { out.push_back({std::string(rule), "", std::move(what)}); };
+  if (p->variants.empty())
+    wrong("V4", "no variant");
+  if (!p->independent)
+    wrong("V8", "no EXT-X-INDEPENDENT-SEGMENTS");
+  if (!p->version)
+    wrong("V9", "no EXT-X-VERSION");
+  std::map<std::string, std::set<std::string>> by_pathway;
+  std::set<std::string> rates, uris;
+  for (auto& v : p->variants) {
+    auto get = [&](std::string_view name) {
+      auto found = v.attributes.find(name);
+      return found == v.attributes.end() ? std::string() : found->second;
+    };
+    auto peak = integer(get("BANDWIDTH")), average = integer(get("AVERAGE-BANDWIDTH"));
+    if (!peak || *peak == 0 || !average || *average == 0)
+      wrong("V1", fmt::format("{}: BANDWIDTH and AVERAGE-BANDWIDTH are needed", v.uri));
+    else if (*average > *peak)
+      wrong("V2", fmt::format("{}: AVERAGE-BANDWIDTH {} is above BANDWIDTH {}", v.uri, *average, *peak));
+    auto codecs = get("CODECS");
+    if (codecs.empty())
+      wrong("V1", fmt::format("{}: no CODECS", v.uri));
+    bool picture = codecs.find("avc") != std::string::npos || codecs.find("hvc") != std::string::npos || codecs.find("hev") != std::string::npos;
+    auto size = get("RESOLUTION");
+    auto by = size.find('x');
+    bool sized = by != std::string::npos && integer(std::string_view(size).substr(0, by)).value_or(0) > 0 && integer(std::string_view(size).substr(by + 1)).value_or(0) > 0;
+    auto rate = seconds(get("FRAME-RATE"));
+    if (picture && (!sized || !rate || *rate <= 0us))
+      wrong("V1", fmt::format("{}: RESOLUTION and FRAME-RATE are needed", v.uri));
+    if (!uris.insert(v.uri).second)
+      wrong("V4", fmt::format("{} stands there twice", v.uri));
+    rates.insert(get("STABLE-VARIANT-ID"));
+    if (options_.pathways > 0) {
+      if (get("PATHWAY-ID").empty() || get("STABLE-VARIANT-ID").empty())
+        wrong("V11", fmt::format("{}: PATHWAY-ID and STABLE-VARIANT-ID are needed", v.uri));
+      by_pathway[get("PATHWAY-ID")].insert(get("STABLE-VARIANT-ID"));
+    }
+  }
+  if (rates.size() < options_.variants)
+    wrong("V4", fmt::format("{} bit rates, {} are needed", rates.size(), options_.variants));
+  if (options_.pathways > 0) {
+    if (by_pathway.size() < options_.pathways)
+      wrong("V11", fmt::format("{} pathways, {} are needed", by_pathway.size(), options_.pathways));
+    for (auto& [name, variants] : by_pathway)
+      if (variants != by_pathway.begin()->second)
+        wrong("V11", fmt::format("pathway {} does not offer the variants of {}", name, by_pathway.begin()->first));
+    auto first = p->steering.find("PATHWAY-ID");
+    if (!p->steering.contains("SERVER-URI") || first == p->steering.end() || !by_pathway.contains(first->second))
+      wrong("V11", "EXT-X-CONTENT-STEERING needs SERVER-URI and the PATHWAY-ID of a pathway");
+  }
+  return keep(std::move(out), url);
+}
+
+void linter::alone(const parsed_media& p, std::vector<finding>& out) const {
+  auto wrong = [&](std::string_view rule, std::string what) { out.push_back({std::string(rule), "", std::move(what)}); };
+  if (!p.target_seconds || *p.target_seconds == 0)
+    return wrong("P1", "no EXT-X-TARGETDURATION");
+  if (!p.first_msn || !p.first_dsn)
+    wrong("P8", "EXT-X-MEDIA-SEQUENCE and EXT-X-DISCONTINUITY-SEQUENCE are needed");
+  if (!p.playlist_type.empty())
+    wrong("P14", "EXT-X-PLAYLIST-TYPE in a sliding playlist");
+  if (!p.independent)
+    wrong("V8", "no EXT-X-INDEPENDENT-SEGMENTS");
+  auto target = std::chrono::seconds{static_cast<std::int64_t>(std::min<std::uint64_t>(*p.target_seconds, 86'400))};
+  if (p.hold_back && *p.hold_back < 3 * target)
+    wrong("P14", fmt::format("HOLD-BACK {} is below three target durations", to_string(*p.hold_back)));
+  if (p.entries.empty())
+    return wrong("P9", "no entries");
+  if (!p.ended && total(p) < 3 * target - 500ms)
+    wrong("P9", fmt::format("{} is shorter than three target durations", show(total(p))));
+  std::set<std::string_view> uris;
+  for (std::size_t i = 0; i < p.entries.size(); ++i) {
+    auto& e = p.entries[i];
+    if (e.duration >= target + 500ms)
+      wrong("P2", fmt::format("MSN {} lasts {}, the target is {} s", e.msn, show(e.duration), target.count()));
+    if (e.duration <= 0us)
+      wrong("P2", fmt::format("MSN {} lasts nothing", e.msn));
+    if (!uris.insert(e.uri).second)
+      wrong("P4", fmt::format("{} stands there twice", e.uri));
+    if (!e.date && (i == 0 || e.discontinuity))
+      wrong("P12", fmt::format("MSN {} has no EXT-X-PROGRAM-DATE-TIME", e.msn));
+    if (i == 0 || !e.date || !p.entries[i - 1].date)
+      continue;
+    auto off = std::chrono::duration_cast<microseconds>(*e.date - *p.entries[i - 1].date) - p.entries[i - 1].duration;
+    bool steady = !e.discontinuity && !p.entries[i - 1].gap;
+    if (*e.date <= *p.entries[i - 1].date || off < (e.discontinuity ? -2ms : -150ms) || (steady && off > 150ms))
+      wrong("P12", fmt::format("MSN {} is dated {}, {} off the end of the one before", e.msn, show(e.date), show(off)));
+  }
+}
+
+void linter::against_history(const parsed_media& p, const history& before, timestamp now, std::vector<finding>& out) const {
+  auto wrong = [&](std::string_view rule, std::string what) { out.push_back({std::string(rule), "", std::move(what)}); };
+  auto& last = before.last;
+  if (last.target_seconds != p.target_seconds)
+    wrong("P1", "EXT-X-TARGETDURATION changed");
+  if (last.hold_back != p.hold_back)
+    wrong("P14", "EXT-X-SERVER-CONTROL changed");
+  if (last.ended && (!p.ended || p.entries.size() != last.entries.size()))
+    wrong("P16", "the playlist changed after EXT-X-ENDLIST");
+  if (p.entries.empty() || last.entries.empty())
+    return;
+  auto first = p.entries.front().msn, end = p.entries.back().msn + 1;
+  auto old_first = last.entries.front().msn, old_end = last.entries.back().msn + 1;
+  if (first < old_first || end < old_end)
+    wrong(end < old_end ? "S2" : "P8", fmt::format("MSN {} to {} after {} to {}: it stepped back", first, end - 1, old_first, old_end - 1));
+  if (p.first_dsn.value_or(0) < last.first_dsn.value_or(0))
+    wrong("P8", fmt::format("EXT-X-DISCONTINUITY-SEQUENCE fell from {} to {}", last.first_dsn.value_or(0), p.first_dsn.value_or(0)));
+  if (first > old_end)
+    wrong("P4", fmt::format("MSN {} to {} were never seen", old_end, first - 1));
+  for (auto msn = std::max(first, old_first); msn < std::min(end, old_end); ++msn) {
+    auto &a = last.entries[msn - old_first], &b = p.entries[msn - first];
+    if (a.uri != b.uri)
+      wrong("S1", fmt::format("MSN {} moved from {} to {}", msn, a.uri, b.uri));
+    if (a.gap != b.gap)
+      wrong("P13", fmt::format("MSN {} {} a gap after it was listed", msn, b.gap ? "became" : "ceased to be"));
+    if (a.duration != b.duration || a.date != b.date)
+      wrong("P4", fmt::format("MSN {} changed its duration or date", msn));
+    if (a.dsn != b.dsn || (a.discontinuity != b.discontinuity && msn > first))
+      wrong("P8", fmt::format("MSN {} went from discontinuity {} to {}", msn, a.dsn, b.dsn));
+  }
+  // Seen for the first time at new_entry_seen, so it is at least that old.
+  if (auto target = std::chrono::seconds{static_cast<std::int64_t>(std::min<std::uint64_t>(p.target_seconds.value_or(0), 86'400))};
+      end <= old_end && !p.ended && now - before.new_entry_seen > 3 * target / 2)
+    wrong("P6", fmt::format("nothing new after MSN {} for more than 1.5 target durations", old_end - 1));
+}
+
+/// One MSN means one instant, whichever rung or pathway is asked (P11, P12).
+void linter::against_siblings(const parsed_media& p, std::vector<finding>& out) {
+  auto wrong = [&](std::string_view rule, std::string what) { out.push_back({std::string(rule), "", std::move(what)}); };
+  if (!target_seconds_)
+    target_seconds_ = p.target_seconds;
+  if (!hold_back_)
+    hold_back_ = p.hold_back;
+  if (target_seconds_ != p.target_seconds)
+    wrong("P1", "EXT-X-TARGETDURATION is not that of the other variants");
+  if (hold_back_ != p.hold_back)
+    wrong("P14", "EXT-X-SERVER-CONTROL is not that of the other variants");
+  for (auto& e : p.entries) {
+    auto [known, added] = siblings_.try_emplace(e.msn, sibling{e.dsn, e.duration, e.date, e.discontinuity});
+    if (added)
+      continue;
+    auto& s = known->second;
+    if (s.dsn != e.dsn || (s.discontinuity != e.discontinuity && &e != &p.entries.front()))
+      wrong("P11", fmt::format("MSN {} has discontinuity {} here, {} elsewhere", e.msn, e.dsn, s.dsn));
+    if (s.date && e.date && std::chrono::abs(*s.date - *e.date) > options_.frame)
+      wrong("P12", fmt::format("MSN {} is dated {} here, {} elsewhere", e.msn, show(e.date), show(s.date)));
+    if (std::chrono::abs(s.duration - e.duration) > options_.frame)
+      wrong("P3", fmt::format("MSN {} lasts {} here, {} elsewhere", e.msn, show(e.duration), show(s.duration)));
+  }
+  while (siblings_.size() > entry_limit)
+    siblings_.erase(siblings_.begin());
+}
+
+std::vector<finding> linter::media(std::string_view url, std::string_view text, timestamp now) {
+  auto p = parse_media_playlist(text);
+  if (!p)
+    return keep({{"syntax", "", p.error().text}}, url);
+  std::vector<finding> out;
+  alone(*p, out);
+  auto known = history_.find(url);
+  if (known == history_.end()) {
+    if (history_.size() == 1000)
+      history_.erase(history_.begin());
+    history_.emplace(url, history{*p, now});
+  } else {
+    against_history(*p, known->second, now, out);
+    bool grew = !p->entries.empty() && (known->second.last.entries.empty() || p->entries.back().msn > known->second.last.entries.back().msn);
+    if (grew)
+      known->second.new_entry_seen = now;
+    known->second.last = *p;
+  }
+  against_siblings(*p, out);
+  return keep(std::move(out), url);
+}
+
+} // namespace weir::hls

@@ -1,0 +1,664 @@
+#include "runtime/hls/segment_log.hpp"
+
+#include "runtime/hls/addresses.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace weir::hls {
+
+using namespace std::chrono_literals;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr std::uint64_t number_limit = std::uint64_t{1} << 62; ///< slots, MSNs, epochs: far from any wrap
+constexpr std::int64_t pts_limit = std::int64_t{1} << 50;      ///< 400 years of 90 kHz
+constexpr std::uint64_t bytes_limit = std::uint64_t{1} << 32;
+constexpr std::int64_t fill_limit = 64;                        ///< more missing slots than that are a new time line
+constexpr std::uint64_t jump_back = 8;                         ///< slots: rungs of one writer never lie that far apart
+constexpr std::size_t writer_limit = 8;
+constexpr std::size_t entry_limit = 512;
+constexpr std::size_t expiring_limit = 4096;
+constexpr std::uint32_t strikes = 3;                           ///< late segments in a row that make a rung failing
+constexpr auto clock_slack = 100ms;                            ///< media.md 9.3
+
+constexpr std::int64_t ticks(milliseconds d) { return d.count() * 90; }
+constexpr std::chrono::microseconds micros(std::int64_t ticks) { return std::chrono::microseconds{ticks * 100 / 9}; }
+
+bool printable(std::string_view text, std::size_t limit) {
+  return text.size() <= limit && std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~' && c != '"'; });
+}
+
+bool plausible(const rung_info& r) {
+  return is_address_word(r.name, 16) && r.width <= 16384 && r.height <= 16384 && (r.width == 0) == (r.height == 0) && r.fps_milli >= 0 &&
+         r.fps_milli <= 1'000'000 && !r.codecs.empty() && printable(r.codecs, 200) && r.nominal.bits_per_second >= 0 &&
+         r.nominal.bits_per_second <= 1'000'000'000'000;
+}
+
+bool plausible(const segment_info& s) {
+  return s.slot < number_limit && s.duration > 0 && s.duration < pts_limit && s.first_pts > -pts_limit && s.first_pts < pts_limit && s.bytes > 0 &&
+         s.bytes < bytes_limit;
+}
+
+bool plausible(const hls_timing& t) {
+  return t.target >= 1s && t.target <= 60s && t.target % 1s == 0ms && t.window >= 3 * t.target && t.window <= 24h && t.hold_back >= 3 * t.target &&
+         t.hold_back <= t.window;
+}
+
+} // namespace
+
+error refusal(offer_result why, std::string_view rung, std::uint64_t slot) {
+  auto text = fmt::format("segment of slot {} in rung {:?}: {}", slot, rung.substr(0, 32), to_string(why));
+  switch (why) {
+    case offer_result::fenced: return {error_code::fenced, text};
+    case offer_result::unknown_writer: return {error_code::not_found, text};
+    case offer_result::duplicate: return {error_code::already_exists, text};
+    case offer_result::ended: return {error_code::source_ended, text};
+    case offer_result::too_late:
+    case offer_result::too_far: return {error_code::conflict, text};
+    default: return {error_code::invalid_input, text};
+  }
+}
+
+segment_log::segment_log(std::string stream, log_options options) : stream_(std::move(stream)), options_(options) {}
+
+expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view publication, std::vector<rung_info> rungs, hls_timing timing) {
+  if (epoch < writer_epoch_) {
+    ++fenced_;
+    return fail(error_code::fenced, fmt::format("writer of stream {} has epoch {}, epoch {} has taken over", stream_, epoch, writer_epoch_));
+  }
+  if (epoch == 0 || epoch >= number_limit || publication.empty() || !printable(publication, 256))
+    return fail(error_code::invalid_input, fmt::format("writer of stream {}: epoch {} or its publication's name cannot be", stream_, epoch));
+  if (!plausible(timing))
+    return fail(error_code::invalid_input, fmt::format("writer of stream {}: target {} and window {} do not make a playlist", stream_, to_string(timing.target), to_string(timing.window)));
+  if (rungs.empty() || rungs.size() > max_rungs || !std::all_of(rungs.begin(), rungs.end(), [](auto& r) { return plausible(r); }))
+    return fail(error_code::invalid_input, fmt::format("writer of stream {}: 1 to {} rungs with name, size and codecs are needed", stream_, max_rungs));
+  for (std::size_t i = 0; i < rungs.size(); ++i)
+    for (std::size_t k = 0; k < i; ++k)
+      if (rungs[i].name == rungs[k].name)
+        return fail(error_code::invalid_input, fmt::format("writer of stream {}: rung {} is there twice", stream_, rungs[i].name));
+  bool same_run = begun_ && epoch == writer_epoch_ && publication == publication_;
+  if (same_run) {
+    auto& now_known = announced_.at(epoch);
+    bool same_names = rungs.size() == now_known.rungs.size() && std::all_of(rungs.begin(), rungs.end(), [&](auto& r) {
+      return std::any_of(now_known.rungs.begin(), now_known.rungs.end(), [&](auto& k) { return k.name == r.name; });
+    });
+    if (!same_names || timing.target != timing_.target || timing.hold_back != timing_.hold_back)
+      return fail(error_code::conflict, fmt::format("writer of stream {} changes its ladder within epoch {}", stream_, epoch));
+    for (auto& r : rungs)
+      for (auto& known : rungs_)
+        if (known.info.name == r.name && known.active)
+          known.info = r;
+  }
+  announced_[epoch] = writer{std::string(publication), std::move(rungs), timing};
+  while (announced_.size() > writer_limit) // the oldest that is not in charge
+    announced_.erase(announced_.begin()->first == writer_epoch_ ? std::next(announced_.begin()) : announced_.begin());
+  ++version_;
+  return {};
+}
+
+tl::expected<segment_place, offer_result> segment_log::locate(lease_epoch epoch, const segment_info& segment, timestamp now) const {
+  return plan_of(epoch, segment, now).map([&](const plan& p) { return segment_place{p.instance, epoch, segment.rung, p.msn}; });
+}
+
+tl::expected<segment_log::plan, offer_result> segment_log::plan_of(lease_epoch epoch, const segment_info& segment, timestamp now) const {
+  auto refuse = [](offer_result r) { return tl::unexpected<offer_result>(r); };
+  if (epoch < writer_epoch_)
+    return refuse(offer_result::fenced);
+  auto found = announced_.find(epoch);
+  if (found == announced_.end())
+    return refuse(offer_result::unknown_writer);
+  auto& w = found->second;
+  auto rung = std::find_if(w.rungs.begin(), w.rungs.end(), [&](auto& r) { return r.name == segment.rung; });
+  if (rung == w.rungs.end())
+    return refuse(offer_result::unknown_rung);
+  if (!plausible(segment))
+    return refuse(offer_result::malformed);
+  if (segment.duration >= ticks(w.timing.target + 500ms))
+    return refuse(offer_result::too_long);
+  if (msn_after_waiting() >= number_limit)
+    return refuse(offer_result::malformed);
+
+  bool new_run = !begun_ || epoch != writer_epoch_ || w.publication != publication_;
+  if (!new_run) {
+    if (ended_)
+      return refuse(offer_result::ended);
+    auto known = std::find_if(rungs_.begin(), rungs_.end(), [&](auto& r) { return r.info.name == segment.rung; });
+    return plan_in_run(static_cast<std::size_t>(known - rungs_.begin()), segment, now);
+  }
+  auto fresh = plan{seam::new_offset, 0, instance_, msn_after_waiting()};
+  if (!begun_)
+    return fresh;
+  if (ended_ || w.timing.target != timing_.target || w.timing.hold_back != timing_.hold_back) {
+    fresh.kind = seam::new_instance;
+    fresh.instance = instance_ + 1;
+    return fresh;
+  }
+  auto ahead = static_cast<std::int64_t>(segment.slot + offset_ - next_msn_);
+  if (w.publication == publication_ && ahead >= 0 && ahead <= fill_limit)
+    return plan{seam::same_offset, 0, instance_, segment.slot + offset_};
+  return fresh;
+}
+
+tl::expected<segment_log::plan, offer_result> segment_log::plan_in_run(std::size_t rung, const segment_info& segment, timestamp now) const {
+  auto refuse = [](offer_result r) { return tl::unexpected<offer_result>(r); };
+  auto fits = plan{seam::none, rung, instance_, segment.slot + offset_};
+  auto anew = plan{seam::new_offset, rung, instance_, msn_after_waiting()};
+  if (auto w = waiting_.find(segment.slot); w != waiting_.end()) {
+    if (w->second.rungs.contains(rung))
+      return refuse(offer_result::duplicate);
+    if (((w->second.failed >> rung) & 1U) != 0)
+      return refuse(offer_result::too_late);
+    auto slack = std::max<std::int64_t>(ticks(clock_slack), rungs_[rung].info.fps_milli > 0 ? 2 * 90'000'000 / rungs_[rung].info.fps_milli : 0);
+    for (auto& [other, a] : w->second.rungs)
+      if (std::abs(a.duration - segment.duration) > slack || std::abs(a.first_pts - segment.first_pts) > slack)
+        return refuse(offer_result::uneven);
+    return fits;
+  }
+  auto ahead = static_cast<std::int64_t>(segment.slot + offset_ - next_msn_);
+  if (ahead >= 0) {
+    if (ahead <= fill_limit)
+      return fits;
+    if (segment.discontinuity || silent(now))
+      return anew;
+    return refuse(offer_result::too_far);
+  }
+  // Its number is taken. By content or by content's absence: late. By the clock, while the writer was silent: the writer goes on
+  // where it stopped (a publisher that paused, a burst after a stall), so nothing is lost but the numbers move.
+  if (segment.slot >= next_slot_)
+    return waiting_.empty() ? tl::expected<plan, offer_result>(anew) : refuse(offer_result::too_late);
+  if (auto* entry = find(segment.slot + offset_); entry != nullptr && entry->dsn == dsn_ && entry->epoch == writer_epoch_ && next_slot_ - segment.slot <= jump_back) {
+    if (!entry->gap(rung))
+      return refuse(offer_result::duplicate);
+    if (entry->gaps != all_rungs())
+      return refuse(offer_result::too_late);
+  }
+  if ((segment.discontinuity && next_slot_ - segment.slot > jump_back) || silent(now))
+    return anew;
+  return refuse(offer_result::too_late);
+}
+
+offer_result segment_log::offer(lease_epoch epoch, const segment_info& segment, edge_epoch edges, timestamp now, log_change* change) {
+  auto version = version_;
+  auto first_new = next_msn_;
+  bool was_open = open_, was_ended = ended_;
+  edges_ = std::max(edges_, edges);
+  auto how = plan_of(epoch, segment, now);
+  if (how) {
+    if (how->kind != seam::none)
+      take_over(*how, epoch, segment.slot, now);
+    auto rung = static_cast<std::size_t>(std::find_if(rungs_.begin(), rungs_.end(), [&](auto& r) { return r.info.name == segment.rung; }) - rungs_.begin());
+    auto& w = waiting_[segment.slot];
+    if (w.rungs.empty()) {
+      if (w.failed == 0)
+        w.first_seen = now;
+      w.first_pts = segment.first_pts;
+      // A node whose clock is far off must not date the stream.
+      w.captured = segment.captured > now + 1min || segment.captured < now - 5min ? now - micros(segment.duration) : segment.captured;
+    }
+    w.rungs[rung] = arrival{segment.first_pts, segment.duration, segment.bytes};
+    w.discontinuity = w.discontinuity || segment.discontinuity;
+    last_content_ = now;
+    ++version_;
+  } else if (how.error() == offer_result::too_long || how.error() == offer_result::uneven) {
+    ++refused_;
+    mark_failed(epoch, segment, now);
+  } else if (how.error() == offer_result::fenced) {
+    ++fenced_;
+  } else if (how.error() != offer_result::duplicate) {
+    ++refused_;
+    // A failing rung that is only a little late is on its way back.
+    if (how.error() == offer_result::too_late && now - last_listed_ < 2 * timing_.target / 5)
+      for (auto& r : rungs_)
+        if (r.info.name == segment.rung && r.failing)
+          judge(r, true);
+  }
+  if (begun_ && !ended_)
+    decide(now, false);
+  if (change != nullptr)
+    *change = since(version, first_new, was_open, was_ended);
+  return how ? offer_result::accepted : how.error();
+}
+
+void segment_log::lost(lease_epoch epoch, const segment_info& segment, edge_epoch edges, timestamp now, log_change* change) {
+  auto version = version_;
+  auto first_new = next_msn_;
+  bool was_open = open_, was_ended = ended_;
+  edges_ = std::max(edges_, edges);
+  mark_failed(epoch, segment, now);
+  if (begun_ && !ended_)
+    decide(now, false);
+  if (change != nullptr)
+    *change = since(version, first_new, was_open, was_ended);
+}
+
+/// Only within the run in charge: a writer must not take over with a segment that does not exist.
+void segment_log::mark_failed(lease_epoch epoch, const segment_info& segment, timestamp now) {
+  if (!begun_ || ended_ || epoch != writer_epoch_ || segment.slot >= number_limit || announced_.at(epoch).publication != publication_)
+    return;
+  auto ahead = static_cast<std::int64_t>(segment.slot + offset_ - next_msn_);
+  auto rung = static_cast<std::size_t>(std::find_if(rungs_.begin(), rungs_.end(), [&](auto& r) { return r.info.name == segment.rung; }) - rungs_.begin());
+  if (ahead < 0 || ahead > fill_limit || rung == rungs_.size())
+    return;
+  auto& w = waiting_[segment.slot];
+  if (w.rungs.contains(rung))
+    return;
+  if (w.rungs.empty() && w.failed == 0)
+    w.first_seen = now;
+  w.failed |= 1U << rung;
+  ++version_;
+}
+
+void segment_log::take_over(const plan& how, lease_epoch epoch, std::uint64_t slot, timestamp now) {
+  auto w = announced_.at(epoch);
+  if (how.kind == seam::same_offset) {
+    // What the old writer has from here on, the new one brings too.
+    for (auto later = waiting_.lower_bound(slot); later != waiting_.end(); later = waiting_.erase(later))
+      for (auto& [rung, a] : later->second.rungs)
+        expiring_.push_front({{instance_, writer_epoch_, rungs_[rung].info.name, later->first + offset_}, now});
+  }
+  if (begun_ && !ended_)
+    decide(now, true);
+  if (how.kind == seam::new_instance) {
+    finish(now);
+    reset_instance(now);
+    ++instance_;
+    ++dsn_;
+  } else if (begun_) {
+    seam_pending_ = true;
+  }
+  if (how.kind == seam::same_offset) {
+    clock_known_ = clock_known_ && publication_ == w.publication;
+    fill_up_to(slot, now);
+  } else {
+    offset_ = next_msn_ - slot;
+    clock_known_ = false;
+  }
+  next_slot_ = slot;
+  bool new_run = !begun_ || epoch != writer_epoch_ || w.publication != publication_;
+  if (new_run) {
+    timing_ = w.timing;
+    lost_since_ = {};
+    writer_epoch_ = epoch;
+    publication_ = w.publication;
+    adopt_rungs(w, now);
+    announced_.erase(announced_.begin(), announced_.lower_bound(epoch));
+  }
+  begun_ = true;
+}
+
+void segment_log::adopt_rungs(const writer& w, timestamp now) {
+  for (auto& known : rungs_) {
+    auto stays = std::find_if(w.rungs.begin(), w.rungs.end(), [&](auto& r) { return r.name == known.info.name; });
+    if (stays == w.rungs.end()) {
+      if (known.active)
+        known.left = now;
+      known.active = false;
+      continue;
+    }
+    if (!(known.info == *stays) || !known.active)
+      known = rung_state{*stays};
+    known.late = 0;
+    known.failing = false;
+  }
+  for (auto& r : w.rungs) {
+    if (std::any_of(rungs_.begin(), rungs_.end(), [&](auto& known) { return known.info.name == r.name; }))
+      continue;
+    if (rungs_.size() == max_rungs) {
+      auto oldest = std::find_if(rungs_.begin(), rungs_.end(), [](auto& known) { return !known.active; });
+      remove_rung(static_cast<std::size_t>(oldest - rungs_.begin()), now);
+    }
+    // What is listed already is not there in the new rung: gaps, from its playlist's first version on.
+    for (auto& e : entries_) {
+      e.gaps |= 1U << rungs_.size();
+      if (e.durations.size() > 1)
+        e.durations.push_back(e.durations.front());
+    }
+    rungs_.push_back(rung_state{r});
+  }
+}
+
+void segment_log::remove_rung(std::size_t index, timestamp now) {
+  auto without = [&](std::uint32_t mask) {
+    auto below = mask & ((1U << index) - 1);
+    return below | ((mask >> (index + 1)) << index);
+  };
+  for (auto& e : entries_) {
+    if (!e.gap(index))
+      expiring_.push_back({{instance_, e.epoch, rungs_[index].info.name, e.msn}, now + timing_.window});
+    e.gaps = without(e.gaps);
+    if (e.durations.size() > 1)
+      e.durations.erase(e.durations.begin() + static_cast<std::ptrdiff_t>(index));
+  }
+  for (auto& [slot, w] : waiting_) {
+    std::map<std::size_t, arrival> moved;
+    for (auto& [rung, a] : w.rungs)
+      if (rung != index)
+        moved.emplace(rung > index ? rung - 1 : rung, a);
+    w.rungs = std::move(moved);
+    w.failed = without(w.failed);
+  }
+  rungs_.erase(rungs_.begin() + static_cast<std::ptrdiff_t>(index));
+}
+
+bool segment_log::complete(const waiting& w) const {
+  for (std::size_t i = 0; i < rungs_.size(); ++i)
+    if (rungs_[i].active && !rungs_[i].failing && !w.rungs.contains(i) && ((w.failed >> i) & 1U) == 0)
+      return false;
+  return true;
+}
+
+/// hls.md 4.3 waits one target duration for a late rung, but P6 wants something new within 1.5: the earlier counts.
+bool segment_log::overdue(const waiting& w, timestamp now) const {
+  return now >= w.first_seen + timing_.target || (!entries_.empty() && now >= last_listed_ + 7 * timing_.target / 5);
+}
+
+void segment_log::decide(timestamp now, bool flush) {
+  while (!waiting_.empty()) {
+    auto head = waiting_.begin();
+    bool due = flush || overdue(head->second, now);
+    bool follows = head->first + offset_ == next_msn_;
+    if (!due && !(follows && complete(head->second)))
+      break;
+    if (!follows)
+      fill_up_to(head->first, now);
+    if (!due && !complete(head->second))
+      break;
+    append(head->first, head->second, now);
+    waiting_.erase(head);
+  }
+  open_when_ready();
+  if (!ended_)
+    shorten(now);
+}
+
+/// Gap entries for slots that nobody brought. Where the writer's clock is known they share out exactly the time that is missing.
+void segment_log::fill_up_to(std::uint64_t slot, timestamp now) {
+  auto missing = static_cast<std::int64_t>(slot + offset_ - next_msn_);
+  if (missing <= 0)
+    return;
+  auto each = target_ticks();
+  if (auto w = waiting_.find(slot); w != waiting_.end() && clock_known_ && !w->second.rungs.empty()) {
+    auto next = timestamp{std::chrono::microseconds{clock_} + micros(w->second.first_pts)};
+    auto share = std::chrono::duration_cast<milliseconds>(next - last_end_).count() * 90 / missing;
+    if (share >= target_ticks() / 2 && share < target_ticks() + ticks(490ms))
+      each = share;
+  }
+  for (; missing > 0; --missing)
+    append_gap(each, now);
+}
+
+void segment_log::append_gap(std::int64_t duration, timestamp now) {
+  push(log_entry{next_msn_, dsn_, writer_epoch_, edges_, std::chrono::ceil<milliseconds>(last_end_), {duration}, all_rungs(), false}, now);
+}
+
+void segment_log::append(std::uint64_t slot, const waiting& w, timestamp now) {
+  next_slot_ = slot + 1;
+  if (w.rungs.empty())
+    return append_gap(target_ticks(), now);
+  bool first = entries_.empty();
+  bool at_seam = !first && (seam_pending_ || w.discontinuity);
+  seam_pending_ = false;
+  if (at_seam)
+    ++dsn_;
+  log_entry e{next_msn_, dsn_, writer_epoch_, edges_, date_of(w, at_seam || first), {}, 0, at_seam};
+  bool equal = true;
+  for (std::size_t i = 0; i < rungs_.size(); ++i) {
+    auto a = w.rungs.find(i);
+    bool came = a != w.rungs.end();
+    e.durations.push_back(came ? a->second.duration : w.rungs.begin()->second.duration);
+    equal = equal && e.durations.back() == e.durations.front();
+    e.gaps |= came ? 0U : 1U << i;
+    if (came)
+      measure(rungs_[i], a->second);
+    if (rungs_[i].active)
+      judge(rungs_[i], came);
+  }
+  if (equal)
+    e.durations.resize(1);
+  push(std::move(e), now);
+}
+
+void segment_log::push(log_entry entry, timestamp now) {
+  auto longest = *std::max_element(entry.durations.begin(), entry.durations.end());
+  last_end_ = entry.time + micros(longest);
+  next_msn_ = entry.msn + 1;
+  last_listed_ = now;
+  entries_.push_back(std::move(entry));
+  ++version_;
+}
+
+/// The date of the first frame: the writer's clock, followed slowly, never stepping back behind what is listed.
+timestamp segment_log::date_of(const waiting& w, bool at_seam) {
+  using std::chrono::microseconds;
+  auto pts = micros(w.first_pts);
+  auto seen = std::chrono::duration_cast<microseconds>(w.captured.time_since_epoch()) - pts;
+  if (!clock_known_)
+    clock_ = seen.count();
+  else if (auto off = seen - microseconds{clock_}; off > clock_slack || off < -clock_slack)
+    clock_ += std::clamp<std::int64_t>(off.count(), -microseconds(clock_slack).count(), microseconds(clock_slack).count());
+  clock_known_ = true;
+  auto t = timestamp{microseconds{clock_} + pts};
+  bool after_gap = !entries_.empty() && entries_.back().gaps == all_rungs();
+  if (!at_seam && !after_gap) // one run of pictures: dates follow the durations
+    t = std::min<timestamp>(t, last_end_ + clock_slack);
+  t = std::max<timestamp>(t, at_seam ? last_end_ : last_end_ - clock_slack);
+  if (!entries_.empty())
+    t = std::max(t, entries_.back().time + 1ms);
+  clock_ = std::chrono::duration_cast<microseconds>(t.time_since_epoch() - pts).count();
+  return std::chrono::ceil<milliseconds>(t);
+}
+
+void segment_log::judge(rung_state& r, bool came) const {
+  r.late = came ? 0 : r.late + 1;
+  r.good = came ? r.good + 1 : 0;
+  if (r.late >= strikes)
+    r.failing = true;
+  if (r.good >= strikes)
+    r.failing = false;
+}
+
+void segment_log::measure(rung_state& r, const arrival& a) const {
+  auto bits = static_cast<std::int64_t>(a.bytes) * 8;
+  if (a.duration >= target_ticks() / 2) // the draft counts runs of half a target duration and more
+    r.peak = std::max(r.peak, static_cast<std::int64_t>(static_cast<double>(bits) * 90'000 / static_cast<double>(a.duration)));
+  r.bits += bits;
+  r.ticks += a.duration;
+  if (r.ticks > ticks(1h)) {
+    r.bits /= 2;
+    r.ticks /= 2;
+  }
+}
+
+void segment_log::open_when_ready() {
+  if (open_ || length() < 3 * timing_.target - 200ms)
+    return;
+  bool any = false;
+  for (std::size_t i = 0; i < rungs_.size(); ++i) {
+    if (!rungs_[i].active || rungs_[i].failing)
+      continue;
+    any = true;
+    if (std::count_if(entries_.begin(), entries_.end(), [&](auto& e) { return !e.gap(i); }) < 3)
+      return;
+  }
+  open_ = any;
+  for (auto& e : entries_)
+    e.edges = edges_; // nobody has seen them before
+}
+
+void segment_log::shorten(timestamp now) {
+  auto total = length();
+  while (entries_.size() > 6) {
+    auto first = std::chrono::duration_cast<milliseconds>(micros(entries_.front().duration(0)));
+    if (total - first < timing_.window && entries_.size() <= entry_limit)
+      break;
+    expire(entries_.front(), first + std::max(longest_, total), now);
+    longest_ = std::max(longest_, total);
+    entries_.erase(entries_.begin());
+    total -= first;
+  }
+  longest_ = std::max(longest_, total);
+}
+
+void segment_log::expire(const log_entry& entry, milliseconds keep, timestamp now) {
+  for (std::size_t i = 0; i < rungs_.size(); ++i)
+    if (!entry.gap(i))
+      expiring_.push_back({{instance_, entry.epoch, rungs_[i].info.name, entry.msn}, now + keep});
+}
+
+std::vector<segment_place> segment_log::take_expired(timestamp now) {
+  std::vector<segment_place> due;
+  while (!expiring_.empty() && (expiring_.front().due <= now || expiring_.size() > expiring_limit)) {
+    due.push_back(std::move(expiring_.front().place));
+    expiring_.pop_front();
+  }
+  if (!due.empty())
+    ++version_;
+  return due;
+}
+
+bool segment_log::knows(const segment_place& place) const {
+  if (std::any_of(expiring_.begin(), expiring_.end(), [&](auto& e) { return e.place == place; }))
+    return true;
+  auto rung = static_cast<std::size_t>(std::find_if(rungs_.begin(), rungs_.end(), [&](auto& r) { return r.info.name == place.rung; }) - rungs_.begin());
+  if (place.instance != instance_ || rung == rungs_.size())
+    return false;
+  if (auto* entry = find(place.msn))
+    return entry->epoch == place.epoch && !entry->gap(rung);
+  auto w = waiting_.find(place.msn - offset_);
+  return place.epoch == writer_epoch_ && w != waiting_.end() && w->second.rungs.contains(rung);
+}
+
+void segment_log::source_lost(timestamp now) {
+  if (lost_since_ == timestamp{} && begun_ && !ended_) {
+    lost_since_ = now;
+    ++version_;
+  }
+}
+
+void segment_log::source_back() {
+  if (lost_since_ != timestamp{}) {
+    lost_since_ = {};
+    ++version_;
+  }
+}
+
+log_change segment_log::end(edge_epoch edges, timestamp now) {
+  auto version = version_;
+  auto first_new = next_msn_;
+  bool was_open = open_, was_ended = ended_;
+  edges_ = std::max(edges_, edges);
+  if (begun_ && !ended_)
+    finish(now);
+  return since(version, first_new, was_open, was_ended);
+}
+
+void segment_log::finish(timestamp now) {
+  if (ended_)
+    return;
+  decide(now, true);
+  open_ = open_ || std::any_of(entries_.begin(), entries_.end(), [&](auto& e) { return e.gaps != all_rungs(); });
+  ended_ = true;
+  ended_at_ = now;
+  ++version_;
+}
+
+/// Everything of the instance becomes due for deletion, the way P10 wants it.
+void segment_log::reset_instance(timestamp now) {
+  for (auto& e : entries_)
+    expire(e, std::chrono::duration_cast<milliseconds>(micros(e.duration(0))) + longest_, now);
+  entries_.clear();
+  rungs_.clear();
+  waiting_.clear();
+  open_ = ended_ = begun_ = seam_pending_ = false;
+  longest_ = 0ms;
+}
+
+log_change segment_log::tick(edge_epoch edges, timestamp now) {
+  auto version = version_;
+  auto first_new = next_msn_;
+  bool was_open = open_, was_ended = ended_;
+  edges_ = std::max(edges_, edges);
+  if (begun_ && !ended_) {
+    decide(now, false);
+    bool away = lost_since_ != timestamp{} && now - std::max(lost_since_, last_content_) > options_.grace;
+    if (away || now - last_content_ > options_.give_up) {
+      finish(now);
+      if (!away)
+        publication_.clear(); // nobody said that it is over: whoever sends again begins anew
+    } else if (open_ && waiting_.empty()) {
+      for (auto due = last_listed_ + 7 * timing_.target / 5; now >= due; due += 7 * timing_.target / 5)
+        append_gap(target_ticks(), due);
+      shorten(now);
+    }
+    for (std::size_t i = rungs_.size(); i-- > 0;)
+      if (!rungs_[i].active && now - rungs_[i].left > timing_.window && std::all_of(entries_.begin(), entries_.end(), [&](auto& e) { return e.gap(i); })) {
+        remove_rung(i, now);
+        ++version_;
+      }
+  } else if (ended_ && !entries_.empty() && now - ended_at_ > options_.keep) {
+    for (auto& e : entries_)
+      expire(e, longest_, now);
+    entries_.clear();
+    open_ = false;
+    ++version_;
+  }
+  return since(version, first_new, was_open, was_ended);
+}
+
+const log_entry* segment_log::find(std::uint64_t msn) const {
+  if (entries_.empty() || msn < entries_.front().msn || msn > entries_.back().msn)
+    return nullptr;
+  return &entries_[msn - entries_.front().msn];
+}
+
+std::uint64_t segment_log::msn_after_waiting() const {
+  return waiting_.empty() ? next_msn_ : std::max(next_msn_, waiting_.rbegin()->first + offset_ + 1);
+}
+
+std::int64_t segment_log::target_ticks() const { return ticks(timing_.target); }
+
+bool segment_log::silent(timestamp now) const { return now - last_content_ > 7 * timing_.target / 5; }
+
+milliseconds segment_log::length() const {
+  std::int64_t sum = 0;
+  for (auto& e : entries_)
+    sum += e.duration(0);
+  return std::chrono::duration_cast<milliseconds>(micros(sum));
+}
+
+log_change segment_log::since(std::uint64_t version, std::uint64_t first_new, bool was_open, bool was_ended) const {
+  log_change c;
+  c.changed = version_ != version;
+  c.ended = ended_ && !was_ended;
+  if (open_ && !entries_.empty())
+    c.listed = was_open ? static_cast<std::size_t>(next_msn_ - first_new) : entries_.size();
+  return c;
+}
+
+stream_log segment_log::snapshot() const {
+  stream_log s;
+  s.stream = stream_;
+  s.instance = instance_;
+  s.version = version_;
+  s.target = timing_.target;
+  s.window = timing_.window;
+  s.hold_back = timing_.hold_back;
+  s.changed = last_listed_;
+  s.ended = ended_;
+  if (!open_)
+    return s;
+  for (auto& r : rungs_) {
+    auto average = r.ticks > 0 ? static_cast<std::int64_t>(static_cast<double>(r.bits) * 90'000 / static_cast<double>(r.ticks)) : 0;
+    // A dark scene at the start must not make a rung look cheap for ever: never below what the encoder is set to.
+    auto nominal = r.info.nominal.bits_per_second;
+    auto peak = std::max({r.peak, nominal, average});
+    s.rungs.push_back({r.info, {peak}, {std::max(average, nominal)}, r.active && !r.failing});
+  }
+  s.entries = entries_;
+  return s;
+}
+
+} // namespace weir::hls

@@ -1,0 +1,317 @@
+// The segment log's state on disk. Strict both ways: what to_json() would not write is refused as corrupt, because a state that is
+// half understood would make numbers step back.
+#include "runtime/hls/addresses.hpp"
+#include "runtime/hls/segment_log.hpp"
+
+#include <charconv>
+#include <stdexcept>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace weir::hls {
+
+namespace {
+
+using nlohmann::json;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+constexpr std::uint64_t schema_version = 1;
+constexpr std::size_t text_limit = 4U << 20;
+constexpr std::uint64_t number_limit = std::uint64_t{1} << 62;
+
+std::int64_t to_number(timestamp t) { return std::chrono::duration_cast<microseconds>(t.time_since_epoch()).count(); }
+std::int64_t to_number(milliseconds d) { return d.count(); }
+
+/// One JSON object that must have exactly the members that are taken from it. Ends in an exception, caught in from_json().
+class strict_object {
+public:
+  strict_object(const json& from, std::string where) : from_(from), where_(std::move(where)) {
+    if (!from.is_object())
+      bad("is not an object");
+  }
+  [[noreturn]] void bad(std::string_view what) const { throw std::invalid_argument(fmt::format("{} {}", where_, what)); }
+
+  const json& member(const char* name) {
+    auto found = from_.find(name);
+    if (found == from_.end())
+      bad(fmt::format("has no {:?}", name));
+    ++taken_;
+    return *found;
+  }
+  std::uint64_t count(const char* name, std::uint64_t limit = number_limit) {
+    auto& value = member(name);
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() > limit)
+      bad(fmt::format("has no fitting number {:?}", name));
+    return value.get<std::uint64_t>();
+  }
+  std::int64_t number(const char* name) {
+    auto& value = member(name);
+    if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<std::uint64_t>() > number_limit) || value.get<std::int64_t>() < -static_cast<std::int64_t>(number_limit))
+      bad(fmt::format("has no fitting number {:?}", name));
+    return value.get<std::int64_t>();
+  }
+  bool flag(const char* name) {
+    auto& value = member(name);
+    if (!value.is_boolean())
+      bad(fmt::format("has no flag {:?}", name));
+    return value.get<bool>();
+  }
+  std::string text(const char* name, std::size_t limit) {
+    auto& value = member(name);
+    if (!value.is_string() || value.get_ref<const std::string&>().size() > limit)
+      bad(fmt::format("has no fitting text {:?}", name));
+    return value.get<std::string>();
+  }
+  timestamp time(const char* name) {
+    auto value = number(name);
+    if (value > 8'000'000'000'000'000 || value < 0) // the year 2223; nanoseconds still fit
+      bad(fmt::format("has no fitting time {:?}", name));
+    return timestamp{microseconds{value}};
+  }
+  milliseconds span(const char* name) { return milliseconds{static_cast<std::int64_t>(count(name, 1'000'000'000'000))}; }
+  const json& list(const char* name, std::size_t limit) {
+    auto& value = member(name);
+    if (!value.is_array() || value.size() > limit)
+      bad(fmt::format("has no fitting list {:?}", name));
+    return value;
+  }
+  void end() const {
+    if (taken_ != from_.size())
+      bad("has members that this Weir does not know");
+  }
+
+private:
+  const json& from_;
+  std::string where_;
+  std::size_t taken_ = 0;
+};
+
+json rung_to_json(const rung_info& r) {
+  return {{"name", r.name}, {"width", r.width}, {"height", r.height}, {"fps_milli", r.fps_milli}, {"codecs", r.codecs}, {"nominal", r.nominal.bits_per_second}};
+}
+
+rung_info rung_from_json(const json& from, const std::string& where) {
+  strict_object o(from, where);
+  rung_info r;
+  r.name = o.text("name", 16);
+  r.width = static_cast<std::uint32_t>(o.count("width", 16384));
+  r.height = static_cast<std::uint32_t>(o.count("height", 16384));
+  r.fps_milli = static_cast<std::int64_t>(o.count("fps_milli", 1'000'000));
+  r.codecs = o.text("codecs", 200);
+  r.nominal.bits_per_second = static_cast<std::int64_t>(o.count("nominal"));
+  o.end();
+  if (!is_address_word(r.name, 16) || r.codecs.find_first_of("\"\r\n") != std::string::npos)
+    o.bad("has a name or codecs that cannot stand in a playlist");
+  return r;
+}
+
+json timing_to_json(const hls_timing& t) {
+  return {{"target", to_number(t.target)}, {"gop", to_number(t.gop)}, {"window", to_number(t.window)}, {"hold_back", to_number(t.hold_back)}};
+}
+
+hls_timing timing_from_json(const json& from, const std::string& where) {
+  strict_object o(from, where);
+  hls_timing t{o.span("target"), o.span("gop"), o.span("window"), o.span("hold_back")};
+  o.end();
+  return t;
+}
+
+} // namespace
+
+std::string segment_log::to_json() const {
+  json j;
+  j["schema"] = schema_version;
+  j["stream"] = stream_;
+  j["instance"] = instance_;
+  j["version"] = version_;
+  j["next_msn"] = next_msn_;
+  j["dsn"] = dsn_;
+  j["writer_epoch"] = writer_epoch_;
+  j["publication"] = publication_;
+  j["last_end"] = to_number(last_end_);
+  j["begun"] = begun_;
+  j["open"] = open_;
+  j["ended"] = ended_;
+  j["timing"] = timing_to_json(timing_);
+  j["offset"] = fmt::format("{}", offset_); // modulo 2^64: text, so that no reader rounds it
+  j["next_slot"] = next_slot_;
+  j["seam_pending"] = seam_pending_;
+  j["clock_known"] = clock_known_;
+  j["clock"] = clock_;
+  j["edges"] = edges_;
+  j["last_listed"] = to_number(last_listed_);
+  j["last_content"] = to_number(last_content_);
+  j["lost_since"] = to_number(lost_since_);
+  j["ended_at"] = to_number(ended_at_);
+  j["longest"] = to_number(longest_);
+  j["fenced"] = fenced_;
+  j["refused"] = refused_;
+  auto& writers = j["writers"] = json::array();
+  for (auto& [epoch, w] : announced_) {
+    json rungs = json::array();
+    for (auto& r : w.rungs)
+      rungs.push_back(rung_to_json(r));
+    writers.push_back({{"epoch", epoch}, {"publication", w.publication}, {"rungs", std::move(rungs)}, {"timing", timing_to_json(w.timing)}});
+  }
+  auto& rungs = j["rungs"] = json::array();
+  for (auto& r : rungs_)
+    rungs.push_back({{"info", rung_to_json(r.info)}, {"active", r.active}, {"failing", r.failing}, {"late", r.late}, {"good", r.good},
+                     {"left", to_number(r.left)}, {"peak", r.peak}, {"bits", r.bits}, {"ticks", r.ticks}});
+  auto& entries = j["entries"] = json::array();
+  for (auto& e : entries_)
+    entries.push_back({{"msn", e.msn}, {"dsn", e.dsn}, {"epoch", e.epoch}, {"edges", e.edges}, {"time", to_number(e.time)}, {"durations", e.durations},
+                       {"gaps", e.gaps}, {"discontinuity", e.discontinuity}});
+  auto& waiting_slots = j["waiting"] = json::array();
+  for (auto& [slot, w] : waiting_) {
+    json arrivals = json::array();
+    for (auto& [rung, a] : w.rungs)
+      arrivals.push_back({{"rung", rung}, {"first_pts", a.first_pts}, {"duration", a.duration}, {"bytes", a.bytes}});
+    waiting_slots.push_back({{"slot", slot}, {"arrivals", std::move(arrivals)}, {"failed", w.failed}, {"first_seen", to_number(w.first_seen)},
+                             {"captured", to_number(w.captured)}, {"first_pts", w.first_pts}, {"discontinuity", w.discontinuity}});
+  }
+  auto& expiring_list = j["expiring"] = json::array();
+  for (auto& e : expiring_)
+    expiring_list.push_back({{"instance", e.place.instance}, {"epoch", e.place.epoch}, {"rung", e.place.rung}, {"msn", e.place.msn}, {"due", to_number(e.due)}});
+  return j.dump();
+}
+
+expected<segment_log> segment_log::from_json(std::string_view text, log_options options) {
+  if (text.size() > text_limit)
+    return fail(error_code::too_large, fmt::format("segment log of {} bytes, {} are allowed", text.size(), text_limit));
+  try {
+    auto j = json::parse(text, [](int depth, json::parse_event_t, json&) {
+      if (depth > 6)
+        throw std::invalid_argument("is nested too deep");
+      return true;
+    });
+    strict_object o(j, "segment log");
+    if (auto schema = o.count("schema"); schema > schema_version)
+      return fail(error_code::newer_schema, fmt::format("segment log has schema {}, this Weir knows {}", schema, schema_version));
+    else if (schema != schema_version)
+      o.bad("has no known schema");
+    segment_log log(o.text("stream", 64), options);
+    log.instance_ = o.count("instance");
+    log.version_ = o.count("version");
+    log.next_msn_ = o.count("next_msn");
+    log.dsn_ = o.count("dsn");
+    log.writer_epoch_ = o.count("writer_epoch");
+    log.publication_ = o.text("publication", 256);
+    log.last_end_ = o.time("last_end");
+    log.begun_ = o.flag("begun");
+    log.open_ = o.flag("open");
+    log.ended_ = o.flag("ended");
+    log.timing_ = timing_from_json(o.member("timing"), "timing");
+    auto offset = o.text("offset", 20);
+    auto [offset_end, offset_error] = std::from_chars(offset.data(), offset.data() + offset.size(), log.offset_);
+    if (offset_error != std::errc{} || offset_end != offset.data() + offset.size())
+      o.bad("has no fitting offset");
+    log.next_slot_ = o.count("next_slot");
+    log.seam_pending_ = o.flag("seam_pending");
+    log.clock_known_ = o.flag("clock_known");
+    log.clock_ = o.number("clock");
+    log.edges_ = o.count("edges");
+    log.last_listed_ = o.time("last_listed");
+    log.last_content_ = o.time("last_content");
+    log.lost_since_ = o.time("lost_since");
+    log.ended_at_ = o.time("ended_at");
+    log.longest_ = o.span("longest");
+    log.fenced_ = o.count("fenced");
+    log.refused_ = o.count("refused");
+    for (auto& item : o.list("writers", 8)) {
+      strict_object w(item, "writer");
+      auto epoch = w.count("epoch");
+      writer one{w.text("publication", 256), {}, timing_from_json(w.member("timing"), "writer's timing")};
+      for (auto& r : w.list("rungs", max_rungs))
+        one.rungs.push_back(rung_from_json(r, "writer's rung"));
+      w.end();
+      if (one.rungs.empty() || one.timing.target.count() <= 0 || !log.announced_.emplace(epoch, std::move(one)).second)
+        w.bad("is empty or there twice");
+    }
+    for (auto& item : o.list("rungs", max_rungs)) {
+      strict_object r(item, "rung");
+      rung_state one{rung_from_json(r.member("info"), "rung")};
+      one.active = r.flag("active");
+      one.failing = r.flag("failing");
+      one.late = static_cast<std::uint32_t>(r.count("late", UINT32_MAX));
+      one.good = static_cast<std::uint32_t>(r.count("good", UINT32_MAX));
+      one.left = r.time("left");
+      one.peak = static_cast<std::int64_t>(r.count("peak"));
+      one.bits = static_cast<std::int64_t>(r.count("bits"));
+      one.ticks = static_cast<std::int64_t>(r.count("ticks"));
+      r.end();
+      for (auto& other : log.rungs_)
+        if (other.info.name == one.info.name)
+          r.bad("is there twice");
+      log.rungs_.push_back(std::move(one));
+    }
+    for (auto& item : o.list("entries", 1024)) {
+      strict_object e(item, "entry");
+      log_entry one;
+      one.msn = e.count("msn");
+      one.dsn = e.count("dsn");
+      one.epoch = e.count("epoch");
+      one.edges = e.count("edges");
+      one.time = e.time("time");
+      for (auto& d : e.list("durations", max_rungs)) {
+        if (!d.is_number_unsigned() || d.get<std::uint64_t>() == 0 || d.get<std::uint64_t>() > (1U << 30))
+          e.bad("has a duration that cannot be");
+        one.durations.push_back(d.get<std::int64_t>());
+      }
+      one.gaps = static_cast<std::uint32_t>(e.count("gaps", log.all_rungs()));
+      one.discontinuity = e.flag("discontinuity");
+      e.end();
+      if (one.durations.size() != 1 && one.durations.size() != log.rungs_.size())
+        e.bad("has not one duration per rung");
+      if (!log.entries_.empty()) {
+        auto& before = log.entries_.back();
+        if (one.msn != before.msn + 1 || one.dsn != before.dsn + (one.discontinuity ? 1 : 0) || one.time <= before.time || one.edges < before.edges || one.epoch < before.epoch)
+          e.bad("does not follow the one before");
+      }
+      log.entries_.push_back(std::move(one));
+    }
+    for (auto& item : o.list("waiting", 256)) {
+      strict_object w(item, "waiting slot");
+      waiting one;
+      auto slot = w.count("slot");
+      for (auto& arrived : w.list("arrivals", max_rungs)) {
+        strict_object a(arrived, "arrival");
+        auto rung = a.count("rung");
+        arrival what{a.number("first_pts"), static_cast<std::int64_t>(a.count("duration", 1U << 30)), a.count("bytes")};
+        a.end();
+        if (rung >= log.rungs_.size() || what.duration == 0 || !one.rungs.emplace(rung, what).second)
+          a.bad("cannot be");
+      }
+      one.failed = static_cast<std::uint32_t>(w.count("failed", log.all_rungs()));
+      one.first_seen = w.time("first_seen");
+      one.captured = w.time("captured");
+      one.first_pts = w.number("first_pts");
+      one.discontinuity = w.flag("discontinuity");
+      w.end();
+      auto ahead = slot + log.offset_ - log.next_msn_;
+      if (ahead > 4096 || !log.waiting_.emplace(slot, std::move(one)).second)
+        w.bad("is there twice or does not follow what is listed");
+    }
+    for (auto& item : o.list("expiring", 65536)) {
+      strict_object e(item, "expiring segment");
+      expiring one{{e.count("instance"), e.count("epoch"), e.text("rung", 16), e.count("msn")}, e.time("due")};
+      e.end();
+      if (!is_address_word(one.place.rung, 16))
+        e.bad("has a rung that cannot be");
+      log.expiring_.push_back(std::move(one));
+    }
+    o.end();
+    if (!is_address_word(log.stream_))
+      o.bad("has a stream name that cannot be");
+    if (log.begun_ && (log.timing_.target.count() <= 0 || log.rungs_.empty() || log.writer_epoch_ == 0 || !log.announced_.contains(log.writer_epoch_)))
+      o.bad("has begun without a writer");
+    if (!log.entries_.empty() && (!log.begun_ || log.entries_.back().msn + 1 != log.next_msn_ || log.entries_.back().dsn != log.dsn_ || log.entries_.back().time > log.last_end_))
+      o.bad("has entries that do not lead up to its counters");
+    return log;
+  } catch (const std::exception& e) { // nlohmann's parse errors and ours
+    return fail(error_code::corrupt, e.what());
+  }
+}
+
+} // namespace weir::hls

@@ -1,0 +1,81 @@
+#pragma once
+// Where an origin keeps segments and the segment logs' states. An interface, so that another driver (object storage) can stand in.
+//
+// On disk, below one root:   {stream}/{instance}/{epoch}/{rung}/{msn}.ts      and      {stream}/log.json
+// A file is written under a name that no reader asks for, and renamed when it is whole: nobody ever sees half of one, whatever
+// dies when. Names are made from checked parts only; nothing that came over the network is ever a path.
+#include "runtime/hls/segment_log.hpp"
+#include "schemas/error.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weir::origin {
+
+/// An open file for sendfile(); closes itself.
+class open_segment {
+public:
+  open_segment(int fd, std::uint64_t size) : fd_(fd), size_(size) {}
+  open_segment(open_segment&& other) noexcept : fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
+  open_segment& operator=(open_segment&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~open_segment();
+  int fd() const { return fd_; }
+  std::uint64_t size() const { return size_; }
+  /// Gives the descriptor away; the caller closes it.
+  int release() { return std::exchange(fd_, -1); }
+
+private:
+  int fd_;
+  std::uint64_t size_;
+};
+
+struct store_usage {
+  std::uint64_t files = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t free_bytes = 0; ///< of the file system
+};
+
+/// All calls block; they are safe from several threads, but writes to one stream come from its one owner.
+class segment_store {
+public:
+  virtual ~segment_store() = default;
+
+  /// All of `bytes` or nothing. Fails: invalid_input (a part that may not stand in a path), io_failed; a full disk is io_failed with
+  /// is_full(error): the caller makes a gap.
+  virtual expected<void> put(std::string_view stream, const hls::segment_place& place, std::span<const std::byte> bytes) = 0;
+  /// Fails: not_found, invalid_input, io_failed.
+  virtual expected<open_segment> open(std::string_view stream, const hls::segment_place& place) const = 0;
+  /// Absent is fine.
+  virtual expected<void> remove(std::string_view stream, const hls::segment_place& place) = 0;
+
+  /// The state of a stream's segment log, replaced whole. `durable`: on disk before this returns (not needed per segment: a rename is
+  /// seen by whoever starts after a crash of the process; only a power cut may bring back the one before).
+  virtual expected<void> save_log(std::string_view stream, std::string_view json, bool durable = false) = 0;
+  /// Fails: not_found, too_large, io_failed.
+  virtual expected<std::string> load_log(std::string_view stream) const = 0;
+  virtual expected<std::vector<std::string>> streams() const = 0;
+  /// Everything of a stream, its log included: its numbers start anew after that.
+  virtual expected<void> remove_stream(std::string_view stream) = 0;
+
+  /// At start: removes half-written files and, of each stream, segments that `known` does not claim. Returns how many went.
+  virtual expected<std::uint64_t> sweep(const std::function<bool(std::string_view stream, const hls::segment_place& place)>& known) = 0;
+  virtual expected<store_usage> usage() const = 0;
+};
+
+/// Whether a put failed because there is no room.
+bool is_full(const error& e);
+
+/// The driver for a folder. Makes it when absent. Fails: io_failed.
+expected<std::unique_ptr<segment_store>> open_folder_store(std::filesystem::path root);
+
+} // namespace weir::origin

@@ -1,0 +1,133 @@
+#include "runtime/steering/joins.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+namespace weir::steering {
+
+void join_admission::use(std::shared_ptr<const edge_table> table) {
+  table_ = std::move(table);
+  counts_.clear();
+  buckets_.assign(table_->edges.size(), {});
+  weight_sum_ = 0;
+  std::unordered_map<std::string, edge_count> kept;
+  for (auto& e : table_->edges) {
+    kept[e.name.value] = std::move(by_name_[e.name.value]);
+    weight_sum_ += static_cast<double>(e.weight_milli);
+  }
+  by_name_ = std::move(kept);
+  for (auto& e : table_->edges)
+    counts_.push_back(&by_name_[e.name.value]);
+  for (std::uint32_t b = 0; b < table_->primary.size(); ++b)
+    buckets_[table_->primary[b]].push_back(b);
+}
+
+void join_admission::report(const edge_name& edge, std::uint64_t sequence, std::int64_t bits_per_second, bool restarted) {
+  auto found = by_name_.find(edge.value);
+  if (found == by_name_.end() || (sequence <= found->second.sequence && !restarted))
+    return;
+  auto& c = found->second;
+  c.sequence = sequence;
+  c.reported = static_cast<double>(std::max<std::int64_t>(bits_per_second, 0));
+  c.in_flight.push_back(0);
+  while (c.in_flight.size() > options_.settle_reports)
+    c.in_flight.pop_front();
+}
+
+void join_admission::assigned_elsewhere(const edge_name& edge, std::uint32_t viewers) {
+  if (auto found = by_name_.find(edge.value); found != by_name_.end())
+    found->second.in_flight.back() += viewers;
+}
+
+void join_admission::close(const edge_name& edge, bool closed) {
+  if (auto found = by_name_.find(edge.value); found != by_name_.end())
+    found->second.closed = closed;
+}
+
+double join_admission::estimate(std::size_t edge) const {
+  double viewers = 0;
+  for (auto n : counts_[edge]->in_flight)
+    viewers += n;
+  return counts_[edge]->reported + viewers * static_cast<double>(options_.viewer_bps);
+}
+
+expected<void> join_admission::ready() const {
+  if (!table_ || table_->primary.empty())
+    return fail(error_code::unavailable, "no edge serves viewers");
+  double used = 0, capacity = 0;
+  bool bounded = true;
+  for (std::size_t e = 0; e < counts_.size(); ++e) {
+    used += estimate(e);
+    capacity += static_cast<double>(table_->edges[e].capacity_bps);
+    bounded = bounded && table_->edges[e].capacity_bps > 0;
+  }
+  if (bounded && used > capacity)
+    return fail(error_code::unavailable, fmt::format("edges carry {:.0f} of {:.0f} Mbit/s: no room for another viewer", used / 1e6, capacity / 1e6));
+  return {};
+}
+
+/// The bound counts whole viewers, so that the first few of an evening find a place.
+bool join_admission::open(std::size_t edge) const {
+  auto& target = table_->edges[edge];
+  if (counts_[edge]->closed || target.weight_milli <= 0)
+    return false;
+  double total = 0;
+  for (std::size_t e = 0; e < counts_.size(); ++e)
+    total += estimate(e);
+  auto viewer = static_cast<double>(options_.viewer_bps);
+  auto fair = static_cast<double>(target.weight_milli) / weight_sum_ * (total + viewer);
+  auto with_one_more = estimate(edge) + viewer;
+  bool capacity_left = target.capacity_bps <= 0 || with_one_more <= options_.full * static_cast<double>(target.capacity_bps);
+  return capacity_left && with_one_more <= std::ceil((1 + options_.epsilon) * fair / viewer) * viewer;
+}
+
+std::size_t join_admission::least_loaded() const {
+  std::size_t best = counts_.size();
+  auto relative = [&](std::size_t e) { return estimate(e) / static_cast<double>(std::max<std::int64_t>(table_->edges[e].weight_milli, 1)); };
+  for (bool even_closed : {false, true}) { // a viewer on a suspect edge is better than a viewer turned away
+    for (std::size_t e = 0; e < counts_.size(); ++e)
+      if (!buckets_[e].empty() && (even_closed || !counts_[e]->closed) && (best == counts_.size() || relative(e) < relative(best)))
+        best = e;
+    if (best != counts_.size())
+      break;
+  }
+  return best;
+}
+
+/// Draws edges in proportion to the room below the common level (Dahlin's load interpretation).
+std::size_t join_admission::by_interpretation(std::uint64_t random) const {
+  double top = 0;
+  auto relative = [&](std::size_t e) { return counts_[e]->reported / static_cast<double>(std::max<std::int64_t>(table_->edges[e].weight_milli, 1)); };
+  auto usable = [&](std::size_t e) { return !buckets_[e].empty() && !counts_[e]->closed; };
+  for (std::size_t e = 0; e < counts_.size(); ++e)
+    top = std::max(top, relative(e));
+  auto room = [&](std::size_t e) {
+    auto w = static_cast<double>(table_->edges[e].weight_milli);
+    return usable(e) ? (top - relative(e)) * w + 0.1 * w * (top + 1) : 0.0; // the tenth: nobody is shut out on old news
+  };
+  double sum = 0;
+  for (std::size_t e = 0; e < counts_.size(); ++e)
+    sum += room(e);
+  auto at = static_cast<double>(random >> 11) * 0x1p-53 * sum;
+  for (std::size_t e = 0; e < counts_.size(); ++e)
+    if (at < room(e))
+      return e;
+    else
+      at -= room(e);
+  return least_loaded();
+}
+
+join join_admission::take(std::uint32_t bucket) {
+  auto edge = table_->primary[bucket];
+  ++counts_[edge]->in_flight.back();
+  double used = 0, capacity = 0;
+  for (std::size_t e = 0; e < counts_.size(); ++e) {
+    used += estimate(e);
+    capacity += static_cast<double>(table_->edges[e].capacity_bps);
+  }
+  return {bucket, table_->epoch, edge, capacity > 0 && used > 0.95 * capacity};
+}
+
+} // namespace weir::steering

@@ -1,0 +1,81 @@
+#pragma once
+// Admission of new viewers (balancing.md 5.1-5.3, 5.8). The load that edges report is old; what was assigned since is counted in,
+// else a crowd lands on the edge that looked best a second ago.
+#include "runtime/steering/table.hpp"
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+namespace weir::steering {
+
+struct join_options {
+  double epsilon = 0.1;               ///< an edge this far above its fair share takes no new viewers
+  std::uint32_t draws = 4;            ///< more draws of a bucket after the first
+  std::int64_t viewer_bps = 3'000'000; ///< expected mean rate of a viewer
+  std::uint32_t settle_reports = 6;   ///< reports until a new viewer's traffic is fully in them
+  double full = 0.9;                  ///< of an edge's capacity: closed to new viewers
+};
+
+struct join {
+  std::uint32_t bucket = 0;
+  edge_epoch epoch = 0;          ///< joined(v): goes into the viewer's addresses
+  std::uint16_t edge = 0;        ///< index into the table
+  bool lowest_rungs_only = false; ///< the farm is over 95 % of its capacity
+};
+
+class join_admission {
+public:
+  explicit join_admission(join_options options = {}) : options_(options) {}
+
+  /// Loads and counts of edges that stay are kept.
+  void use(std::shared_ptr<const edge_table> table);
+  /// An edge's own report; older sequences are ignored, a smaller one after a restart of the edge is taken when `restarted`.
+  void report(const edge_name& edge, std::uint64_t sequence, std::int64_t bits_per_second, bool restarted = false);
+  /// Viewers that another director sent to the edge since its last word.
+  void assigned_elsewhere(const edge_name& edge, std::uint32_t viewers);
+  /// A peer's counters are missing: draw by load interpretation instead of by estimates.
+  void counters_lost(bool lost) { blind_ = lost; }
+  /// Suspect and draining edges take no new viewers; those that are there stay.
+  void close(const edge_name& edge, bool closed);
+
+  /// Draws a bucket for a new viewer. `random` gives 64 random bits per call. Fails: unavailable (no edge, or farm full: 503).
+  template <class Random>
+  expected<join> admit(Random&& random) {
+    WEIR_TRY(ready());
+    if (!blind_)
+      for (std::uint32_t i = 0; i <= options_.draws; ++i)
+        if (auto bucket = static_cast<std::uint32_t>(random() % bucket_count); open(table_->primary[bucket]))
+          return take(bucket);
+    auto edge = blind_ ? by_interpretation(random()) : least_loaded();
+    auto& own = buckets_[edge];
+    return take(own[static_cast<std::size_t>(random() % own.size())]);
+  }
+
+  /// Estimated egress of an edge, bit/s.
+  double estimate(std::size_t edge) const;
+
+private:
+  struct edge_count {
+    std::uint64_t sequence = 0;
+    double reported = 0;
+    std::deque<std::uint32_t> in_flight{0}; ///< viewers assigned, one count per report, newest last
+    bool closed = false;
+  };
+  expected<void> ready() const;
+  bool open(std::size_t edge) const;
+  std::size_t least_loaded() const;
+  std::size_t by_interpretation(std::uint64_t random) const;
+  join take(std::uint32_t bucket);
+
+  join_options options_;
+  std::shared_ptr<const edge_table> table_;
+  std::vector<edge_count*> counts_;                 ///< by index of the table
+  std::vector<std::vector<std::uint32_t>> buckets_; ///< by index of the table
+  std::unordered_map<std::string, edge_count> by_name_;
+  double weight_sum_ = 0;
+  bool blind_ = false;
+};
+
+} // namespace weir::steering

@@ -1,0 +1,185 @@
+#include "runtime/steering/table.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+namespace weir::steering {
+
+namespace {
+
+constexpr std::size_t history_limit = 1024;
+constexpr std::uint16_t nobody = 0xffff;
+
+/// Buckets per edge by largest remainder: they add up to 1,024 exactly. `most` is the share rounded up.
+struct shares {
+  std::vector<std::size_t> exact, most;
+};
+
+shares shares_of(const std::vector<double>& weights) {
+  auto sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  shares s;
+  std::vector<std::pair<double, std::size_t>> remainders;
+  std::size_t given = 0;
+  for (std::size_t e = 0; e < weights.size(); ++e) {
+    auto share = static_cast<double>(bucket_count) * weights[e] / sum;
+    auto whole = static_cast<std::size_t>(share);
+    s.exact.push_back(whole);
+    s.most.push_back(static_cast<std::size_t>(std::ceil(share - 1e-9)));
+    remainders.emplace_back(share - static_cast<double>(whole), e);
+    given += whole;
+  }
+  std::sort(remainders.begin(), remainders.end(), [](auto& a, auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
+  for (std::size_t i = 0; given < bucket_count; ++i, ++given)
+    ++s.exact[remainders[i % remainders.size()].second];
+  for (std::size_t e = 0; e < weights.size(); ++e)
+    s.most[e] = std::max(s.most[e], s.exact[e]);
+  return s;
+}
+
+} // namespace
+
+double preference(std::uint32_t bucket, std::string_view edge, std::int64_t weight_milli) {
+  auto hash = XXH3_64bits_withSeed(edge.data(), edge.size(), bucket);
+  auto uniform = (static_cast<double>(hash >> 11) + 0.5) * 0x1p-53;
+  return -static_cast<double>(weight_milli) / std::log(uniform);
+}
+
+edge_table make_table(edge_epoch epoch, std::vector<edge_target> edges, const edge_table* previous) {
+  edge_table table{epoch, std::move(edges), {}, {}};
+  auto n = table.edges.size();
+  if (n == 0)
+    return table;
+  std::vector<double> weights;
+  for (auto& e : table.edges)
+    weights.push_back(static_cast<double>(std::max<std::int64_t>(e.weight_milli, 0)));
+  if (std::all_of(weights.begin(), weights.end(), [](double w) { return w <= 0; }))
+    std::fill(weights.begin(), weights.end(), 1000.0);
+  auto share = shares_of(weights);
+  std::vector<double> wants(bucket_count * n);
+  for (std::size_t b = 0; b < bucket_count; ++b)
+    for (std::size_t e = 0; e < n; ++e)
+      wants[b * n + e] = preference(static_cast<std::uint32_t>(b), table.edges[e].name.value, static_cast<std::int64_t>(weights[e]));
+
+  auto& owner = table.primary;
+  owner.assign(bucket_count, nobody);
+  std::vector<std::size_t> count(n, 0);
+  if (previous != nullptr && previous->primary.size() == bucket_count) {
+    std::unordered_map<std::string, std::uint16_t> index;
+    for (std::size_t e = 0; e < n; ++e)
+      index.emplace(table.edges[e].name.value, static_cast<std::uint16_t>(e));
+    for (std::size_t b = 0; b < bucket_count; ++b)
+      if (auto stays = index.find(previous->edges[previous->primary[b]].name.value); stays != index.end()) {
+        owner[b] = stays->second;
+        ++count[stays->second];
+      }
+    // Who has too many gives up those buckets that want somebody with room the most.
+    for (std::size_t e = 0; e < n; ++e) {
+      if (count[e] <= share.most[e])
+        continue;
+      std::vector<std::pair<double, std::size_t>> leaving;
+      for (std::size_t b = 0; b < bucket_count; ++b) {
+        if (owner[b] != e)
+          continue;
+        double best = 0;
+        for (std::size_t other = 0; other < n; ++other)
+          if (other != e && count[other] < share.exact[other])
+            best = std::max(best, wants[b * n + other]);
+        leaving.emplace_back(best / std::max(wants[b * n + e], 1e-12), b);
+      }
+      std::sort(leaving.begin(), leaving.end(), [](auto& a, auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
+      for (std::size_t i = 0; count[e] > share.exact[e]; ++i, --count[e])
+        owner[leaving[i].second] = nobody;
+    }
+  }
+  for (std::size_t b = 0; b < bucket_count; ++b) {
+    if (owner[b] != nobody)
+      continue;
+    std::size_t best = n;
+    for (std::size_t e = 0; e < n; ++e)
+      if (count[e] < share.exact[e] && (best == n || wants[b * n + e] > wants[b * n + best]))
+        best = e;
+    owner[b] = static_cast<std::uint16_t>(best);
+    ++count[best];
+  }
+  table.backup = owner;
+  for (std::size_t b = 0; b < bucket_count; ++b) {
+    double most = 0;
+    for (std::size_t e = 0; e < n; ++e)
+      if (e != owner[b] && wants[b * n + e] > most) {
+        most = wants[b * n + e];
+        table.backup[b] = static_cast<std::uint16_t>(e);
+      }
+  }
+  return table;
+}
+
+expected<void> check(const edge_table& table) {
+  auto bad = [&](std::string_view what) { return fail(error_code::invalid_input, fmt::format("edge table of epoch {} {}", table.epoch, what)); };
+  if (table.edges.size() > edge_limit)
+    return bad(fmt::format("has {} edges, {} are allowed", table.edges.size(), edge_limit));
+  if (table.edges.empty())
+    return table.primary.empty() && table.backup.empty() ? expected<void>{} : bad("has buckets but no edges");
+  if (table.primary.size() != bucket_count || table.backup.size() != bucket_count)
+    return bad("does not have 1024 buckets");
+  auto known = [&](std::uint16_t e) { return e < table.edges.size(); };
+  if (!std::all_of(table.primary.begin(), table.primary.end(), known) || !std::all_of(table.backup.begin(), table.backup.end(), known))
+    return bad("names an edge that it does not have");
+  std::unordered_set<std::string_view> names;
+  for (auto& e : table.edges) {
+    bool plain = std::all_of(e.url.begin(), e.url.end(), [](char c) { return c > ' ' && c <= '~' && c != '"' && c != '?' && c != '#' && c != '\\'; });
+    auto scheme = e.url.starts_with("http://") ? 7U : e.url.starts_with("https://") ? 8U : 0U;
+    if (!plain || scheme == 0 || e.url.size() <= scheme || e.url.size() > 300 || e.url.ends_with('/'))
+      return bad(fmt::format("has an edge with the address {:?} (write it like http://host:port)", e.url.substr(0, 300)));
+    if (!e.name || !names.insert(e.name.value).second)
+      return bad("has an edge without a name of its own");
+  }
+  return {};
+}
+
+std::size_t moved_buckets(const edge_table& a, const edge_table& b) {
+  if (a.primary.size() != b.primary.size())
+    return bucket_count;
+  std::size_t moved = 0;
+  for (std::size_t i = 0; i < a.primary.size(); ++i)
+    moved += a.edges[a.primary[i]].name != b.edges[b.primary[i]].name ? 1 : 0;
+  return moved;
+}
+
+expected<void> table_history::add(edge_table table) {
+  WEIR_TRY(check(table));
+  auto epoch = table.epoch;
+  auto [known, added] = tables_.try_emplace(epoch, std::make_shared<const edge_table>(table));
+  if (!added && (known->second->primary != table.primary || known->second->backup != table.backup || known->second->edges.size() != table.edges.size() ||
+                 moved_buckets(*known->second, table) != 0))
+    return fail(error_code::conflict, fmt::format("edge epoch {} has another table already", epoch));
+  while (tables_.size() > history_limit)
+    tables_.erase(tables_.begin());
+  return {};
+}
+
+void table_history::forget_before(edge_epoch oldest) {
+  while (tables_.size() > 1 && tables_.begin()->first < oldest)
+    tables_.erase(tables_.begin());
+}
+
+const edge_target* table_history::edge(edge_epoch epoch, std::uint32_t bucket, bool backup) const {
+  auto found = tables_.lower_bound(epoch);
+  if (found == tables_.end() || found->second->edges.empty() || bucket >= bucket_count)
+    return nullptr;
+  auto& table = *found->second;
+  return &table.edges[(backup ? table.backup : table.primary)[bucket]];
+}
+
+std::string_view table_history::base_url(edge_epoch epoch, std::uint32_t bucket, bool backup) const {
+  auto* e = edge(epoch, bucket, backup);
+  return e == nullptr ? std::string_view{} : std::string_view(e->url);
+}
+
+} // namespace weir::steering

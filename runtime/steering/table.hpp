@@ -1,0 +1,58 @@
+#pragma once
+// Which edge serves which viewer. Viewers are drawn into 1,024 buckets at their multivariant request; a table gives each bucket
+// an edge and a backup (weighted rendezvous order, bounded with epsilon 0: balancing.md 5, 6). Tables are versions ("edge epochs")
+// made by the coordinator; directors keep a history because a listed segment keeps the edge of the epoch it was listed in.
+//   table.hpp  tables and their history     joins.hpp  admission of new viewers
+//   weights.hpp  feedback, slow start       liveness.hpp  phi accrual, probes, verdicts
+// Everything here is pure: no clock, no thread, no I/O.
+#include "schemas/error.hpp"
+#include "schemas/node.hpp"
+
+#include <map>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace weir::steering {
+
+inline constexpr std::size_t bucket_count = 1024;
+/// Most edges of one table.
+inline constexpr std::size_t edge_limit = 1000;
+
+/// How much a bucket wants an edge: −w / ln h(bucket, edge), h uniform in (0, 1). The largest is its first choice.
+double preference(std::uint32_t bucket, std::string_view edge, std::int64_t weight_milli);
+
+/// The table of a new epoch. Shares of buckets follow the weights to one bucket; with `previous`, only as many buckets move as the
+/// shares demand, each to the edge that it prefers among those with room. Edges of weight 0 get no bucket (unless all are 0: then
+/// all count equally). Empty `edges` make a table without buckets.
+edge_table make_table(edge_epoch epoch, std::vector<edge_target> edges, const edge_table* previous = nullptr);
+
+/// Refuses a table from outside that could not be steered by: sizes, indices, names, addresses. Fails: invalid_input.
+expected<void> check(const edge_table& table);
+
+/// How many of the 1,024 buckets have another edge (by name) in `b` than in `a`.
+std::size_t moved_buckets(const edge_table& a, const edge_table& b);
+
+/// Tables by epoch. Copies are cheap (shared tables): publish a changed copy to the threads that serve requests.
+class table_history {
+public:
+  /// Fails: invalid_input from check(); conflict when another table of that epoch is known already.
+  expected<void> add(edge_table table);
+  /// Tables that no listed entry refers to: all before `oldest`. The newest always stays.
+  void forget_before(edge_epoch oldest);
+
+  bool empty() const { return tables_.empty(); }
+  /// 0 without tables. A director must not show an entry or take a viewer whose epoch is above this: the address would change.
+  edge_epoch newest_epoch() const { return tables_.empty() ? 0 : tables_.rbegin()->first; }
+  std::shared_ptr<const edge_table> newest() const { return tables_.empty() ? nullptr : tables_.rbegin()->second; }
+  /// The edge of a bucket in an epoch; an epoch between two tables uses the later one. nullptr above the newest and without edges.
+  const edge_target* edge(edge_epoch epoch, std::uint32_t bucket, bool backup) const;
+  /// Its base address; empty where edge() is nullptr.
+  std::string_view base_url(edge_epoch epoch, std::uint32_t bucket, bool backup) const;
+  std::size_t size() const { return tables_.size(); }
+
+private:
+  std::map<edge_epoch, std::shared_ptr<const edge_table>> tables_;
+};
+
+} // namespace weir::steering
