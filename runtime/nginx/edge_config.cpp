@@ -1,0 +1,154 @@
+#include "runtime/nginx/edge_config.hpp"
+
+#include "runtime/nginx/edge_log.hpp"
+#include "runtime/nginx/values.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+namespace weir::nginx {
+
+expected<std::string> render(const edge_config& config) {
+  using namespace std::chrono_literals;
+  WEIR_TRY(check_address("listen", config.listen));
+  WEIR_TRY(check_local_address("status", config.status));
+  if (config.origins.empty())
+    return fail(error_code::invalid_config, "origins: at least one is needed");
+  for (const auto& origin : config.origins)
+    WEIR_TRY(check_address("origins", origin));
+  WEIR_TRY(check_path("cache_path", config.cache_path.starts_with('/') ? config.cache_path : "/" + config.cache_path));
+  WEIR_TRY(check_range("cache_size", config.cache_size.bytes, 1 << 20, std::int64_t{1} << 50));
+  if (!config.log_socket.empty())
+    WEIR_TRY(check_address("log_socket", "unix:" + config.log_socket));
+  WEIR_TRY(check_range("target_duration", config.target_duration.count(), 200, 60000));
+  WEIR_TRY(check_range("segment_validity", config.segment_validity.count(), 1, 86400));
+  WEIR_TRY(check_range("workers", config.workers, 1, 256));
+  WEIR_TRY(check_range("worker_connections", config.worker_connections, 64, 1 << 20));
+  WEIR_TRY(check_range("drain", config.drain.count(), 1, 3600));
+  if (!config.worker_user.empty())
+    WEIR_TRY(check_word("worker_user", config.worker_user));
+
+  std::string servers;
+  for (const auto& origin : config.origins)
+    servers += fmt::format("    server {} max_fails=2 fail_timeout=2s;\n", origin);
+  const auto log = config.log_socket.empty() ? std::string("access_log off;")
+                                             : fmt::format("access_log syslog:server=unix:{},nohostname,tag={} weir;", config.log_socket, edge_log_tag);
+  const auto user = geteuid() != 0 ? std::string() : fmt::format("user {};\n", config.worker_user.empty() ? "root" : config.worker_user);
+  // The lock must outlast the origin's worst answer: with nginx's 5 s a blocking reload becomes one origin request for each viewer.
+  const auto lock = std::chrono::ceil<std::chrono::seconds>(3 * config.target_duration + 1s).count();
+
+  // reuseport only where several workers need it: with it, an nginx that should be dead would silently keep its share of the viewers.
+  return fmt::format(R"(# Written by Weir for a caching edge. Changes are lost at the next start.
+{user}daemon off;
+pid nginx.pid;
+error_log stderr warn;
+worker_processes {workers};
+worker_rlimit_nofile {files};
+worker_shutdown_timeout {drain}s;
+
+events {{
+  worker_connections {connections};
+}}
+
+http {{
+  client_body_temp_path temp/body;
+  proxy_temp_path temp/proxy;
+  fastcgi_temp_path temp/fastcgi;
+  uwsgi_temp_path temp/uwsgi;
+  scgi_temp_path temp/scgi;
+  log_format weir '{format}';
+  {log}
+  default_type application/octet-stream;
+  server_tokens off;
+  sendfile on;
+  tcp_nopush on;
+  aio threads;
+  keepalive_timeout 30s;
+  keepalive_requests 100000;
+  client_max_body_size 1k;
+  client_header_timeout 10s;
+  client_body_timeout 5s;
+  send_timeout 20s;
+  reset_timedout_connection on;
+
+  proxy_cache_path {cache} levels=1:2 use_temp_path=off keys_zone=segments:32m max_size={cache_size} inactive={inactive}s;
+  upstream origins {{
+{servers}    keepalive 32;
+  }}
+
+  server {{
+    listen {listen}{reuseport};
+    # `always`: a 404 or 502 without them is a network error in a browser.
+    add_header Access-Control-Allow-Origin "*" always;
+    add_header Access-Control-Expose-Headers "Age, Date, Retry-After, Content-Length, Content-Range" always;
+    add_header Access-Control-Allow-Methods "GET, HEAD, OPTIONS" always;
+    add_header Access-Control-Max-Age "86400" always;
+    add_header Timing-Allow-Origin "*" always;
+    add_header X-Cache $upstream_cache_status always;
+    if ($request_method !~ ^(GET|HEAD|OPTIONS)$) {{
+      return 405;
+    }}
+    location / {{
+      return 404;
+    }}
+    location ^~ /s/ {{
+      if ($request_method = OPTIONS) {{
+        return 204;
+      }}
+      set $args "";
+      proxy_pass http://origins;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host {host};
+      proxy_set_header Accept-Encoding "";
+      proxy_set_header Cookie "";
+      proxy_set_header Authorization "";
+      proxy_connect_timeout 1s;
+      proxy_send_timeout 5s;
+      proxy_read_timeout {read}s;
+      proxy_next_upstream error timeout http_404 http_500 http_502 http_503 http_504;
+      proxy_next_upstream_tries {tries};
+      proxy_cache segments;
+      proxy_cache_key $uri;
+      proxy_cache_valid 200 206 {valid}s;
+      proxy_cache_valid 404 410 1s;
+      proxy_cache_lock on;
+      proxy_cache_lock_timeout {lock}s;
+      proxy_cache_lock_age {lock}s;
+      proxy_cache_use_stale error timeout updating http_500 http_502 http_503 http_504;
+      proxy_cache_background_update off;
+      proxy_ignore_headers Set-Cookie Vary Cache-Control Expires X-Accel-Expires X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering;
+      proxy_hide_header Set-Cookie;
+      proxy_hide_header Vary;
+      proxy_hide_header Access-Control-Allow-Origin;
+      proxy_hide_header Access-Control-Expose-Headers;
+      proxy_hide_header Access-Control-Allow-Methods;
+      proxy_hide_header Access-Control-Allow-Headers;
+      proxy_hide_header Access-Control-Allow-Credentials;
+      proxy_hide_header Access-Control-Max-Age;
+      proxy_hide_header Timing-Allow-Origin;
+    }}
+  }}
+
+  server {{
+    listen {status};
+    access_log off;
+    location = /status {{
+      stub_status;
+    }}
+    location / {{
+      return 404;
+    }}
+  }}
+}}
+)",
+                     fmt::arg("user", user), fmt::arg("workers", config.workers), fmt::arg("files", 4 * config.worker_connections),
+                     fmt::arg("drain", config.drain.count()), fmt::arg("connections", config.worker_connections), fmt::arg("format", edge_log_format),
+                     fmt::arg("log", log), fmt::arg("cache", config.cache_path), fmt::arg("cache_size", config.cache_size.bytes),
+                     fmt::arg("inactive", config.segment_validity.count()), fmt::arg("servers", servers), fmt::arg("listen", config.listen),
+                     fmt::arg("reuseport", config.workers > 1 ? " reuseport" : ""), fmt::arg("host", config.origins.front().starts_with("unix:") ? "origin" : config.origins.front()),
+                     fmt::arg("read", lock + 1), fmt::arg("tries", config.origins.size()), fmt::arg("valid", config.segment_validity.count()), fmt::arg("lock", lock),
+                     fmt::arg("status", config.status));
+}
+
+} // namespace weir::nginx

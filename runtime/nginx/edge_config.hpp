@@ -1,0 +1,30 @@
+#pragma once
+// The configuration of nginx as caching edge (hls.md 9 to 12): segments, maps and parts below /s/ and nothing else.
+#include "schemas/error.hpp"
+#include "schemas/units.hpp"
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace weir::nginx {
+
+struct edge_config {
+  std::string listen = "0.0.0.0:8081";      ///< where viewers come
+  std::string status;                       ///< where GET /status answers (stub_status): loopback "127.0.0.1:port" or "unix:/path"
+  std::vector<std::string> origins;         ///< "host:port", asked in turn
+  std::string cache_path = "cache";         ///< absolute, or relative to the prefix folder; best on tmpfs
+  byte_size cache_size{std::int64_t{1} << 30};
+  std::string log_socket;                   ///< path of our unix datagram socket (edge_log_reader); empty: no access log
+  std::chrono::milliseconds target_duration{4000}; ///< of the segments; the cache lock waits 3 of them and 1 s
+  std::chrono::seconds segment_validity{600};      ///< at least the playlist window; names never repeat
+  int workers = 1;
+  int worker_connections = 8192;
+  std::chrono::seconds drain{30};           ///< QUIT lets transfers end for so long
+  std::string worker_user;                  ///< when we are root: user of the workers, with a group of the same name (www-data); empty: root
+};
+
+/// The text of nginx.conf; paths in it are relative to the prefix folder. Errors: invalid_config, naming the setting and its value.
+expected<std::string> render(const edge_config& config);
+
+} // namespace weir::nginx

@@ -1,0 +1,1 @@
+weir_fuzz(edge_log LINK weir_nginx)

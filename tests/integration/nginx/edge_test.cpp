@@ -1,0 +1,280 @@
+// A real nginx as caching edge in front of a tiny origin.
+#include "runtime/nginx/edge_config.hpp"
+#include "runtime/nginx/edge_log.hpp"
+#include "runtime/nginx/server.hpp"
+#include "runtime/supervise/guard.hpp"
+#include "tests/integration/nginx/surroundings.hpp"
+#include "tests/integration/nginx/tiny_http.hpp"
+
+#include <barrier>
+#include <sys/un.h>
+#include <gtest/gtest.h>
+
+using namespace weir;
+using namespace weir::nginx;
+using namespace surroundings;
+using supervise::process;
+
+namespace {
+
+struct edge {
+  folder home;
+  edge_config config;
+  int port = tiny_http::free_port();
+  int status_port = tiny_http::free_port();
+  expected<prefix> at = prefix::prepare(home / "edge");
+  expected<edge_log_reader> log = edge_log_reader::open(home / "edge/log.sock", edge_name("edge-1"));
+  process nginx;
+
+  explicit edge(std::vector<std::string> origins) {
+    config.listen = "127.0.0.1:" + std::to_string(port);
+    config.status = "127.0.0.1:" + std::to_string(status_port);
+    config.origins = std::move(origins);
+    config.log_socket = home / "edge/log.sock";
+  }
+  explicit edge(const tiny_http::server& origin) : edge({"127.0.0.1:" + std::to_string(origin.port())}) {}
+
+  void start() {
+    ASSERT_TRUE(at) << at.error().text;
+    ASSERT_TRUE(log) << log.error().text;
+    const auto text = render(config);
+    ASSERT_TRUE(text) << text.error().text;
+    const auto installed = at->install(*text);
+    ASSERT_TRUE(installed) << installed.error().text;
+    start_again();
+  }
+  void start_again() {
+    const auto swept = at->sweep();
+    ASSERT_TRUE(swept) << swept.error().text;
+    auto started = process::spawn(at->start());
+    ASSERT_TRUE(started) << started.error().text;
+    nginx = std::move(*started);
+    ASSERT_TRUE(eventually([&] { return answers(); })) << last_line();
+  }
+  bool answers() const { return tiny_http::ask(port, "/").status == 404; }
+  std::string last_line() const {
+    const auto lines = nginx.last_lines();
+    return lines.empty() ? "" : lines.back();
+  }
+  ~edge() {
+    nginx.stop(2s);
+    nginx.wait(5s);
+  }
+};
+
+constexpr std::string_view cors = "Access-Control-Allow-Origin: *";
+
+std::size_t count(std::string_view text, std::string_view part) {
+  std::size_t n = 0;
+  for (auto at = text.find(part); at != text.npos; at = text.find(part, at + 1))
+    ++n;
+  return n;
+}
+
+} // namespace
+
+TEST(Edge, FetchesAColdSegmentOnceForTwoHundredViewers) {
+  const std::string body(50000, 's');
+  tiny_http::server origin([&](const auto&) {
+    std::this_thread::sleep_for(120ms); // an origin far away
+    return tiny_http::response(200, body, "Cache-Control: public, max-age=600\r\n");
+  });
+  edge one(origin);
+  one.start();
+  std::atomic<int> served{0};
+  std::barrier together(200);
+  std::vector<std::thread> viewers;
+  for (int i = 0; i < 200; ++i)
+    viewers.emplace_back([&, i] {
+      together.arrive_and_wait();
+      const auto got = tiny_http::ask(one.port, "/s/stream/1/720p/5.ts?session=" + std::to_string(i));
+      served += got.status == 200 && got.body == body;
+    });
+  for (auto& viewer : viewers)
+    viewer.join();
+  EXPECT_EQ(served, 200);
+  EXPECT_EQ(origin.requests(), 1);
+
+  // Its log says the same.
+  edge_load load;
+  ASSERT_TRUE(eventually([&] {
+    const auto next = one.log->sample();
+    load.requests += next.requests;
+    load.bits_per_second = std::max(load.bits_per_second, next.bits_per_second);
+    load.viewers = std::max(load.viewers, next.viewers);
+    return load.bits_per_second > 0;
+  }));
+  EXPECT_EQ(load.viewers, 1u) << "one address, one agent";
+  EXPECT_EQ(one.log->unreadable(), 0u);
+}
+
+TEST(Edge, KeepsTheCorsHeaderExactlyOnceOnEveryStatus) {
+  tiny_http::server origin([](const auto& request) {
+    const auto status = request.target().ends_with("/404.ts") ? 404 : request.target().ends_with("/503.ts") ? 503 : 200;
+    return tiny_http::response(status, "x", "Access-Control-Allow-Origin: https://elsewhere\r\nVary: Origin\r\nSet-Cookie: a=b\r\n");
+  });
+  edge one(origin);
+  one.start();
+  for (const auto& [target, method, status] : {std::tuple{"/s/a/1/r/1.ts", "GET", 200}, {"/s/a/1/r/404.ts", "GET", 404}, {"/s/a/1/r/503.ts", "GET", 503},
+                                               {"/other", "GET", 404}, {"/s/../etc/passwd", "GET", 404}, {"/s/a/1/r/1.ts", "OPTIONS", 204},
+                                               {"/s/a/1/r/1.ts", "POST", 405}, {"/s/a/1/r/1.ts", "DELETE", 405}, {"/other", "PUT", 405}}) {
+    const auto got = tiny_http::ask(one.port, target, method);
+    EXPECT_EQ(got.status, status) << method << " " << target;
+    EXPECT_EQ(count(got.head, "Access-Control-Allow-Origin"), 1u) << method << " " << target;
+    EXPECT_TRUE(got.has(cors)) << method << " " << target;
+    EXPECT_FALSE(got.has("Set-Cookie") || got.has("Vary"));
+  }
+}
+
+TEST(Edge, ForgetsThatSomethingWasAbsentAfterASecond) {
+  std::atomic<bool> there{false};
+  tiny_http::server origin([&](const auto&) { return there ? tiny_http::response(200, "now") : tiny_http::response(404, "", "Cache-Control: max-age=3600\r\n"); });
+  edge one(origin);
+  one.start();
+  for (int i = 0; i < 20; ++i)
+    EXPECT_EQ(tiny_http::ask(one.port, "/s/a/1/r/9.ts").status, 404);
+  EXPECT_LE(origin.requests(), 2) << "an absent object costs the origin one request a second";
+  there = true;
+  EXPECT_TRUE(eventually([&] { return tiny_http::ask(one.port, "/s/a/1/r/9.ts").status == 200; }, 3s));
+}
+
+TEST(Edge, AsksTheOtherOriginWhenOneDoesNotHaveItOrIsDead) {
+  tiny_http::server without([](const auto&) { return tiny_http::response(404, ""); });
+  tiny_http::server with([](const auto&) { return tiny_http::response(200, "here"); });
+  edge one({"127.0.0.1:" + std::to_string(without.port()), "127.0.0.1:" + std::to_string(tiny_http::free_port()), "127.0.0.1:" + std::to_string(with.port())});
+  one.start();
+  for (int i = 0; i < 6; ++i)
+    EXPECT_EQ(tiny_http::ask(one.port, "/s/a/1/r/" + std::to_string(i) + ".ts").body, "here");
+}
+
+TEST(Edge, ServesFromItsCacheWhileTheOriginIsGone) {
+  auto origin = std::make_unique<tiny_http::server>([](const auto&) { return tiny_http::response(200, "kept", "Cache-Control: no-store\r\n"); });
+  edge one(*origin);
+  one.start();
+  EXPECT_TRUE(tiny_http::ask(one.port, "/s/a/1/r/1.ts").has("X-Cache: MISS"));
+  origin.reset();
+  const auto again = tiny_http::ask(one.port, "/s/a/1/r/1.ts");
+  EXPECT_TRUE(again.has("X-Cache: HIT"));
+  EXPECT_EQ(again.body, "kept");
+  EXPECT_EQ(tiny_http::ask(one.port, "/s/a/1/r/2.ts").status, 502);
+}
+
+TEST(Edge, TellsItsConnectionsOnlyToItsOwnMachine) {
+  tiny_http::server origin([](const auto&) { return tiny_http::response(200, "x"); });
+  edge one(origin);
+  one.start();
+  const auto status = parse_stub_status(tiny_http::ask(one.status_port, "/status").body);
+  ASSERT_TRUE(status) << status.error().text;
+  EXPECT_EQ(status->active, 1u);
+  EXPECT_EQ(tiny_http::ask(one.port, "/status").status, 404);
+}
+
+TEST(Edge, ReloadsWithoutLosingItsPort) {
+  tiny_http::server origin([](const auto&) { return tiny_http::response(200, "x"); });
+  edge one(origin);
+  one.start();
+  const auto before = nginx_in(one.at->path());
+  one.config.target_duration = 6s;
+  ASSERT_TRUE(one.at->install(*render(one.config)));
+  one.nginx.signal(SIGHUP);
+  EXPECT_TRUE(eventually([&] { return nginx_in(one.at->path()) != before && one.answers(); }));
+  EXPECT_TRUE(one.nginx.running());
+}
+
+TEST(Edge, ComesBackAtItsPortWithinASecondWhicheverOfItsProcessesIsKilled) {
+  tiny_http::server origin([](const auto&) { return tiny_http::response(200, std::string(1000, 'x')); });
+  edge one(origin);
+  one.start();
+  for (const std::string_view victim : {"master", "guard"}) {
+    ASSERT_EQ(tiny_http::ask(one.port, "/s/a/1/r/1.ts").status, 200);
+    ASSERT_GE(nginx_in(one.at->path()).size(), 2u) << "a master and its worker";
+    const auto killed = std::chrono::steady_clock::now();
+    kill(victim == "master" ? master_of(*one.at) : one.nginx.pid(), SIGKILL);
+    const auto end = one.nginx.wait(5s);
+    ASSERT_TRUE(end) << victim;
+    EXPECT_EQ(end->signal, SIGKILL);
+    EXPECT_TRUE(eventually([&] { return nginx_in(one.at->path()).empty(); }, 1s)) << victim;
+    one.start_again();
+    const auto gap = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - killed);
+    EXPECT_LT(gap, 1s) << victim;
+    RecordProperty("back_after_ms_" + std::string(victim), static_cast<int>(gap.count()));
+  }
+}
+
+TEST(Edge, NothingIsLeftWhenItsOwnerIsKilled) {
+  folder home;
+  const auto port = std::to_string(tiny_http::free_port());
+  auto owner = process::spawn({.arguments = {"_owner", home / "edge", port, std::to_string(tiny_http::free_port())}});
+  ASSERT_TRUE(owner);
+  ASSERT_TRUE(eventually([&] { return tiny_http::ask(std::stoi(port), "/").status == 404; }));
+  EXPECT_FALSE(nginx_in(home / "edge").empty());
+  kill(owner->pid(), SIGKILL);
+  EXPECT_TRUE(eventually([&] { return nginx_in(home / "edge").empty(); }));
+}
+
+TEST(Prefix, EndsWorkersThatAnEarlierRunLeftBehind) {
+  tiny_http::server origin([](const auto&) { return tiny_http::response(200, "x"); });
+  edge one(origin);
+  one.start();
+  // Everything above the workers dies at one instant, as in an out-of-memory storm that nobody survives to clean up after.
+  const auto master = master_of(*one.at);
+  kill(one.nginx.pid(), SIGSTOP); // the guard cannot help
+  kill(master, SIGKILL);
+  ASSERT_TRUE(one.at->sweep());
+  EXPECT_TRUE(eventually([&] { return nginx_in(one.at->path()).empty(); }, 1s));
+  one.nginx.kill_now();
+  ASSERT_TRUE(one.nginx.wait(5s));
+  one.start_again();
+}
+
+TEST(Prefix, KeepsSocketsThatAreInUseAndRemovesDesertedOnes) {
+  folder home;
+  auto at = prefix::prepare(home / "p");
+  ASSERT_TRUE(at) << at.error().text;
+  EXPECT_EQ(std::filesystem::status(at->path()).permissions(), std::filesystem::perms::owner_all);
+  auto used = edge_log_reader::open(at->file("used.sock"), edge_name("e"));
+  ASSERT_TRUE(used);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  at->file("deserted.sock").copy(address.sun_path, sizeof address.sun_path - 1);
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  close(fd);
+  ASSERT_TRUE(at->sweep());
+  EXPECT_TRUE(std::filesystem::exists(at->file("used.sock")));
+  EXPECT_FALSE(std::filesystem::exists(at->file("deserted.sock")));
+}
+
+TEST(Prefix, RepeatsNginxsOwnWordsWhenItRefuses) {
+  folder home;
+  auto at = prefix::prepare(home / "p");
+  ASSERT_TRUE(at);
+  ASSERT_TRUE(at->install("events {}\n"));
+  const auto refused = at->install("events {}\nno_such_directive on;\n");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, error_code::invalid_config);
+  EXPECT_NE(refused.error().text.find("unknown directive \"no_such_directive\" in " + at->file("nginx.conf.new") + ":2"), std::string::npos) << refused.error().text;
+  std::ifstream kept(at->file("nginx.conf"));
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(kept), {}), "events {}\n") << "the good one stays in place";
+}
+
+TEST(EdgeConfig, OddButValidSettingsAreAcceptedByNginx) {
+  folder home;
+  auto at = prefix::prepare(home / "p");
+  ASSERT_TRUE(at);
+  edge_config odd;
+  odd.listen = "[::1]:" + std::to_string(tiny_http::free_port());
+  odd.status = "unix:" + at->file("status.sock");
+  odd.origins = {"[::1]:1", "localhost:65535", "127.0.0.1:2"};
+  odd.cache_path = home / "cache-1+x@y";
+  odd.cache_size = {1 << 20};
+  odd.target_duration = 200ms;
+  odd.segment_validity = 86400s;
+  odd.workers = 3;
+  odd.worker_user = "www-data";
+  auto installed = at->install(*render(odd));
+  EXPECT_TRUE(installed) << installed.error().text;
+  odd.log_socket = at->file(std::string(107 - at->path().size() - 1, 'l'));
+  installed = at->install(*render(odd));
+  EXPECT_TRUE(installed) << installed.error().text;
+}

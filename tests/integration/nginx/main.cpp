@@ -1,0 +1,38 @@
+// This program is its own guard, and the owner of an edge that a test kills.
+#include "runtime/nginx/edge_config.hpp"
+#include "runtime/nginx/server.hpp"
+#include "runtime/supervise/guard.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+namespace {
+
+int owner_mode(char** argv) {
+  using namespace weir;
+  nginx::edge_config config;
+  config.listen = std::string("127.0.0.1:") + argv[3];
+  config.status = std::string("127.0.0.1:") + argv[4];
+  config.origins = {"127.0.0.1:1"};
+  auto at = nginx::prefix::prepare(argv[2]);
+  const auto text = nginx::render(config);
+  if (!at || !text || !at->install(*text))
+    return 1;
+  auto child = supervise::process::spawn(at->start());
+  if (!child)
+    return 1;
+  for (;;)
+    pause();
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  const std::string_view mode = argc > 1 ? argv[1] : "";
+  if (mode == weir::supervise::guard_word)
+    return weir::supervise::guard_main(argc, argv);
+  if (mode == "_owner")
+    return owner_mode(argv);
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

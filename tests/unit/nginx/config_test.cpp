@@ -1,0 +1,135 @@
+#include "runtime/nginx/edge_config.hpp"
+#include "runtime/nginx/ingest_config.hpp"
+#include "runtime/nginx/values.hpp"
+
+#include <gtest/gtest.h>
+
+using namespace weir;
+using namespace weir::nginx;
+using namespace std::chrono_literals;
+
+namespace {
+
+ingest_config good_ingest() {
+  ingest_config config;
+  config.statistics = "127.0.0.1:8085";
+  config.hook_url = "http://127.0.0.1:8080/hooks/nginx-rtmp/s3cret?server=ingest-1";
+  return config;
+}
+edge_config good_edge() {
+  edge_config config;
+  config.status = "unix:/run/weir/edge/status.sock";
+  config.origins = {"10.0.0.1:8080", "[fd00::1]:8080"};
+  config.log_socket = "/run/weir/edge/log.sock";
+  return config;
+}
+bool holds(const expected<std::string>& text, std::string_view part) { return text && text->find(part) != std::string::npos; }
+
+/// What could end one directive and begin another, leave its quotes, or read a variable.
+const std::vector<std::string> poisons{";", "{", "}", "\n", "\r", "\"", "'", "$host", "#", "\\", " ", "`", std::string("\0", 1)};
+
+} // namespace
+
+TEST(IngestConfig, SaysWhatTheMeasuredBehaviourNeeds) {
+  const auto text = render(good_ingest());
+  ASSERT_TRUE(text) << text.error().text;
+  for (const auto* part : {"notify_method post;", "live on;", "drop_idle_publisher 10s;", "notify_update_timeout 5s;", "worker_processes 1;", "daemon off;",
+                           "on_publish http://127.0.0.1:8080/hooks/nginx-rtmp/s3cret?server=ingest-1;", "allow play 127.0.0.1;", "deny play all;", "rtmp_stat all;"})
+    EXPECT_TRUE(holds(text, part)) << part;
+}
+
+TEST(IngestConfig, WithoutUpdatesThereIsNoUpdateHook) {
+  auto config = good_ingest();
+  config.update_every = 0s;
+  EXPECT_FALSE(holds(render(config), "on_update"));
+}
+
+TEST(IngestConfig, RefusesToCarryAnInjection) {
+  for (const auto& poison : poisons)
+    for (auto member : {&ingest_config::listen, &ingest_config::statistics, &ingest_config::hook_url, &ingest_config::worker_user, &ingest_config::module}) {
+      auto config = good_ingest();
+      config.*member += poison;
+      const auto text = render(config);
+      ASSERT_FALSE(text) << poison;
+      EXPECT_EQ(text.error().code, error_code::invalid_config);
+      EXPECT_EQ(text.error().text.find('\n'), std::string::npos) << "an error is one line";
+    }
+  for (const auto& poison : poisons) {
+    auto config = good_ingest();
+    config.applications = {"live" + poison};
+    EXPECT_FALSE(render(config)) << poison;
+    config = good_ingest();
+    config.allow_play = {"10.0.0.1" + poison};
+    EXPECT_FALSE(render(config)) << poison;
+  }
+}
+
+TEST(IngestConfig, NamesTheSettingAndItsValue) {
+  auto config = good_ingest();
+  config.listen = "0.0.0.0:99999";
+  EXPECT_EQ(render(config).error().text, "listen '0.0.0.0:99999': the port must be 1 to 65535");
+  config = good_ingest();
+  config.statistics = "0.0.0.0:80";
+  EXPECT_NE(render(config).error().text.find("of this machine only"), std::string::npos) << "whoever reaches it may kick publishers";
+  config = good_ingest();
+  config.applications.clear();
+  EXPECT_FALSE(render(config));
+}
+
+TEST(EdgeConfig, FollowsTheRulesForCaches) {
+  const auto text = render(good_edge());
+  ASSERT_TRUE(text) << text.error().text;
+  for (const auto* part : {"proxy_cache_lock on;", "proxy_cache_lock_timeout 13s;", "proxy_cache_lock_age 13s;", "proxy_read_timeout 14s;", "updating",
+                           "proxy_cache_background_update off;", "proxy_cache_key $uri;", "keepalive 32;", "server 10.0.0.1:8080 max_fails", "server [fd00::1]:8080 max_fails",
+                           "proxy_next_upstream error timeout http_404 http_500 http_502 http_503 http_504;", "proxy_next_upstream_tries 2;",
+                           "Access-Control-Allow-Origin \"*\" always;", "proxy_hide_header Access-Control-Allow-Origin;", "stub_status;",
+                           "access_log syslog:server=unix:/run/weir/edge/log.sock,nohostname,tag=weir_edge weir;", "proxy_cache_valid 404 410 1s;", "use_temp_path=off"})
+    EXPECT_TRUE(holds(text, part)) << part;
+  EXPECT_FALSE(holds(text, "reuseport")) << "one worker needs none, and a forgotten nginx would keep its share";
+}
+
+TEST(EdgeConfig, SeveralWorkersShareThePort) {
+  auto config = good_edge();
+  config.workers = 2;
+  EXPECT_TRUE(holds(render(config), "listen 0.0.0.0:8081 reuseport;"));
+}
+
+TEST(EdgeConfig, RefusesToCarryAnInjection) {
+  for (const auto& poison : poisons) {
+    for (auto member : {&edge_config::listen, &edge_config::status, &edge_config::cache_path, &edge_config::log_socket, &edge_config::worker_user}) {
+      auto config = good_edge();
+      config.*member += poison;
+      const auto text = render(config);
+      ASSERT_FALSE(text) << poison;
+      EXPECT_EQ(text.error().code, error_code::invalid_config);
+    }
+    auto config = good_edge();
+    config.origins.push_back("10.0.0.1:80" + poison);
+    EXPECT_FALSE(render(config)) << poison;
+  }
+}
+
+TEST(EdgeConfig, RefusesWhatNginxCouldNotDo) {
+  auto config = good_edge();
+  config.origins.clear();
+  EXPECT_FALSE(render(config));
+  config = good_edge();
+  config.log_socket = "/" + std::string(107, 'a');
+  EXPECT_NE(render(config).error().text.find("107 bytes"), std::string::npos);
+  config = good_edge();
+  config.workers = 0;
+  EXPECT_FALSE(render(config));
+}
+
+TEST(Values, AddressesNetworksAndUrlsInTheirOddButValidForms) {
+  for (const auto* good : {"localhost:1", "h-1.example.org:65535", "[::1]:80", "unix:/run/a.sock", "0.0.0.0:1935"})
+    EXPECT_TRUE(check_address("a", good)) << good;
+  for (const auto* bad : {"", ":80", "host", "host:", "host:0", "host:65536", "host:80x", "[::1", "unix:relative", "a b:80", "[;]:80"})
+    EXPECT_FALSE(check_address("a", bad)) << bad;
+  for (const auto* good : {"10.0.0.0/8", "::1", "fd00::/64", "127.0.0.1", "0.0.0.0/0"})
+    EXPECT_TRUE(check_network("a", good)) << good;
+  for (const auto* bad : {"", "10.0.0", "10.0.0.0/33", "all", "::/129", "10.0.0.0/", "1.2.3.4/8;"})
+    EXPECT_FALSE(check_network("a", bad)) << bad;
+  for (const auto* bad : {"", "https://h:1/", "http://h:1", "http://h/x", "http://u@h:1/", "http://h:1/{x}", "http://h:1/a b"})
+    EXPECT_FALSE(check_http_url("a", bad)) << bad;
+}
