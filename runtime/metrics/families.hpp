@@ -1,0 +1,164 @@
+#pragma once
+// Every metric of Weir, once. Names are promises to dashboards and alerts (contract.md): base units, no label without a bound.
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace weir::metrics {
+
+enum class kind : std::uint8_t { counter, gauge, histogram };
+
+/// Upper bounds of histogram buckets, in the unit of the family.
+enum class scale : std::uint8_t {
+  none,
+  quick,   ///< 0.1 ms to 2.5 s: answers
+  media,   ///< 50 ms to 60 s: ages of segments, starts
+};
+
+enum class family : std::uint8_t {
+  build_info,
+  process_cpu_seconds,
+  process_resident_memory,
+  process_virtual_memory,
+  process_open_files,
+  process_start_time,
+  errors,
+  series_folded,
+  hook_decisions,
+  hook_seconds,
+  streams,
+  publishers,
+  tasks,
+  task_restarts,
+  task_start_seconds,
+  transcoder_speed,
+  transcoder_dropped_frames,
+  transcoder_cpu_seconds,
+  segments_written,
+  segment_bytes,
+  segments_fenced,
+  segment_age_seconds,
+  origin_requests,
+  origin_seconds,
+  playlist_requests,
+  playlist_seconds,
+  sessions,
+  edge_bytes_per_second,
+  edge_viewers,
+  edge_requests,
+  edge_up,
+  edge_weight,
+  edge_suspicion,
+  edge_restarts,
+  steering_moves,
+  edge_set_epoch,
+  autoscaler_decisions,
+  node_up,
+  node_capacity_cores,
+  node_granted_cores,
+  node_used_cores,
+  node_memory_used,
+  node_memory_total,
+  leases_granted,
+  leases_lost,
+  mailbox_length,
+  actor_restarts,
+  store_failures,
+  store_bytes,
+  store_records,
+  store_commit_seconds,
+  http_requests,
+  http_seconds,
+  http_connections,
+  config_reload_success,
+  config_reload_time,
+};
+
+struct description {
+  family id;
+  kind type;
+  std::string_view name;
+  std::string_view help;
+  std::array<std::string_view, 3> labels{};
+  scale buckets = scale::none;
+
+  constexpr std::size_t label_count() const {
+    std::size_t n = 0;
+    while (n < labels.size() && !labels[n].empty())
+      ++n;
+    return n;
+  }
+};
+
+// clang-format off
+inline constexpr std::array table{
+  description{family::build_info,                kind::gauge,     "weir_build_info",                         "Always 1; the labels tell which Weir this is.", {"version", "commit"}},
+  description{family::process_cpu_seconds,       kind::counter,   "process_cpu_seconds_total",               "User and system CPU time of this process."},
+  description{family::process_resident_memory,   kind::gauge,     "process_resident_memory_bytes",           "Resident memory of this process."},
+  description{family::process_virtual_memory,    kind::gauge,     "process_virtual_memory_bytes",            "Virtual memory of this process."},
+  description{family::process_open_files,        kind::gauge,     "process_open_fds",                        "Open file descriptors of this process."},
+  description{family::process_start_time,        kind::gauge,     "process_start_time_seconds",              "Start of this process, in seconds since 1970."},
+  description{family::errors,                    kind::counter,   "weir_errors_total",                       "Errors logged since the start.", {"code", "component"}},
+  description{family::series_folded,             kind::counter,   "weir_metric_series_folded_total",         "Lookups that went to the series \"other\" because their family is full.", {"family"}},
+  description{family::hook_decisions,            kind::counter,   "weir_hook_decisions_total",               "Hooks of RTMP servers that were answered.", {"server_kind", "hook", "decision"}},
+  description{family::hook_seconds,              kind::histogram, "weir_hook_duration_seconds",              "Time to answer a hook.", {"hook"}, scale::quick},
+  description{family::streams,                   kind::gauge,     "weir_streams",                            "Configured streams by phase.", {"phase"}},
+  description{family::publishers,                kind::gauge,     "weir_publishers",                         "Connections that publish now."},
+  description{family::tasks,                     kind::gauge,     "weir_tasks",                              "Configured tasks by type and phase.", {"type", "phase"}},
+  description{family::task_restarts,             kind::counter,   "weir_task_restarts_total",                "Runs of tasks that ended and were tried again.", {"type", "cause"}},
+  description{family::task_start_seconds,        kind::histogram, "weir_task_start_duration_seconds",        "Time from the order to the first output.", {"type"}, scale::media},
+  description{family::transcoder_speed,          kind::gauge,     "weir_transcoder_speed_ratio",             "Media seconds a second of a running task.", {"task"}},
+  description{family::transcoder_dropped_frames, kind::counter,   "weir_transcoder_dropped_frames_total",    "Frames that transcoders dropped.", {"type"}},
+  description{family::transcoder_cpu_seconds,    kind::counter,   "weir_transcoder_cpu_seconds_total",       "CPU time of transcoder processes.", {"type"}},
+  description{family::segments_written,          kind::counter,   "weir_segments_written_total",             "Segments accepted by the origin."},
+  description{family::segment_bytes,             kind::counter,   "weir_segment_bytes_total",                "Bytes of segments accepted by the origin."},
+  description{family::segments_fenced,           kind::counter,   "weir_segments_fenced_total",              "Writes that the origin refused because their epoch is over."},
+  description{family::segment_age_seconds,       kind::histogram, "weir_segment_age_seconds",                "Age of a segment's first frame when it enters the playlist.", {}, scale::media},
+  description{family::origin_requests,           kind::counter,   "weir_origin_requests_total",              "Requests to the origin.", {"method", "status"}},
+  description{family::origin_seconds,            kind::histogram, "weir_origin_duration_seconds",            "Time to answer a request to the origin.", {"method"}, scale::quick},
+  description{family::playlist_requests,         kind::counter,   "weir_playlist_requests_total",            "Playlists that the director answered.", {"playlist", "status"}},
+  description{family::playlist_seconds,          kind::histogram, "weir_playlist_duration_seconds",          "Time to answer a playlist, without the time a reload was held back on purpose.", {"playlist"}, scale::quick},
+  description{family::sessions,                  kind::gauge,     "weir_sessions",                           "Viewer sessions by the edge that they are sent to.", {"edge"}},
+  description{family::edge_bytes_per_second,     kind::gauge,     "weir_edge_sent_bytes_per_second",         "Bytes that the edge sent in the last second.", {"edge"}},
+  description{family::edge_viewers,              kind::gauge,     "weir_edge_viewers",                       "Distinct viewers that fetched a segment in the last 15 s.", {"edge"}},
+  description{family::edge_requests,             kind::counter,   "weir_edge_requests_total",                "Requests to the edge by what its cache did.", {"edge", "cache"}},
+  description{family::edge_up,                   kind::gauge,     "weir_edge_up",                            "1 while the edge serves, otherwise 0.", {"edge"}},
+  description{family::edge_weight,               kind::gauge,     "weir_edge_weight_ratio",                  "Share of new viewers relative to the nominal one.", {"edge"}},
+  description{family::edge_suspicion,            kind::gauge,     "weir_edge_suspicion_phi",                 "Suspicion that the edge is dead (phi accrual).", {"edge"}},
+  description{family::edge_restarts,             kind::counter,   "weir_edge_restarts_total",                "Restarts of the edge's nginx.", {"edge"}},
+  description{family::steering_moves,            kind::counter,   "weir_steering_moves_total",               "Sessions that were given another edge.", {"cause"}},
+  description{family::edge_set_epoch,            kind::gauge,     "weir_edge_set_epoch",                     "Version of the edge set in use."},
+  description{family::autoscaler_decisions,      kind::counter,   "weir_autoscaler_decisions_total",         "Decisions of the autoscaler.", {"decision"}},
+  description{family::node_up,                   kind::gauge,     "weir_node_up",                            "1 while the node's heartbeats come, otherwise 0.", {"node"}},
+  description{family::node_capacity_cores,       kind::gauge,     "weir_node_capacity_cores",                "CPU cores that tasks may use.", {"node"}},
+  description{family::node_granted_cores,        kind::gauge,     "weir_node_granted_cores",                 "CPU cores promised to placed tasks.", {"node"}},
+  description{family::node_used_cores,           kind::gauge,     "weir_node_used_cores",                    "CPU cores in use on the machine.", {"node"}},
+  description{family::node_memory_used,          kind::gauge,     "weir_node_memory_used_bytes",             "Memory in use on the machine.", {"node"}},
+  description{family::node_memory_total,         kind::gauge,     "weir_node_memory_size_bytes",             "Memory of the machine.", {"node"}},
+  description{family::leases_granted,            kind::counter,   "weir_leases_granted_total",               "Leases granted to nodes."},
+  description{family::leases_lost,               kind::counter,   "weir_leases_lost_total",                  "Leases that ran out without being returned."},
+  description{family::mailbox_length,            kind::gauge,     "weir_mailbox_messages",                   "Messages that wait in the mailbox of actors of one kind.", {"actor"}},
+  description{family::actor_restarts,            kind::counter,   "weir_actor_restarts_total",               "Actors started anew by their parent.", {"actor"}},
+  description{family::store_failures,            kind::counter,   "weir_store_failures_total",               "Calls that RocksDB refused."},
+  description{family::store_bytes,               kind::gauge,     "weir_store_size_bytes",                   "Size of the coordinator's database.", {"part"}},
+  description{family::store_records,             kind::gauge,     "weir_store_records",                      "Records in the coordinator's database, estimated."},
+  description{family::store_commit_seconds,      kind::histogram, "weir_store_commit_duration_seconds",      "Time to write a batch.", {"durability"}, scale::quick},
+  description{family::http_requests,             kind::counter,   "weir_http_requests_total",                "Requests to Weir's own HTTP server.", {"route", "status"}},
+  description{family::http_seconds,              kind::histogram, "weir_http_duration_seconds",              "Time to answer a request.", {"route"}, scale::quick},
+  description{family::http_connections,          kind::gauge,     "weir_http_connections",                   "Open connections of Weir's own HTTP server."},
+  description{family::config_reload_success,     kind::gauge,     "weir_config_last_reload_successful",      "1 when the last reload was taken, otherwise 0."},
+  description{family::config_reload_time,        kind::gauge,     "weir_config_last_reload_success_timestamp_seconds", "Time of the last reload that was taken, in seconds since 1970."},
+};
+// clang-format on
+
+constexpr const description& describe(family f) { return table[static_cast<std::size_t>(f)]; }
+
+static_assert([] {
+  for (std::size_t i = 0; i < table.size(); ++i)
+    if (table[i].id != static_cast<family>(i) || (table[i].type == kind::histogram) != (table[i].buckets != scale::none))
+      return false;
+  return table.size() == static_cast<std::size_t>(family::config_reload_time) + 1;
+}(), "the table has the order of the enum, and histograms have buckets");
+
+} // namespace weir::metrics
