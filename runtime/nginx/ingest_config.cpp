@@ -31,7 +31,7 @@ expected<std::string> render(const ingest_config& config) {
   for (const auto* name : {"on_publish", "on_publish_done", "on_play", "on_play_done", "on_done"})
     hooks += fmt::format("      {} {};\n", name, config.hook_url);
   if (config.update_every.count() != 0)
-    hooks += fmt::format("      on_update {};\n      notify_update_timeout {}s;\n      notify_update_strict off;\n", config.hook_url, config.update_every.count());
+    hooks += fmt::format("      on_update {};\n      notify_update_timeout {}s;\n", config.hook_url, config.update_every.count());
 
   std::string applications;
   for (const auto& name : config.applications)

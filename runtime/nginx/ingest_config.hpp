@@ -13,7 +13,9 @@ struct ingest_config {
   std::string statistics;                   ///< where GET /stat and /control answer: loopback "127.0.0.1:port" or "unix:/path". Whoever reaches it may kick
   std::vector<std::string> applications = {"live"};
   std::string hook_url;                     ///< "http://127.0.0.1:port/hooks/nginx-rtmp/SECRET?server=NAME", called for everything that happens
-  std::chrono::seconds update_every{5};     ///< "still there" callbacks; 0: none. A refused one ends the session, so must be answered even in trouble
+  /// "Still there" callbacks; 0: none. With them a hook server that dies ends every live session (measured, strict mode off too), and all
+  /// that they say the statistics say as well.
+  std::chrono::seconds update_every{0};
   std::chrono::seconds drop_idle{10};       ///< a publisher silent for so long is cut off
   std::vector<std::string> allow_play = {"127.0.0.1"}; ///< addresses and networks that may fetch streams (the workers)
   int worker_connections = 1024;

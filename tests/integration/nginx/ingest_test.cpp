@@ -21,7 +21,7 @@ struct hook_server {
   std::mutex mutex;
   std::vector<hook_call> calls;
   std::vector<std::string> refused_bodies;
-  tiny_http::server http{[this](const tiny_http::request& request) {
+  std::unique_ptr<tiny_http::server> http = std::make_unique<tiny_http::server>([this](const tiny_http::request& request) {
     const std::lock_guard lock(mutex);
     auto call = rtmp::parse_nginx_rtmp_hook(request.body, rtmp::argument(request.target().substr(request.target().find('?')), "server"));
     if (!call) {
@@ -31,7 +31,7 @@ struct hook_server {
     const auto answer = rtmp::nginx_answer(call->kind, {call->kind != hook_kind::publish || call->key == "right", ""});
     calls.push_back(std::move(*call));
     return tiny_http::response(answer.status, answer.body);
-  }};
+  });
 
   std::vector<hook_call> of(hook_kind kind) {
     const std::lock_guard lock(mutex);
@@ -47,13 +47,14 @@ struct ingest {
   int port = tiny_http::free_port();
   int statistics = tiny_http::free_port();
   process nginx;
+  std::chrono::seconds update_every{1};
 
   void start() {
     ingest_config config;
     config.listen = "127.0.0.1:" + std::to_string(port);
     config.statistics = "127.0.0.1:" + std::to_string(statistics);
-    config.hook_url = "http://127.0.0.1:" + std::to_string(hooks.http.port()) + "/hooks/nginx-rtmp/s3cret?server=ingest-1";
-    config.update_every = 1s;
+    config.hook_url = "http://127.0.0.1:" + std::to_string(hooks.http->port()) + "/hooks/nginx-rtmp/s3cret?server=ingest-1";
+    config.update_every = update_every;
     auto at = prefix::prepare(home / "ingest");
     ASSERT_TRUE(at) << at.error().text;
     const auto text = render(config);
@@ -139,6 +140,19 @@ TEST(Ingest, LetsAWorkerFetchTheStream) {
   EXPECT_EQ(probe->lines, std::vector<std::string>{"h264"}) << "a worker on this machine may fetch it";
   EXPECT_GE(one.hooks.of(hook_kind::play).size(), 1u);
   EXPECT_TRUE(ffmpeg.running());
+}
+
+TEST(Ingest, OnlyUpdatesMakeAPublisherDependOnTheHookServer) {
+  for (const auto every : {0s, 1s}) {
+    ingest one;
+    one.update_every = every;
+    one.start();
+    auto ffmpeg = one.publish("talk?key=right");
+    ASSERT_TRUE(eventually([&] { return !one.publishers().value().items.empty(); }));
+    one.hooks.http.reset();
+    const auto ended = ffmpeg.wait(5s);
+    EXPECT_EQ(ended.has_value(), every != 0s) << every.count();
+  }
 }
 
 TEST(IngestConfig, OddButValidSettingsAreAcceptedByNginx) {
