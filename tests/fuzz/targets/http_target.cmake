@@ -1,0 +1,1 @@
+weir_fuzz(http_target LINK weir_http)
