@@ -1,0 +1,573 @@
+#include "runtime/media/hls_pipeline.hpp"
+
+#include "runtime/media/libav_log.hpp"
+#include "runtime/media/decoder.hpp"
+#include "runtime/media/ladder.hpp"
+#include "runtime/media/rung.hpp"
+#include "runtime/media/sound.hpp"
+#include "runtime/media/source.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+extern "C" {
+#include <libavcodec/avcodec.h>
+#include <libavcodec/bsf.h>
+#include <libavutil/pixdesc.h>
+}
+
+namespace weir::media {
+namespace {
+
+// Packets are looked at before the ladder is planned: for as long as a stream that was announced may still come.
+constexpr ticks longest_look = ticks_per_second;
+constexpr std::size_t most_looked_at = 600;
+constexpr std::size_t pictures_for_a_rate = 12;
+
+/// Frames a second × 1000 from the spacing of pictures, on a common rate where it is near one; `announced` is what the container says.
+std::int64_t frame_rate(std::vector<ticks> pts, std::int64_t announced) {
+  std::sort(pts.begin(), pts.end());
+  pts.erase(std::unique(pts.begin(), pts.end()), pts.end());
+  std::int64_t measured = 0;
+  if (pts.size() > 2)
+    measured = (static_cast<std::int64_t>(pts.size()) - 1) * ticks_per_second * 1000 / (pts.back() - pts.front());
+  auto near = [](std::int64_t a, std::int64_t b) { return std::abs(a - b) * 50 < b; };
+  if (announced >= 1'000 && announced <= 240'000 && (measured == 0 || near(measured, announced)))
+    return announced;
+  for (std::int64_t common : {24'000, 25'000, 30'000, 48'000, 50'000, 60'000, 15'000, 20'000, 12'000, 10'000, 120'000})
+    if (measured != 0 && near(measured, common))
+      return common;
+  return std::clamp<std::int64_t>(measured, measured == 0 ? 25'000 : 1'000, 240'000);
+}
+
+/// Whether Annex B data holds an IDR picture.
+bool has_idr(const AVPacket& packet) {
+  for (int i = 0; i + 3 < packet.size; ++i)
+    if (packet.data[i] == 0 && packet.data[i + 1] == 0 && packet.data[i + 2] == 1 && (packet.data[i + 3] & 0x1f) == 5)
+      return true;
+  return false;
+}
+
+/// The source's own picture on its way to the top rung.
+struct passing {
+  av<AVBSFContext> annex_b;
+  bool broken = false;                   ///< ends at the next segment
+  std::optional<std::int64_t> key_slot; ///< of the last key frame
+
+  static expected<passing> open(const AVCodecParameters& parameters) {
+    passing p;
+    AVBSFContext* filter = nullptr;
+    if (auto code = av_bsf_alloc(av_bsf_get_by_name("h264_mp4toannexb"), &filter); code < 0)
+      return av_fail("h264_mp4toannexb", code);
+    p.annex_b.reset(filter);
+    filter->time_base_in = {1, 90'000};
+    if (auto code = avcodec_parameters_copy(filter->par_in, &parameters); code < 0)
+      return av_fail("h264_mp4toannexb", code);
+    if (auto code = av_bsf_init(filter); code < 0)
+      return av_fail("h264_mp4toannexb", code);
+    return p;
+  }
+};
+
+} // namespace
+
+struct hls_pipeline::state {
+  const configure settings;
+  child_channel& out;
+  pulse& progress;
+  const std::vector<std::string> secrets = secrets_of(settings);
+  grid cut{to_ticks(settings.gop), to_ticks(settings.segment), std::max<ticks>(settings.grid_offset, 0)};
+  source in;
+
+  // The source's streams, and whether each has delivered.
+  av<AVCodecParameters> video_stream, audio_stream;
+  std::unique_ptr<stream_decoder> video, audio;
+  std::int64_t fps_milli = 0, announced_fps = 0;
+  std::vector<source_item> looked_at; ///< packets before the ladder is planned
+  bool looking = true;
+  bool expects_video = false, expects_sound = false;
+  std::optional<input_report> reported;
+
+  // What is produced.
+  std::vector<std::unique_ptr<rung>> rungs;
+  std::vector<rung_plan> plan;
+  std::vector<scaler> scalers;
+  std::unique_ptr<sound_encoder> sound;
+  std::optional<passing> pass; ///< the top rung is copied
+  bool all_encoded = true;
+  bool may_pass = settings.ladder.pass_top;
+  picture_shape planned_for;
+  bool produced = false;    ///< rungs existed before: the next ones begin with a discontinuity
+  bool plan_anew = false;   ///< at the next segment
+  bool at_once = false;     ///< begin with the next picture, wherever it stands: the clock has jumped
+  std::int64_t slot = -1;   ///< of the newest picture (or sound, where there is no picture)
+  std::optional<ticks> last_pts;
+
+  // The time line: after a jump of the publisher's clock ours goes on with the next segment.
+  ticks shift = 0;
+  bool jumped = false;
+  std::uint64_t shed_ = 0;
+
+  std::mutex capture_mutex;
+  capture_clock capture;
+
+  state(const configure& c, child_channel& o, pulse& p)
+    : settings(c), out(o), progress(p),
+      in({c.input_url, c.realtime, c.open_deadline, c.read_deadline, c.source_patience}, p, [this](end_cause cause, std::string why) {
+        (void)out.send(trouble{cause, without_secrets(why, secrets)});
+      }) {}
+
+  // --- output -------------------------------------------------------------------------------------------------------------------------------
+  void deliver(segment_info segment, memory_file file) {
+    segment.bytes = file.size();
+    {
+      std::lock_guard lock(capture_mutex);
+      segment.captured = capture.at(segment.first_pts);
+    }
+    auto sealed = std::move(file).seal();
+    auto sent = sealed ? out.send(segment, *sealed) : expected<void>(fail(sealed.error()));
+    if (!sent && sent.error().code != error_code::unavailable) // a parent that is gone ends this process elsewhere
+      (void)out.send(trouble{end_cause::encoder_error, fmt::format("segment {} of {}: {}", segment.slot, segment.rung, sent.error().text)});
+  }
+
+  void report_input(const picture_shape* shape) {
+    input_report r;
+    if (shape) {
+      r.video = avcodec_get_name(video_stream->codec_id);
+      r.width = shape->width;
+      r.height = shape->height;
+      r.fps_milli = fps_milli;
+    }
+    if (sound && audio_stream) {
+      r.audio = avcodec_get_name(audio_stream->codec_id);
+      r.channels = static_cast<std::uint32_t>(std::clamp(audio_stream->ch_layout.nb_channels, 0, 255));
+      r.sample_rate = static_cast<std::uint32_t>(std::clamp(audio_stream->sample_rate, 0, 1'000'000));
+    }
+    (void)out.send(r);
+  }
+
+  expected<void> finish_rungs() {
+    expected<void> result;
+    if (sound && !rungs.empty())
+      result = sound->finish([&](av<AVPacket> packet) { share(std::move(packet)); });
+    sound.reset();
+    for (auto& r : rungs)
+      if (auto done = r->finish(); !done && result)
+        result = fail(done.error().in("rung " + r->info().name));
+    rungs.clear();
+    return result;
+  }
+
+  void share(av<AVPacket> packet) {
+    for (auto& r : rungs)
+      r->sound(same_packet(*packet));
+  }
+
+  expected<void> add_rung(rung_setup setup) {
+    setup.cut = cut;
+    setup.preset = settings.ladder.preset;
+    setup.discontinuity = produced;
+    if (sound) {
+      setup.sound = &sound->parameters();
+      setup.sound_rate = settings.ladder.audio;
+    }
+    auto made = rung::open(setup, progress, [this](segment_info s, memory_file f) { deliver(std::move(s), std::move(f)); });
+    if (!made)
+      return fail(made.error().in("rung " + setup.name));
+    rungs.push_back(std::move(*made));
+    return {};
+  }
+
+  void announce() {
+    rungs_report report;
+    std::vector<std::string> names;
+    for (auto& r : rungs) {
+      report.rungs.push_back(r->info());
+      names.push_back(r->info().name);
+    }
+    report.grid_offset = cut.offset;
+    report.passed_through = pass.has_value();
+    progress.outputs(names);
+    (void)out.send(report);
+  }
+
+  // A stream that no decoder takes counts as missing.
+  bool open_audio() {
+    if (!audio && audio_stream)
+      if (auto opened = stream_decoder::open(*audio_stream))
+        audio = std::move(*opened);
+    return audio != nullptr;
+  }
+
+  expected<void> open_sound() {
+    if (!expects_sound || !open_audio())
+      return {};
+    auto made = sound_encoder::open(audio_stream->sample_rate, settings.ladder.audio);
+    if (!made)
+      return fail(made.error());
+    sound = std::move(*made);
+    return {};
+  }
+
+  // Rungs for pictures like this one; whatever ran before has ended with its segment.
+  expected<void> build(const AVFrame& picture, const picture_shape& shape) {
+    auto next = plan_ladder(settings.ladder, shape);
+    if (!next)
+      return fail(next.error());
+    WEIR_TRY(finish_rungs());
+    WEIR_TRY(open_sound());
+    plan = std::move(*next);
+    all_encoded = !pass;
+    scalers.clear();
+    for (std::size_t i = 0; i < plan.size(); ++i) {
+      scalers.emplace_back(plan[i].width, plan[i].height);
+      rung_setup setup;
+      setup.name = plan[i].name;
+      if (i == 0 && pass) {
+        setup.copied = pass->annex_b->par_out;
+        setup.copied_fps_milli = shape.fps_milli;
+        setup.copied_rate = plan[i].video;
+      } else {
+        setup.encoded = &plan[i];
+        setup.like = &picture;
+      }
+      WEIR_TRY(add_rung(std::move(setup)));
+    }
+    report_input(&shape);
+    announce();
+    produced = true;
+    return {};
+  }
+
+  expected<void> build_sound_only() {
+    WEIR_TRY(open_sound());
+    if (!sound)
+      return fail(error_code::unsupported, "the source has neither picture nor sound");
+    plan.clear();
+    scalers.clear();
+    rung_setup setup;
+    setup.name = "audio";
+    WEIR_TRY(add_rung(std::move(setup)));
+    report_input(nullptr);
+    announce();
+    produced = true;
+    return {};
+  }
+
+  // --- pictures -----------------------------------------------------------------------------------------------------------------------------
+  picture_shape shape_of(const AVFrame& picture) const {
+    picture_shape s{static_cast<std::uint32_t>(picture.width), static_cast<std::uint32_t>(picture.height), 1, 1, fps_milli};
+    auto sar = picture.sample_aspect_ratio;
+    if (sar.num <= 0 || sar.den <= 0)
+      sar = video_stream->sample_aspect_ratio;
+    // A shape beyond 1:4 is a damaged header.
+    if (sar.num > 0 && sar.den > 0 && sar.num <= 4 * std::int64_t{sar.den} && sar.den <= 4 * std::int64_t{sar.num}) {
+      s.sar_num = static_cast<std::uint32_t>(sar.num);
+      s.sar_den = static_cast<std::uint32_t>(sar.den);
+    }
+    return s;
+  }
+
+  // Whether the rungs that run are what would be built for this picture.
+  bool suits(const picture_shape& shape) const {
+    auto wanted = plan_ladder(settings.ladder, shape);
+    return wanted && *wanted == plan && expects_sound == (sound != nullptr) && all_encoded;
+  }
+
+  // A pipeline behind its source leaves out pictures, more the further it is behind, but never one that key frames stand on.
+  bool shed(bool key) {
+    if (!settings.realtime || key)
+      return false;
+    const auto behind = in.backlog();
+    const auto keep_one_of = behind > 6 * ticks_per_second ? 1000u : behind > 4 * ticks_per_second ? 4u : behind > 3 * ticks_per_second / 2 ? 2u : 1u;
+    if (keep_one_of == 1 || ++shed_ % keep_one_of == 0)
+      return false;
+    progress.dropped(1);
+    return true;
+  }
+
+  expected<void> take_picture(AVFrame& picture) {
+    if (picture.pts == AV_NOPTS_VALUE || (last_pts && picture.pts <= *last_pts))
+      return {};
+    const auto pts = picture.pts;
+    const auto length = fps_milli > 0 ? ticks_per_second * 1000 / fps_milli : 0;
+    bool key = last_pts && cut.interval(pts) != cut.interval(*last_pts);
+    if (rungs.empty()) {
+      // Whoever joins begins where everybody has a key frame.
+      const bool on_point = key || (!last_pts && cut.past_point(pts) < length);
+      if (!(on_point || at_once || (pass && !pass->broken)) || cut.slot(pts) < 0) {
+        last_pts = pts;
+        return {};
+      }
+      key = true;
+    }
+    const auto shape = shape_of(picture);
+    if (!rungs.empty() && (shape != planned_for || (pass && pass->broken)))
+      plan_anew = true;
+    if (rungs.empty() || (plan_anew && cut.slot(pts) > slot)) {
+      if (pass && (plan_anew || pass->broken || !may_copy(shape)))
+        pass.reset();
+      if (rungs.empty() || !suits(shape)) {
+        WEIR_TRY(build(picture, shape));
+        if (pass)
+          begin_passing();
+        key = true;
+      }
+      planned_for = shape;
+      plan_anew = false;
+    } else if (plan.empty()) {
+      return {}; // a late picture joins with the next segment
+    }
+    at_once = false;
+    last_pts = pts;
+    if (shed(key))
+      return {};
+    slot = std::max(slot, cut.slot(pts));
+    return encode(picture, key);
+  }
+
+  expected<void> encode(const AVFrame& picture, bool key) {
+    std::size_t waiting = 0;
+    const AVFrame* larger = &picture;
+    av<AVFrame> scaled;
+    for (std::size_t i = 0; i < rungs.size(); ++i) {
+      if (rungs[i]->failed())
+        return finish_rungs();
+      if (i == 0 && pass)
+        continue; // its packets have gone there
+      auto next = scalers[i](*larger);
+      if (!next)
+        return fail(next.error());
+      scaled = std::move(*next);
+      larger = scaled.get();
+      rungs[i]->encode(same_frame(*scaled), key);
+      waiting = std::max(waiting, rungs[i]->waiting());
+    }
+    progress.frames_queued(waiting);
+    return {};
+  }
+
+  // --- the top rung as it comes --------------------------------------------------------------------------------------------------------------
+  bool may_copy(const picture_shape& shape) const {
+    auto wanted = plan_ladder(settings.ladder, shape);
+    return wanted && shape.sar_num == shape.sar_den && wanted->front().width == shape.width && wanted->front().height == shape.height &&
+           wanted->front().every == 1;
+  }
+
+  // Packets between the first key frame and the first decoded picture wait here.
+  std::deque<av<AVPacket>> to_copy;
+  void begin_passing() {
+    for (auto& packet : to_copy)
+      rungs[0]->copy(std::move(packet));
+    to_copy.clear();
+  }
+
+  expected<void> pass_packet(const AVPacket& packet) {
+    auto copy = same_packet(packet);
+    if (av_bsf_send_packet(pass->annex_b.get(), copy.get()) < 0) {
+      pass->broken = true;
+      return {};
+    }
+    const auto frame = fps_milli > 0 ? ticks_per_second * 1000 / fps_milli : ticks_per_second / 25;
+    for (auto next = new_packet(); av_bsf_receive_packet(pass->annex_b.get(), next.get()) >= 0; next = new_packet()) {
+      const auto pts = next->pts;
+      const bool idr = has_idr(*next);
+      next->flags = idr ? next->flags | AV_PKT_FLAG_KEY : next->flags & ~AV_PKT_FLAG_KEY;
+      if (!pass->key_slot) {
+        if (!idr)
+          continue;
+        if (settings.grid_offset < 0)
+          cut.offset = ((pts % cut.segment) + cut.segment) % cut.segment;
+        pass->key_slot = cut.slot(pts);
+      }
+      if (!pass->broken && idr && cut.past_point(pts) <= frame)
+        pass->key_slot = cut.slot(pts);
+      else if (!pass->broken && (idr || cut.slot(pts) > *pass->key_slot)) {
+        pass->broken = true; // a key frame off the grid, or a segment without one
+        (void)out.send(trouble{end_cause::none, "key frames of the source left the grid; the top rung is encoded from the next segment on"});
+      }
+      // The segment that is being written is completed even so.
+      if (cut.slot(pts) > *pass->key_slot)
+        continue;
+      if (rungs.empty())
+        to_copy.push_back(std::move(next));
+      else
+        rungs[0]->copy(std::move(next));
+    }
+    return {};
+  }
+
+  // --- packets ------------------------------------------------------------------------------------------------------------------------------
+  expected<void> take_sound(const AVPacket& packet) {
+    expects_sound = true;
+    if (!open_audio())
+      return {};
+    if (!rungs.empty() && !sound)
+      plan_anew = true;
+    return audio->decode(packet, [&](AVFrame& frame) -> expected<void> {
+      if (frame.pts == AV_NOPTS_VALUE)
+        return {};
+      if (plan.empty() && (!expects_video || !rungs.empty())) {
+        const auto next = cut.slot(frame.pts);
+        if (rungs.empty())
+          WEIR_TRY(build_sound_only());
+        slot = std::max(slot, next);
+        if (rungs[0]->failed())
+          return finish_rungs();
+      }
+      return sound ? sound->encode(frame, [&](av<AVPacket> encoded) { share(std::move(encoded)); }) : expected<void>{};
+    });
+  }
+
+  expected<void> take_video(const AVPacket& packet) {
+    if (!video) {
+      auto opened = stream_decoder::open(*video_stream);
+      if (!opened)
+        return fail(opened.error());
+      video = std::move(*opened);
+      expects_video = true;
+      if (rungs.empty() && may_pass && video_stream->codec_id == AV_CODEC_ID_H264)
+        if (auto p = passing::open(*video_stream))
+          pass = std::move(*p);
+      may_pass = false; // tried once: what has left the grid does not come back
+    }
+    if (pass)
+      WEIR_TRY(pass_packet(packet));
+    return video->decode(packet, [&](AVFrame& frame) { return take_picture(frame); });
+  }
+
+  expected<void> take_packet(source_item& item) {
+    auto& packet = *item.packet;
+    if (jumped) {
+      shift = cut.slot_start(slot + 1) - packet.dts;
+      jumped = false;
+    }
+    packet.pts += shift;
+    packet.dts += shift;
+    {
+      std::lock_guard lock(capture_mutex);
+      capture.saw(packet.pts, item.read_at);
+    }
+    if (item.video)
+      return take_video(packet);
+    return take_sound(packet);
+  }
+
+  // Looks until each announced stream has come, and until the distance of pictures is known.
+  bool looked_enough() const {
+    std::size_t pictures = 0, sounds = 0;
+    ticks first = std::numeric_limits<ticks>::max(), last = std::numeric_limits<ticks>::min();
+    for (auto& i : looked_at) {
+      pictures += i.video;
+      sounds += !i.video;
+      first = std::min(first, i.packet->dts);
+      last = std::max(last, i.packet->dts);
+    }
+    if (looked_at.size() >= most_looked_at || (!looked_at.empty() && last - first > longest_look))
+      return true;
+    return (pictures >= pictures_for_a_rate || !video_stream) && (sounds > 0 || !audio_stream) && pictures + sounds > 0;
+  }
+
+  expected<void> stop_looking() {
+    looking = false;
+    std::vector<ticks> pts;
+    for (auto& i : looked_at)
+      if (i.video)
+        pts.push_back(i.packet->pts);
+    expects_video = !pts.empty();
+    expects_sound = pts.size() < looked_at.size();
+    fps_milli = frame_rate(std::move(pts), announced_fps);
+    for (auto& i : looked_at)
+      WEIR_TRY(take_packet(i));
+    looked_at.clear();
+    return {};
+  }
+
+  expected<void> drain_decoders() {
+    if (video)
+      WEIR_TRY(video->drain([&](AVFrame& frame) { return take_picture(frame); }));
+    return {};
+  }
+
+  expected<void> take(source_item& item) {
+    switch (item.what) {
+      case source_item::kind::streams:
+        if (item.fps_milli > 0)
+          announced_fps = item.fps_milli;
+        // After a loss a new decoder shows nothing before its first key frame; the old one would guess.
+        if (video && (item.reopened || (item.video_stream && !video->reads(*item.video_stream)))) {
+          WEIR_TRY(drain_decoders());
+          video.reset();
+          if (pass)
+            pass->broken = true;
+        }
+        if (audio && item.audio_stream && !audio->reads(*item.audio_stream))
+          audio.reset();
+        if (item.video_stream)
+          video_stream = std::move(item.video_stream);
+        if (item.audio_stream)
+          audio_stream = std::move(item.audio_stream);
+        return {};
+      case source_item::kind::jump: {
+        if (looking)
+          WEIR_TRY(stop_looking());
+        WEIR_TRY(drain_decoders());
+        audio.reset();
+        WEIR_TRY(finish_rungs());
+        pass.reset();
+        to_copy.clear();
+        last_pts.reset();
+        jumped = slot >= 0;
+        at_once = true;
+        std::lock_guard lock(capture_mutex);
+        capture.reset();
+        return {};
+      }
+      case source_item::kind::packet:
+        if (!looking)
+          return take_packet(item);
+        looked_at.push_back(std::move(item));
+        return looked_enough() ? stop_looking() : expected<void>{};
+      case source_item::kind::end: break;
+    }
+    return {};
+  }
+
+  end_report run() {
+    auto failed = [&](const error& e) {
+      return end_report{e.code == error_code::unsupported || e.code == error_code::invalid_config ? end_cause::bad_options : end_cause::encoder_error, 0,
+                        without_secrets(e.text, secrets).substr(0, 1900)};
+    };
+    if (auto checked = check_ladder(settings.ladder); !checked)
+      return failed(checked.error());
+    if (settings.segment.count() % settings.gop.count() != 0)
+      return failed({error_code::invalid_config, fmt::format("segments of {} ms are no multiple of {} ms", settings.segment.count(), settings.gop.count())});
+    for (;;) {
+      auto item = in.next();
+      if (item.what != source_item::kind::end) {
+        if (auto done = take(item); !done) {
+          (void)finish_rungs();
+          return failed(done.error());
+        }
+        continue;
+      }
+      expected<void> last;
+      if (looking && item.cause != end_cause::requested)
+        last = stop_looking();
+      if (last)
+        last = drain_decoders();
+      auto ended = finish_rungs();
+      if (!last || !ended)
+        if (item.cause != end_cause::requested)
+          return failed((last ? ended : last).error());
+      return {item.cause, item.code, without_secrets(item.text, secrets).substr(0, 1900)};
+    }
+  }
+};
+
+hls_pipeline::hls_pipeline(const configure& settings, child_channel& out, pulse& progress) : state_(std::make_unique<state>(settings, out, progress)) {}
+hls_pipeline::~hls_pipeline() = default;
+end_report hls_pipeline::run() { return state_->run(); }
+void hls_pipeline::stop() { state_->in.stop(); }
+
+} // namespace weir::media

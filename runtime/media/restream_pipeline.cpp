@@ -1,0 +1,279 @@
+#include "runtime/media/restream_pipeline.hpp"
+
+#include "runtime/media/libav_log.hpp"
+#include "runtime/media/source.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+extern "C" {
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+}
+
+namespace weir::media {
+namespace {
+
+constexpr ticks longest_look = ticks_per_second;
+constexpr std::size_t most_looked_at = 600;
+
+struct failure {
+  end_cause cause;
+  int code;
+  std::string text;
+};
+
+struct close_output {
+  void operator()(AVFormatContext* p) const {
+    avio_closep(&p->pb);
+    avformat_free_context(p);
+  }
+};
+
+} // namespace
+
+end_cause cause_of_refusal(int code, std::string_view text) {
+  auto says = [&](std::string_view words) {
+    return std::search(text.begin(), text.end(), words.begin(), words.end(), [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; }) !=
+           text.end();
+  };
+  if (says("already") || says("badname") || says("resolve") || says("handshake"))
+    return end_cause::target_unreachable;
+  switch (code) {
+    case AVERROR(EPERM):
+    case AVERROR(EACCES):
+    case AVERROR_UNKNOWN:
+    case AVERROR_HTTP_UNAUTHORIZED:
+    case AVERROR_HTTP_FORBIDDEN:
+    // The connection stood and was closed instead of an answer: nginx-rtmp's way to refuse a key.
+    case AVERROR_EOF:
+    case AVERROR(EIO):
+    case AVERROR(ECONNRESET):
+    case AVERROR(EPIPE): return end_cause::target_refused;
+    default: return end_cause::target_unreachable;
+  }
+}
+
+struct restream_pipeline::state {
+  const configure settings;
+  child_channel& out;
+  pulse& progress;
+  const std::vector<std::string> secrets = secrets_of(settings);
+  source in;
+
+  av<AVCodecParameters> video_stream, audio_stream;
+  std::int64_t fps_milli = 0;
+  std::vector<source_item> looked_at;
+  bool looking = true;
+
+  call_deadline writing;
+  std::unique_ptr<AVFormatContext, close_output> target;
+  int video = -1, audio = -1; ///< indexes in the target
+  bool wait_for_key = true;
+  std::array<ticks, 2> last_dts{-1, -1};
+  std::optional<ticks> shift; ///< from the source's time to ours, which starts at 0 and never jumps
+  std::int64_t sent = 0;
+
+  state(const configure& c, child_channel& o, pulse& p)
+    : settings(c), out(o), progress(p),
+      in({c.input_url, c.realtime, c.open_deadline, c.read_deadline, c.source_patience}, p, [this](end_cause cause, std::string why) {
+        (void)out.send(trouble{cause, without_secrets(why, secrets)});
+      }) {
+    progress.watch(writing);
+    progress.outputs({"target"});
+  }
+
+  tl::expected<void, failure> failed(end_cause cause, int code, std::string what) {
+    auto detail = last_libav_error();
+    return tl::unexpected<failure>(failure{cause, code, fmt::format("{}: {}{}{}", what, av_text(code), detail.empty() ? "" : "; ", detail)});
+  }
+
+  tl::expected<int, failure> add(const AVCodecParameters* parameters) {
+    if (!parameters)
+      return -1;
+    if (avformat_query_codec(target->oformat, parameters->codec_id, FF_COMPLIANCE_NORMAL) != 1) {
+      (void)out.send(trouble{end_cause::bad_options, fmt::format("{} cannot carry {}", target->oformat->name, avcodec_get_name(parameters->codec_id))});
+      return -1;
+    }
+    auto* stream = avformat_new_stream(target.get(), nullptr);
+    auto code = stream ? avcodec_parameters_copy(stream->codecpar, parameters) : AVERROR(ENOMEM);
+    if (code < 0)
+      return tl::unexpected<failure>(failure{end_cause::encoder_error, code, "stream parameters: " + av_text(code)});
+    stream->codecpar->codec_tag = 0; // the source's container's
+    stream->time_base = {1, 1000};
+    if (fps_milli > 0 && parameters->codec_type == AVMEDIA_TYPE_VIDEO)
+      stream->avg_frame_rate = {static_cast<int>(fps_milli), 1000};
+    return stream->index;
+  }
+
+  tl::expected<void, failure> open() {
+    const auto* format = settings.format == target_format::flv ? "flv" : "mpegts";
+    AVFormatContext* context = nullptr;
+    if (auto code = avformat_alloc_output_context2(&context, nullptr, format, settings.target_url.c_str()); code < 0)
+      return tl::unexpected<failure>(failure{end_cause::encoder_error, code, "target: " + av_text(code)});
+    target.reset(context);
+    context->interrupt_callback = {call_deadline::interrupt, &writing};
+    context->flags |= AVFMT_FLAG_FLUSH_PACKETS;
+    for (auto [parameters, index] : {std::pair{video_stream.get(), &video}, std::pair{audio_stream.get(), &audio}}) {
+      auto added = add(parameters);
+      if (!added)
+        return tl::unexpected(added.error());
+      *index = *added;
+    }
+    if (video < 0 && audio < 0)
+      return tl::unexpected<failure>(failure{end_cause::bad_options, 0, fmt::format("nothing in the source that {} can carry", format)});
+
+    AVDictionary* settings_of = nullptr;
+    av_dict_set(&settings_of, "protocol_whitelist", "tcp,tls,rtmp,rtmps,rtmpt,srt,udp", 0);
+    av_dict_set_int(&settings_of, "rw_timeout", std::chrono::microseconds(settings.write_deadline).count(), 0);
+    forget_last_libav_error();
+    writing.arm(settings.write_deadline);
+    auto code = avio_open2(&context->pb, settings.target_url.c_str(), AVIO_FLAG_WRITE, &context->interrupt_callback, &settings_of);
+    av_dict_free(&settings_of);
+    if (code < 0)
+      return failed(cause_of_refusal(code, last_libav_error()), code, "opening the target");
+    // The size and duration of a live stream are unknown: do not seek back for them.
+    AVDictionary* muxer = nullptr;
+    if (settings.format == target_format::flv)
+      av_dict_set(&muxer, "flvflags", "no_duration_filesize", 0);
+    writing.arm(settings.write_deadline);
+    code = avformat_write_header(context, &muxer);
+    av_dict_free(&muxer);
+    writing.disarm();
+    if (code == AVERROR(EINVAL) || code == AVERROR_INVALIDDATA)
+      return failed(end_cause::bad_options, code, "header for the target");
+    if (code < 0)
+      return failed(end_cause::target_unreachable, code, "header for the target");
+    return {};
+  }
+
+  tl::expected<void, failure> write(source_item& item) {
+    auto& packet = *item.packet;
+    const auto index = item.video ? video : audio;
+    if (index < 0)
+      return {};
+    if (video >= 0 && wait_for_key) {
+      if (!item.video || !(packet.flags & AV_PKT_FLAG_KEY))
+        return {};
+      wait_for_key = false;
+    }
+    auto& last = last_dts[static_cast<std::size_t>(index)];
+    if (!shift)
+      shift = std::max(last_dts[0], last_dts[1]) + 1 - packet.dts;
+    const auto delay = std::max<ticks>(0, packet.pts - packet.dts);
+    // In ms, the unit of FLV; what came before the first key frame's time is late sound.
+    packet.dts = std::max<ticks>((packet.dts + *shift) / 90 * 90, last + 90);
+    if (packet.dts < 0)
+      return {};
+    last = packet.dts;
+    packet.pts = packet.dts + delay;
+    const auto reached = packet.pts;
+    packet.stream_index = index;
+    av_packet_rescale_ts(&packet, {1, 90'000}, target->streams[index]->time_base);
+    writing.arm(settings.write_deadline);
+    auto code = av_write_frame(target.get(), &packet);
+    writing.disarm();
+    if (code == AVERROR(EINVAL) || code == AVERROR_INVALIDDATA) {
+      progress.dropped(item.video ? 1 : 0); // one damaged packet
+      return {};
+    }
+    if (code < 0 || (code = target->pb->error) < 0)
+      return failed(end_cause::target_unreachable, code, code == AVERROR_EXIT ? "the target takes nothing" : "sending to the target");
+    const auto total = avio_tell(target->pb);
+    progress.put_out("target", reached, static_cast<std::size_t>(std::max<std::int64_t>(0, total - sent)), item.video);
+    sent = std::max(sent, total);
+    return {};
+  }
+
+  bool looked_enough() const {
+    bool picture = !video_stream, heard = !audio_stream;
+    for (auto& i : looked_at)
+      (i.video ? picture : heard) = true;
+    return (picture && heard && !looked_at.empty()) || looked_at.size() >= most_looked_at ||
+           (!looked_at.empty() && looked_at.back().packet->dts - looked_at.front().packet->dts > longest_look);
+  }
+
+  // A stream that was announced and never came would leave a target waiting for it.
+  tl::expected<void, failure> stop_looking() {
+    looking = false;
+    bool picture = false, heard = false;
+    for (auto& i : looked_at)
+      (i.video ? picture : heard) = true;
+    if (!picture)
+      video_stream.reset();
+    if (!heard)
+      audio_stream.reset();
+    input_report r;
+    if (video_stream) {
+      r.video = avcodec_get_name(video_stream->codec_id);
+      r.width = static_cast<std::uint32_t>(std::clamp(video_stream->width, 0, 32768));
+      r.height = static_cast<std::uint32_t>(std::clamp(video_stream->height, 0, 32768));
+      r.fps_milli = std::clamp<std::int64_t>(fps_milli, 0, 1'000'000);
+    }
+    if (audio_stream) {
+      r.audio = avcodec_get_name(audio_stream->codec_id);
+      r.channels = static_cast<std::uint32_t>(std::clamp(audio_stream->ch_layout.nb_channels, 0, 255));
+      r.sample_rate = static_cast<std::uint32_t>(std::clamp(audio_stream->sample_rate, 0, 1'000'000));
+    }
+    (void)out.send(r);
+    if (auto opened = open(); !opened)
+      return opened;
+    for (auto& i : looked_at)
+      if (auto written = write(i); !written)
+        return written;
+    looked_at.clear();
+    return {};
+  }
+
+  tl::expected<void, failure> take(source_item& item) {
+    switch (item.what) {
+      case source_item::kind::streams:
+        if (looking) {
+          if (item.video_stream)
+            video_stream = std::move(item.video_stream);
+          if (item.audio_stream)
+            audio_stream = std::move(item.audio_stream);
+          fps_milli = item.fps_milli;
+        } else if (item.reopened) {
+          wait_for_key = true;
+        } else if ((item.video_stream && video < 0) || (item.audio_stream && audio < 0)) {
+          return tl::unexpected<failure>(failure{end_cause::encoder_error, 0, "the source has one stream more than at its start; sending begins anew"});
+        }
+        return {};
+      case source_item::kind::jump:
+        shift.reset();
+        wait_for_key = true;
+        return {};
+      case source_item::kind::packet:
+        if (!looking)
+          return write(item);
+        looked_at.push_back(std::move(item));
+        return looked_enough() ? stop_looking() : tl::expected<void, failure>{};
+      case source_item::kind::end: break;
+    }
+    return {};
+  }
+
+  end_report run() {
+    auto end = [&](end_cause cause, int code, const std::string& text) { return end_report{cause, code, without_secrets(text, secrets).substr(0, 1900)}; };
+    for (;;) {
+      auto item = in.next();
+      if (item.what == source_item::kind::end) {
+        if (target && target->pb) {
+          writing.arm(milliseconds(500));
+          (void)av_write_trailer(target.get()); // whether the target hears the end changes nothing
+        }
+        return end(item.cause, item.code, item.text);
+      }
+      if (auto done = take(item); !done)
+        return end(done.error().cause, done.error().code, done.error().text);
+    }
+  }
+};
+
+restream_pipeline::restream_pipeline(const configure& settings, child_channel& out, pulse& progress)
+  : state_(std::make_unique<state>(settings, out, progress)) {}
+restream_pipeline::~restream_pipeline() = default;
+end_report restream_pipeline::run() { return state_->run(); }
+void restream_pipeline::stop() { state_->in.stop(); }
+
+} // namespace weir::media

@@ -1,0 +1,31 @@
+#pragma once
+// Copies a source to another server: nothing is decoded, packets are wrapped anew. A run serves one connection; its supervisor starts the next.
+#include "runtime/media/channel.hpp"
+#include "runtime/media/child_protocol.hpp"
+#include "runtime/media/pulse.hpp"
+
+#include <memory>
+
+namespace weir::media {
+
+class restream_pipeline {
+public:
+  /// `out` and `progress` outlive the pipeline.
+  restream_pipeline(const configure& settings, child_channel& out, pulse& progress);
+  ~restream_pipeline();
+
+  /// Runs until the source ends, the target fails or stop() is called.
+  end_report run();
+  /// From any thread.
+  void stop();
+
+private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+/// What it means that a target could not be opened: refused where it answered and said no, otherwise unreachable. A name that is "already publishing" is
+/// our own connection of a moment ago that the target has not given up yet.
+end_cause cause_of_refusal(int libav_code, std::string_view libav_text);
+
+} // namespace weir::media

@@ -1,0 +1,300 @@
+#include "runtime/media/rung.hpp"
+
+#include <fmt/format.h>
+extern "C" {
+#include <libavcodec/avcodec.h>
+#include <libavutil/opt.h>
+#include <libswscale/swscale.h>
+}
+
+namespace weir::media {
+namespace {
+
+constexpr std::size_t most_pictures = 4;
+constexpr std::size_t most_held_sound = 1024; ///< 20 s: the picture has stopped, the newest sound counts
+
+expected<av<AVCodecContext>> open_x264(const rung_setup& setup) {
+  auto* codec = avcodec_find_encoder_by_name("libx264");
+  av<AVCodecContext> context(codec ? avcodec_alloc_context3(codec) : nullptr);
+  if (!context)
+    return fail(error_code::unsupported, "libav has no libx264");
+  auto& plan = *setup.encoded;
+  auto& e = *context;
+  e.width = static_cast<int>(plan.width);
+  e.height = static_cast<int>(plan.height);
+  e.pix_fmt = AV_PIX_FMT_YUV420P;
+  e.sample_aspect_ratio = {1, 1};
+  e.time_base = {1, 90'000};
+  e.framerate = {static_cast<int>(plan.fps_milli), 1000};
+  e.bit_rate = plan.video.bits_per_second;
+  e.rc_max_rate = e.bit_rate * 11 / 10;
+  e.rc_buffer_size = static_cast<int>(std::min<std::int64_t>(e.bit_rate * 2, 1 << 30));
+  e.gop_size = 600; // key frames come only where they are forced
+  e.thread_count = 1;
+  e.colorspace = setup.like->colorspace;
+  e.color_primaries = setup.like->color_primaries;
+  e.color_trc = setup.like->color_trc;
+  e.color_range = setup.like->format == AV_PIX_FMT_YUV420P ? setup.like->color_range : AVCOL_RANGE_MPEG;
+  e.chroma_sample_location = setup.like->chroma_location;
+  e.flags |= AV_CODEC_FLAG_GLOBAL_HEADER; // so that the parameter sets are known before the first picture …
+  AVDictionary* settings = nullptr;
+  av_dict_set(&settings, "preset", setup.preset.c_str(), 0);
+  av_dict_set(&settings, "forced-idr", "1", 0);
+  av_dict_set(&settings, "sc_threshold", "0", 0);
+  av_dict_set(&settings, "x264-params", "repeat-headers=1", 0); // … and open each segment all the same
+  auto code = avcodec_open2(&e, codec, &settings);
+  av_dict_free(&settings);
+  if (code < 0)
+    return av_fail(fmt::format("x264 for {}×{}", plan.width, plan.height), code);
+  return context;
+}
+
+} // namespace
+
+expected<av<AVFrame>> scaler::operator()(const AVFrame& in) {
+  if (in.width == width_ && in.height == height_ && in.format == AV_PIX_FMT_YUV420P)
+    return same_frame(in);
+  context_.reset(sws_getCachedContext(context_.release(), in.width, in.height, static_cast<AVPixelFormat>(in.format), width_, height_, AV_PIX_FMT_YUV420P,
+                                      SWS_BICUBIC, nullptr, nullptr, nullptr));
+  if (!context_)
+    return fail(error_code::unsupported, fmt::format("no way from {}×{} pixels of format {} to {}×{}", in.width, in.height, in.format, width_, height_));
+  auto out = new_frame();
+  out->width = width_;
+  out->height = height_;
+  out->format = AV_PIX_FMT_YUV420P;
+  if (auto code = av_frame_get_buffer(out.get(), 0); code < 0)
+    return av_fail("picture", code);
+  if (auto code = sws_scale(context_.get(), in.data, in.linesize, 0, in.height, out->data, out->linesize); code < 0)
+    return av_fail("scaling", code);
+  out->pts = in.pts;
+  return out;
+}
+
+expected<std::unique_ptr<rung>> rung::open(const rung_setup& setup, pulse& progress, sink deliver) {
+  std::unique_ptr<rung> r(new rung(progress, std::move(deliver)));
+  r->cut_ = setup.cut;
+  r->discontinuity_ = setup.discontinuity;
+  r->has_sound_ = setup.sound != nullptr;
+  r->info_.name = setup.name;
+  r->info_.nominal = setup.sound ? setup.sound_rate : bit_rate{};
+  av<AVCodecParameters> made;
+  const auto* picture = setup.copied;
+  if (setup.encoded) {
+    auto encoder = open_x264(setup);
+    if (!encoder)
+      return fail(encoder.error());
+    r->encoder_ = std::move(*encoder);
+    r->every_ = setup.encoded->every;
+    r->info_.fps_milli = setup.encoded->fps_milli;
+    r->info_.nominal.bits_per_second += setup.encoded->video.bits_per_second;
+    made.reset(avcodec_parameters_alloc());
+    if (!made || avcodec_parameters_from_context(made.get(), r->encoder_.get()) < 0)
+      return fail(error_code::media_failed, "no memory for an encoder");
+    picture = made.get();
+  } else if (setup.copied) {
+    r->info_.fps_milli = setup.copied_fps_milli;
+    r->info_.nominal.bits_per_second += setup.copied_rate.bits_per_second;
+  }
+  if (picture) {
+    r->has_picture_ = true;
+    r->length_ = r->info_.fps_milli > 0 ? ticks_per_second * 1000 / r->info_.fps_milli : ticks_per_second / 25;
+    r->info_.width = static_cast<std::uint32_t>(picture->width);
+    r->info_.height = static_cast<std::uint32_t>(picture->height);
+    r->info_.codecs = avc_name(picture->extradata, static_cast<std::size_t>(picture->extradata_size));
+    if (r->info_.codecs.empty())
+      return fail(error_code::media_failed, "a picture stream without parameter sets");
+  }
+  if (setup.sound)
+    r->info_.codecs += r->info_.codecs.empty() ? "mp4a.40.2" : ",mp4a.40.2";
+  auto writer = ts_writer::open(picture, setup.sound);
+  if (!writer)
+    return fail(writer.error());
+  r->writer_ = std::move(*writer);
+  r->thread_ = std::thread([self = r.get()] { self->run(); });
+  return r;
+}
+
+rung::~rung() { (void)finish(); }
+
+std::size_t rung::waiting() const {
+  std::lock_guard lock(mutex_);
+  return pictures_;
+}
+
+void rung::push(item i) {
+  std::unique_lock lock(mutex_);
+  const bool picture = i.picture || i.copied;
+  changed_.wait(lock, [&] { return !picture || pictures_ < most_pictures || failed_; });
+  pictures_ += picture;
+  queue_.push_back(std::move(i));
+  changed_.notify_all();
+}
+
+void rung::encode(av<AVFrame> picture, bool key) {
+  // Counted from the key frame, so that whatever is left out, key frames never are.
+  since_key_ = key ? 0 : since_key_ + 1;
+  if (since_key_ % every_ != 0)
+    return;
+  push({std::move(picture), nullptr, nullptr, key});
+}
+
+void rung::copy(av<AVPacket> picture) { push({nullptr, std::move(picture), nullptr, false}); }
+
+void rung::sound(av<AVPacket> packet) {
+  if (has_sound_)
+    push({nullptr, nullptr, std::move(packet), false});
+}
+
+expected<void> rung::finish() {
+  {
+    std::lock_guard lock(mutex_);
+    finishing_ = true;
+    changed_.notify_all();
+  }
+  if (thread_.joinable())
+    thread_.join();
+  return result_;
+}
+
+void rung::run() {
+  for (;;) {
+    item next;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return finishing_ || !queue_.empty(); });
+      if (queue_.empty())
+        break;
+      next = std::move(queue_.front());
+      queue_.pop_front();
+      pictures_ -= next.picture || next.copied;
+      changed_.notify_all();
+    }
+    // After a failure the queue is only emptied, so that nobody waits for this rung.
+    if (failed_)
+      continue;
+    result_ = handle(std::move(next));
+    if (!result_) {
+      failed_ = true;
+      std::lock_guard lock(mutex_);
+      changed_.notify_all();
+    }
+  }
+  if (!failed_)
+    result_ = complete();
+}
+
+expected<void> rung::handle(item i) {
+  if (i.sound) {
+    if (!has_picture_) {
+      held_.push_back(std::move(i.sound));
+      return write_sound_before(std::numeric_limits<ticks>::max());
+    }
+    held_.push_back(std::move(i.sound));
+    if (held_.size() > most_held_sound)
+      held_.pop_front();
+    return {};
+  }
+  if (i.copied)
+    return write_picture(*i.copied);
+  auto& picture = *i.picture;
+  if (last_encoded_ && picture.pts <= *last_encoded_)
+    return {};
+  if (last_encoded_)
+    length_ = std::min<ticks>(picture.pts - *last_encoded_, ticks_per_second);
+  last_encoded_ = picture.pts;
+  picture.pict_type = i.key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE; // the decoder's type would be forced upon x264
+  if (auto code = avcodec_send_frame(encoder_.get(), &picture); code < 0)
+    return av_fail("encoding", code);
+  return receive();
+}
+
+expected<void> rung::receive() {
+  for (auto packet = new_packet();; av_packet_unref(packet.get())) {
+    auto code = avcodec_receive_packet(encoder_.get(), packet.get());
+    if (code == AVERROR(EAGAIN) || code == AVERROR_EOF)
+      return {};
+    if (code < 0)
+      return av_fail("encoding", code);
+    WEIR_TRY(write_picture(*packet));
+  }
+}
+
+expected<void> rung::write_picture(const AVPacket& packet) {
+  if (last_picture_dts_ && packet.dts <= *last_picture_dts_)
+    return {};
+  if (packet.flags & AV_PKT_FLAG_KEY)
+    WEIR_TRY(begin_or_cut(packet.pts));
+  if (!open_)
+    return {};
+  last_picture_dts_ = packet.dts;
+  last_end_ = std::max(last_end_, packet.pts + length_);
+  WEIR_TRY(write_sound_before(packet.dts));
+  WEIR_TRY(writer_->write_video(packet));
+  progress_.put_out(info_.name, packet.pts, static_cast<std::size_t>(packet.size), true);
+  return {};
+}
+
+expected<void> rung::write_sound_before(ticks pts) {
+  while (!held_.empty() && held_.front()->pts < pts) {
+    auto packet = std::move(held_.front());
+    held_.pop_front();
+    if (last_sound_ && packet->pts <= *last_sound_)
+      continue;
+    if (!has_picture_)
+      WEIR_TRY(begin_or_cut(packet->pts));
+    // Nothing begins before the first picture: a player would start with a frozen one.
+    if (!open_ || (!last_sound_ && packet->pts + packet->duration < first_pts_))
+      continue;
+    last_sound_ = packet->pts;
+    if (!has_picture_)
+      last_end_ = packet->pts + packet->duration;
+    WEIR_TRY(writer_->write_audio(*packet));
+    progress_.put_out(info_.name, packet->pts, static_cast<std::size_t>(packet->size), false);
+  }
+  return {};
+}
+
+expected<void> rung::begin_or_cut(ticks pts) {
+  const auto slot = cut_.slot(pts);
+  if (slot < 0 || (open_ && slot <= slot_))
+    return {};
+  if (open_) {
+    if (has_picture_)
+      WEIR_TRY(write_sound_before(pts));
+    // Across a hole of whole slots the segment ends with its last frame: what lies between is a gap.
+    WEIR_TRY(end_segment(slot == slot_ + 1 ? pts : std::min(pts, last_end_)));
+  }
+  open_ = true;
+  slot_ = slot;
+  first_pts_ = pts;
+  last_end_ = pts;
+  return {};
+}
+
+expected<void> rung::end_segment(ticks end) {
+  auto file = writer_->cut();
+  if (!file)
+    return fail(file.error());
+  segment_info segment;
+  segment.rung = info_.name;
+  segment.slot = static_cast<std::uint64_t>(slot_);
+  segment.first_pts = first_pts_;
+  segment.duration = std::max<ticks>(1, end - first_pts_);
+  segment.discontinuity = std::exchange(discontinuity_, false);
+  deliver_(std::move(segment), std::move(*file));
+  return {};
+}
+
+expected<void> rung::complete() {
+  if (encoder_) {
+    if (auto code = avcodec_send_frame(encoder_.get(), nullptr); code < 0)
+      return av_fail("encoding", code);
+    WEIR_TRY(receive());
+  }
+  if (!open_)
+    return {};
+  WEIR_TRY(write_sound_before(last_end_));
+  return end_segment(last_end_);
+}
+
+} // namespace weir::media

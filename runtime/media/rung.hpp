@@ -1,0 +1,115 @@
+#pragma once
+// One rung of a ladder: a thread that encodes its pictures (or copies the source's), adds the shared sound and cuts segments.
+#include "runtime/media/av.hpp"
+#include "runtime/media/channel.hpp"
+#include "runtime/media/ladder.hpp"
+#include "runtime/media/pulse.hpp"
+#include "runtime/media/time_line.hpp"
+#include "runtime/media/ts_writer.hpp"
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+namespace weir::media {
+
+/// Scales pictures to 4:2:0 of one size, bicubic. Follows a source that changes its size or format.
+class scaler {
+public:
+  scaler(std::uint32_t width, std::uint32_t height) : width_(static_cast<int>(width)), height_(static_cast<int>(height)) {}
+  /// The same picture where nothing is to be done. Keeps the time stamp.
+  expected<av<AVFrame>> operator()(const AVFrame& picture);
+
+private:
+  int width_, height_;
+  av<SwsContext> context_;
+};
+
+struct rung_setup {
+  std::string name;
+  grid cut;
+  bool discontinuity = false;                     ///< of the first segment
+  const rung_plan* encoded = nullptr;             ///< pictures are encoded so
+  std::string preset;
+  const AVFrame* like = nullptr;                  ///< the first picture: its colours are carried over
+  const AVCodecParameters* copied = nullptr;      ///< pictures are copied; Annex B
+  std::int64_t copied_fps_milli = 0;
+  bit_rate copied_rate;
+  const AVCodecParameters* sound = nullptr;       ///< of the shared encoder; null: none
+  bit_rate sound_rate;
+};
+
+class rung {
+public:
+  /// Takes a finished segment; `captured` and `bytes` are still to be filled in. Called from the rung's thread.
+  using sink = std::function<void(segment_info, memory_file)>;
+
+  /// Fails with media_failed, unsupported.
+  static expected<std::unique_ptr<rung>> open(const rung_setup& setup, pulse& progress, sink deliver);
+  ~rung();
+  rung(const rung&) = delete;
+
+  /// What it produces, read from its parameter sets.
+  const rung_info& info() const { return info_; }
+
+  // Each waits while four pictures wait here; their pts grow.
+  void encode(av<AVFrame> picture, bool key);
+  void copy(av<AVPacket> picture);
+  void sound(av<AVPacket> packet);
+
+  /// Encodes what is inside, delivers the last segment and ends the thread. The first failure of the run, if any.
+  expected<void> finish();
+  /// Whether something failed; finish() tells what.
+  bool failed() const { return failed_; }
+  std::size_t waiting() const;
+
+private:
+  struct item {
+    av<AVFrame> picture;
+    av<AVPacket> copied;
+    av<AVPacket> sound;
+    bool key = false;
+  };
+  rung(pulse& progress, sink deliver) : progress_(progress), deliver_(std::move(deliver)) {}
+  void push(item i);
+  void run();
+  expected<void> handle(item i);
+  expected<void> receive();
+  expected<void> write_picture(const AVPacket& packet);
+  expected<void> write_sound_before(ticks pts);
+  expected<void> begin_or_cut(ticks pts);
+  expected<void> end_segment(ticks end);
+  expected<void> complete();
+
+  pulse& progress_;
+  sink deliver_;
+  rung_info info_;
+  grid cut_;
+  bool has_picture_ = false, has_sound_ = false;
+  bool discontinuity_ = false;
+  std::uint32_t every_ = 1;
+  av<AVCodecContext> encoder_;
+  std::unique_ptr<ts_writer> writer_;
+
+  // Of the thread.
+  bool open_ = false; ///< a segment is being written
+  std::int64_t slot_ = 0;
+  ticks first_pts_ = 0, last_end_ = 0, length_ = 0;
+  std::optional<ticks> last_encoded_, last_picture_dts_, last_sound_;
+  std::deque<av<AVPacket>> held_; ///< sound that is ahead of the picture
+  expected<void> result_;
+
+  std::uint32_t since_key_ = 0; ///< of the feeding thread
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<item> queue_;
+  std::size_t pictures_ = 0;
+  bool finishing_ = false;
+  std::atomic<bool> failed_{false};
+  std::thread thread_;
+};
+
+} // namespace weir::media

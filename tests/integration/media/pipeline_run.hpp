@@ -1,0 +1,65 @@
+#pragma once
+// Runs child_main in a forked process and collects what it says; makes odd clips with the ffmpeg program.
+#include "runtime/media/channel.hpp"
+#include "runtime/media/probe.hpp"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace weir::media {
+
+/// A folder that is gone at the end of the test.
+class scratch_folder {
+public:
+  scratch_folder();
+  ~scratch_folder();
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
+
+private:
+  std::string path_;
+};
+
+/// Runs `ffmpeg ARGUMENTS`, writes to the file and gives its path. Ends the test program when ffmpeg fails: nothing could be tested.
+std::string make_clip(const scratch_folder& folder, const std::string& name, const std::string& arguments);
+/// Starts `ffmpeg ARGUMENTS`, to be ended with end_process().
+pid_t start_ffmpeg(const std::string& arguments);
+void end_process(pid_t pid);
+
+struct made_segment {
+  segment_info info;
+  std::string bytes;
+};
+
+/// A pipeline in a process of its own.
+class pipeline_run {
+public:
+  explicit pipeline_run(const configure& settings);
+  ~pipeline_run();
+
+  /// Receives until the child ends, `until` holds or time is up. Whether one of the first two came.
+  bool receive_until(const std::function<bool()>& until, milliseconds limit = seconds(30));
+  /// Receives until the end.
+  void finish(milliseconds limit = seconds(30));
+  void stop();
+  pid_t pid() const { return pid_; }
+
+  std::vector<input_report> inputs;
+  std::vector<rungs_report> rungs;
+  std::vector<made_segment> segments; ///< as they came
+  std::vector<heartbeat> beats;
+  std::vector<trouble> troubles;
+  std::optional<end_report> end;
+  int status = -1; ///< of wait(), once the child is gone
+
+  /// Of one rung, in order.
+  std::vector<made_segment> of(const std::string& rung) const;
+
+private:
+  parent_channel channel_;
+  pid_t pid_ = -1;
+};
+
+configure hls_of(const std::string& path, std::vector<rung_spec> rungs = {{"180p", 180, bit_rate{300'000}, 60}, {"90p", 90, bit_rate{100'000}, 60}});
+
+} // namespace weir::media
