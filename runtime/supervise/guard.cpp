@@ -126,8 +126,6 @@ int guard_main(int argc, char** argv) {
   }
   if (leader == 0)
     become(given.program, self, before, given.life);
-  // The log pipe must not stay open here when the program closes it; but messages of ours still go to standard error.
-  close(STDIN_FILENO);
 
   bool orphaned = false;
   clock::time_point kill_at{};
