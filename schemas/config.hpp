@@ -240,7 +240,7 @@ struct rtmp_server_options {
   static constexpr auto fields() {
     using o = rtmp_server_options;
     return std::tuple{
-      field("name", &o::name, {1, 64}, "Name of the server; SRS's server_id or the name= in nginx-rtmp's hook address."),
+      field("name", &o::name, {1, 64}, "Name of the server; SRS's server_id, or server= in the hook addresses of nginx-rtmp."),
       field("kind", &o::kind, "Which program it is."),
       field("rtmp_url", &o::rtmp_url, {1, 500}, "Where tasks read streams, such as rtmp://srs1.example.org:1935."),
       field("public_url", &o::public_url, {0, 500}, "How encoders reach it; the address that tasks use when empty."),
