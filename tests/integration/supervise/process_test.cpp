@@ -150,11 +150,11 @@ TEST(Process, StartsWithDefaultSignalsAnEmptyMaskAndItsOwnGroup) {
 TEST(Process, InheritsOnlyWhatItWasGiven) {
   int ours[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ours), 0); // deliberately without CLOEXEC
-  auto how = shell("ls /proc/$$/fd | tr '\\n' ' '; printf hello >&3");
+  auto how = shell("ls /proc/$$/fd; printf hello >&3");
   how.descriptors = {ours[1]};
   auto done = run_to_end(std::move(how), 5s);
   ASSERT_TRUE(done) << done.error().text;
-  EXPECT_EQ(done->lines.at(0), "0 1 2 3 ");
+  EXPECT_EQ(done->lines, (std::vector<std::string>{"0", "1", "2", "3"}));
   char text[16];
   EXPECT_EQ(std::string(text, static_cast<std::size_t>(recv(ours[0], text, sizeof text, MSG_DONTWAIT))), "hello");
   close(ours[0]);
