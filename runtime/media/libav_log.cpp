@@ -30,8 +30,12 @@ void add_parts(std::vector<std::string>& out, std::string_view url, bool target)
     return;
   const auto rest = url.substr(scheme + 3);
   const auto authority = rest.substr(0, rest.find_first_of("/?#"));
-  if (auto at = authority.rfind('@'); at != authority.npos)
-    add(authority.substr(0, at));
+  if (auto at = authority.rfind('@'); at != authority.npos) {
+    const auto user = authority.substr(0, at);
+    add(user);
+    if (auto colon = user.find(':'); colon != user.npos)
+      add(user.substr(colon + 1));
+  }
   const auto arguments = rest.find('?');
   if (arguments != rest.npos) {
     auto left = rest.substr(arguments + 1);

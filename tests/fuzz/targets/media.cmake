@@ -1,0 +1,1 @@
+weir_fuzz(media_child_record LINK weir_media)
