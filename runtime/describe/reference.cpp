@@ -88,8 +88,10 @@ void write_yaml(const shape& type, const void* at, std::size_t indent, const std
       write_yaml(field_type, member, indent + 2, mark, false, out);
       continue;
     }
-    out += fmt::format("{}{}: {}\n", lead, f.name, yaml_inline(detail::encode(field_type, member, {})));
-    if (field_type.is != shape::kind::list || field_type.element().is != shape::kind::object)
+    bool with_entries = field_type.is == shape::kind::list && field_type.element().is == shape::kind::object;
+    if (!with_entries || mark.empty()) // within a sample, the sample entry below is the value
+      out += fmt::format("{}{}: {}\n", lead, f.name, yaml_inline(detail::encode(field_type, member, {})));
+    if (!with_entries)
       continue;
     auto& inner = field_type.element();
     out += fmt::format("# {}{}: # an entry looks like this\n", std::string(indent, ' '), f.name);

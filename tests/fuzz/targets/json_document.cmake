@@ -1,0 +1,1 @@
+weir_fuzz(json_document LINK weir_describe)

@@ -1,0 +1,1 @@
+weir_fuzz(node_config LINK weir_describe)

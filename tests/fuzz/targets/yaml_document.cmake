@@ -1,0 +1,1 @@
+weir_fuzz(yaml_document LINK weir_describe)

@@ -1,0 +1,242 @@
+#include "runtime/describe/config_commands.hpp"
+#include "runtime/describe/node_config.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <sys/stat.h>
+
+namespace weir::describe {
+namespace {
+
+namespace fs = std::filesystem;
+
+class NodeConfig : public testing::Test {
+protected:
+  void SetUp() override {
+    auto pattern = (fs::temp_directory_path() / "weir-describe-XXXXXX").string();
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  fs::path write(const std::string& name, std::string_view text, mode_t mode = 0600) {
+    auto path = folder_ / name;
+    fs::create_directories(path.parent_path());
+    std::ofstream(path) << text;
+    chmod(path.c_str(), mode);
+    return path;
+  }
+  // The problems, one a line, with the temporary folder cut away.
+  std::string said(const loaded_config& loaded) const {
+    std::string out;
+    for (auto& p : loaded.found)
+      out += to_string(p) + "\n";
+    for (auto prefix = folder_.string() + "/"; out.find(prefix) != std::string::npos;)
+      out.erase(out.find(prefix), prefix.size());
+    return out;
+  }
+
+  fs::path folder_;
+};
+
+std::string complaints(std::string_view yaml, const environment& variables = {}) {
+  std::string out;
+  for (auto& p : parse_node_config(yaml, "n.yaml", variables).found)
+    out += to_string(p) + "\n";
+  return out;
+}
+
+TEST_F(NodeConfig, AnEmptyFileIsAMachineThatDoesEverything) {
+  auto loaded = load_node_config(write("n.yaml", ""), {});
+  ASSERT_TRUE(loaded.good()) << said(loaded);
+  EXPECT_EQ(said(loaded), "");
+  EXPECT_EQ(loaded.config.role_list().size(), 6u);
+  EXPECT_FALSE(loaded.config.node.name.empty());
+  EXPECT_EQ(loaded.config.http.listen, "127.0.0.1:8080");
+  ASSERT_EQ(loaded.config.ladders.size(), 3u);
+  EXPECT_EQ(loaded.config.ladders[0].name, "default");
+  EXPECT_EQ(loaded.config.ladders[0].rungs[0].video.bits_per_second, 5'000'000);
+}
+
+TEST_F(NodeConfig, AMissingFileIsAProblemNotACrash) {
+  auto loaded = load_node_config(folder_ / "absent.yaml", {});
+  EXPECT_FALSE(loaded.good());
+  EXPECT_NE(said(loaded).find("absent.yaml"), std::string::npos);
+}
+
+TEST_F(NodeConfig, FilesOfConfDAreAddedInByteOrder) {
+  auto path = write("n.yaml", "log: {level: debug}\n");
+  write("conf.d/20.yaml", "http: {threads: 3}\n");
+  write("conf.d/10.yaml", "http: {listen: \"127.0.0.1:9\"}\nlog: {format: json}\n");
+  write("conf.d/ignored.txt", "nonsense");
+  auto loaded = load_node_config(path, {});
+  ASSERT_TRUE(loaded.good()) << said(loaded);
+  EXPECT_EQ(loaded.config.http.threads, 3u);
+  EXPECT_EQ(loaded.config.http.listen, "127.0.0.1:9");
+  EXPECT_EQ(loaded.config.log.level, log_level::debug);
+  EXPECT_EQ(loaded.config.log.format, log_format::json);
+}
+
+TEST_F(NodeConfig, AValueSetInTwoFilesNamesBoth) {
+  auto path = write("n.yaml", "log:\n  level: debug\n");
+  write("conf.d/a.yaml", "log:\n  level: info\n");
+  EXPECT_EQ(said(load_node_config(path, {})), "conf.d/a.yaml:2:3: log.level: already set in n.yaml:2:3: keep one of them\n");
+}
+
+TEST_F(NodeConfig, SecretsComeFromPrivateFilesBesideTheYaml) {
+  write("secret", "s3cret\n");
+  auto path = write("n.yaml", "hooks:\n  secret_file: secret\n");
+  auto loaded = load_node_config(path, {});
+  ASSERT_TRUE(loaded.good()) << said(loaded);
+  EXPECT_EQ(loaded.config.hooks.secret, "s3cret");
+
+  write("credentials/secret", "from-systemd");
+  loaded = load_node_config(path, {{"CREDENTIALS_DIRECTORY", (folder_ / "credentials").string()}});
+  EXPECT_EQ(loaded.config.hooks.secret, "from-systemd");
+
+  write("secret", "s3cret\n", 0644);
+  EXPECT_EQ(said(load_node_config(path, {})).substr(0, 37), "n.yaml:2:16: hooks.secret_file: secre");
+  EXPECT_NE(said(load_node_config(path, {})).find("0644"), std::string::npos);
+}
+
+TEST_F(NodeConfig, LaddersComeFromFilesAndReplaceBuiltInOnes) {
+  write("ladders/low.yaml", "name: low\nrungs:\n  - {name: tiny, height: 144, video: 100k}\n");
+  write("ladders/mine.yaml", "name: mine\nrungs:\n  - {name: 480p, height: 480, video: 1M}\n");
+  auto loaded = load_node_config(write("n.yaml", "ladder_files: [ladders/low.yaml, ladders/mine.yaml]\n"), {});
+  ASSERT_TRUE(loaded.good()) << said(loaded);
+  ASSERT_EQ(loaded.config.ladders.size(), 4u);
+  EXPECT_EQ(loaded.config.ladders[0].rungs[0].name, "tiny");
+
+  write("ladders/low.yaml", "name: low\nrungs:\n  - {name: a, height: 144, video: 100k}\n  - {name: a, height: 720, video: 2M}\npreset: slowest\n");
+  auto text = said(load_node_config(folder_ / "n.yaml", {}));
+  EXPECT_NE(text.find("preset: \"slowest\" is not one of"), std::string::npos) << text;
+  EXPECT_NE(text.find("rungs[1].name: \"a\" is the name of another rung"), std::string::npos) << text;
+}
+
+TEST(NodeConfigText, VariablesOfTheEnvironmentAreReplaced) {
+  auto loaded = parse_node_config("http:\n  listen: ${HOST}:${PORT:-80}\n  threads: ${THREADS:-4}\nnode: {name: \"${EMPTY:-a}\"}\n", "n.yaml",
+                                  {{"HOST", "localhost"}, {"EMPTY", ""}});
+  ASSERT_TRUE(loaded.good()) << to_string(loaded.found[0]);
+  EXPECT_EQ(loaded.config.http.listen, "localhost:80");
+  EXPECT_EQ(loaded.config.http.threads, 4u);
+  EXPECT_EQ(loaded.config.node.name, "a");
+  EXPECT_EQ(complaints("node: {name: \"${WHO}\"}"), "n.yaml:1:14: node.name: the environment variable WHO is not set: set it, or write ${WHO:-default}\n");
+  EXPECT_EQ(complaints("node: {name: \"${WHO\"}").substr(0, 36), "n.yaml:1:14: node.name: \"${\" starts ");
+  EXPECT_EQ(parse_node_config("node: {labels: {a: $$5, b: \"$\"}}", "", {}).config.node.labels.at("a"), "$5");
+  EXPECT_EQ(parse_node_config("node: {name: \"${N}\"}", "", {{"N", "007"}}).config.node.name, "007") << "the type is taken from what is wanted";
+}
+
+TEST(NodeConfigText, WeirVariablesOverride) {
+  auto loaded = parse_node_config("http: {listen: \"127.0.0.1:1\"}\nroles: [worker, edge]\ncluster: {join: [a:1], insecure: true}\nedge: {origins: [\"http://o\"]}\n", "n.yaml",
+                                  {{"WEIR_HTTP_LISTEN", "127.0.0.1:2"},
+                                   {"WEIR_CLUSTER_JOIN_1", "b:2"},
+                                   {"WEIR_ROLES_0", "ingest"},
+                                   {"WEIR_EDGE_FIRST_PORT", "9000"},
+                                   {"WEIR_TOKEN", "of the command line"},
+                                   {"WEIR_EDGE_PORTS", "1"}});
+  ASSERT_TRUE(loaded.good()) << to_string(loaded.found[0]);
+  EXPECT_EQ(loaded.config.http.listen, "127.0.0.1:2");
+  EXPECT_EQ(loaded.config.cluster.join, (std::vector<std::string>{"a:1", "b:2"}));
+  EXPECT_EQ(loaded.config.roles, (std::vector{role_choice::ingest, role_choice::edge}));
+  EXPECT_EQ(loaded.config.edge.first_port, 9000);
+  ASSERT_EQ(loaded.found.size(), 1u);
+  EXPECT_EQ(to_string(loaded.found[0]), "environment variable WEIR_EDGE_PORTS: warning: names no setting");
+  EXPECT_EQ(complaints("", {{"WEIR_HTTP_THREADS", "many"}}), "environment variable WEIR_HTTP_THREADS: http.threads: many is not a whole number\n");
+  EXPECT_EQ(parse_node_config("", "", {{"WEIR_ROLES", "coordinator,origin"}}).config.role_list(), (std::vector{role::coordinator, role::origin}));
+}
+
+TEST(NodeConfigText, RulesAcrossSettingsHavePlaces) {
+  EXPECT_EQ(complaints("roles: [edge]\n"),
+            "n.yaml:1:1: cluster.join: is empty, but without the role coordinator this node needs the address of one, such as control.example.org:4700\n"
+            "n.yaml:1:1: edge.origins: is empty and this node has no role origin: the edges would have nothing to fetch from\n");
+  EXPECT_EQ(complaints("roles: [all]\ncluster:\n  join: [localhost:4700]\n"),
+            "n.yaml:3:9: cluster.join: this node has the role coordinator, which others join: leave it empty, or take the role away\n");
+  EXPECT_EQ(complaints("cluster:\n  listen: 0.0.0.0:4700\norigin: {url: \"http://o\"}"),
+            "n.yaml:2:11: cluster.listen: \"0.0.0.0:4700\" leaves this machine without TLS; on a network that nobody else reaches, set cluster.insecure: true\n");
+  EXPECT_EQ(complaints("roles: [all, edge, all]\n"), "n.yaml:1:9: roles[0]: all includes every other role: list it alone\n"
+                                                     "n.yaml:1:20: roles[2]: all is listed twice\n");
+  EXPECT_EQ(complaints("http: {listen: 8080}\n"), "n.yaml:1:16: http.listen: 8080 is a number, text is wanted: write \"8080\"\n");
+  EXPECT_EQ(complaints("http: {listen: \":8080\"}\n"), "n.yaml:1:16: http.listen: \":8080\" is not address:port (write it like 127.0.0.1:8080 or [::1]:8080)\n");
+  EXPECT_EQ(complaints("http: {public_url: live.example.org}\n"),
+            "n.yaml:1:20: http.public_url: \"live.example.org\" is not an address of the form http://HOST or https://HOST\n");
+  EXPECT_EQ(complaints("hooks: {allow: [10.0.0.1/8]}\n"),
+            "n.yaml:1:17: hooks.allow[0]: \"10.0.0.1/8\" has bits set beyond its prefix length (write it like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7)\n");
+  EXPECT_EQ(complaints("origin: {profile: quick, window: 20s}\n"),
+            "n.yaml:1:34: origin.window: 20s is less than six segments of 4s: players would stall; take at least 24s, or 0s for the profile's 1m\n");
+  EXPECT_EQ(complaints("rtmp_servers:\n  - {name: a, rtmp_url: \"rtmp://a\"}\n  - {name: a, rtmp_url: \"http://b\"}\n"),
+            "n.yaml:3:25: rtmp_servers[1].rtmp_url: \"http://b\" is not an address of the form rtmp://HOST or rtmps://HOST\n");
+  EXPECT_EQ(complaints("rtmp_servers:\n  - {name: a, rtmp_url: \"rtmp://a\"}\n  - {name: a, rtmp_url: \"rtmp://b\"}\n"),
+            "n.yaml:3:12: rtmp_servers[1].name: \"a\" is the name of another server\n");
+  EXPECT_EQ(complaints("edge: {first_port: 8080}\n"), "n.yaml:1:1: http.listen: port 8080 is one of the edges' ports 8080..8081\n");
+}
+
+TEST(NodeConfigText, NeverShowsASecretInAProblem) { EXPECT_EQ(complaints("hooks: {secret: \"hush hush\"}").find("hush"), std::string::npos); }
+
+TEST_F(NodeConfig, CheckPrintsEveryProblemAndTellsByItsStatus) {
+  std::ostringstream out;
+  auto path = write("n.yaml", "http:\n  treads: 2\nlog: {level: loud}\n");
+  EXPECT_EQ(check_command(path, out, output_format::text, {}), 2);
+  EXPECT_EQ(out.str(), path.string() + ":2:3: http.treads: unknown, did you mean threads?\n" + path.string() +
+                         ":3:14: log.level: loud is not one of debug, info, warn, error, critical\n");
+  out.str("");
+  EXPECT_EQ(check_command(path, out, output_format::json, {}), 2);
+  auto parsed = nlohmann::json::parse(out.str());
+  EXPECT_EQ(parsed["ok"], false);
+  EXPECT_EQ(parsed["problems"][0]["line"], 2);
+  out.str("");
+  EXPECT_EQ(check_command(write("good.yaml", "log: {level: warn}"), out, output_format::text, {}), 0);
+  EXPECT_EQ(out.str(), (folder_ / "good.yaml").string() + ": ok\n");
+}
+
+TEST_F(NodeConfig, ShowTellsEachValueWithItsOriginAndMasksSecrets) {
+  std::ostringstream out;
+  auto path = write("n.yaml", "http:\n  threads: 3\nhooks: {secret: hush}\n");
+  EXPECT_EQ(show_command(path, out, output_format::text, {{"WEIR_LOG_LEVEL", "debug"}}), 0);
+  auto text = out.str();
+  auto line = [&](const std::string& start) {
+    auto at = text.find("\n  " + start);
+    return at == std::string::npos ? std::string() : text.substr(at + 3, text.find('\n', at + 1) - at - 3);
+  };
+  EXPECT_EQ(line("threads:"), "threads: 3                                     # " + path.string() + ":2:12");
+  EXPECT_EQ(line("level:"), "level: debug                                   # environment variable WEIR_LOG_LEVEL");
+  EXPECT_EQ(line("secret:"), "secret: \"***\"                                  # " + path.string() + ":3:17");
+  EXPECT_NE(line("listen:").find("# default"), std::string::npos);
+  EXPECT_EQ(text.find("hush"), std::string::npos);
+  problems found;
+  parse_yaml(text, "shown", found);
+  EXPECT_TRUE(found.empty()) << "what is shown is YAML";
+}
+
+TEST(Addresses, ParseAndPrint) {
+  EXPECT_EQ(to_string(*parse_host_port("[::1]:80")), "[::1]:80");
+  EXPECT_EQ(to_string(*parse_host_port("live.example.org:1935")), "live.example.org:1935");
+  for (auto bad : {"", "a", ":1", "a:", "a:65536", "a:-1", "a:1x", "::1:80", "[::1]", "[a]:1", "a b:1", "[]:1"})
+    EXPECT_FALSE(parse_host_port(bad)) << bad;
+  EXPECT_TRUE(is_loopback("127.1.2.3"));
+  EXPECT_TRUE(is_loopback("::1"));
+  EXPECT_TRUE(is_loopback("localhost"));
+  EXPECT_FALSE(is_loopback("0.0.0.0"));
+  EXPECT_FALSE(is_loopback("128.0.0.1"));
+}
+
+TEST(Addresses, RangesHoldWhatTheyShould) {
+  std::vector<std::string> ranges{"10.0.0.0/8", "2001:db8::/32", "192.0.2.7"};
+  EXPECT_TRUE(any_contains(ranges, "10.255.0.1"));
+  EXPECT_TRUE(any_contains(ranges, "::ffff:10.0.0.1")) << "an IPv4 address in its IPv6 clothes";
+  EXPECT_TRUE(any_contains(ranges, "2001:db8:1::5"));
+  EXPECT_TRUE(any_contains(ranges, "192.0.2.7"));
+  EXPECT_FALSE(any_contains(ranges, "192.0.2.8"));
+  EXPECT_FALSE(any_contains(ranges, "11.0.0.1"));
+  EXPECT_FALSE(any_contains(ranges, "not an address"));
+  EXPECT_TRUE(any_contains({"0.0.0.0/0"}, "8.8.8.8"));
+  EXPECT_FALSE(any_contains({"0.0.0.0/0"}, "2001::1"));
+  EXPECT_TRUE(any_contains({"::/0"}, "2001::1"));
+  for (auto bad : {"", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/8x", "::/129", "10.0.0.0/-1", "010.0.0.1"})
+    EXPECT_FALSE(parse_address_range(bad)) << bad;
+}
+
+} // namespace
+} // namespace weir::describe
