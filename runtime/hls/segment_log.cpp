@@ -14,7 +14,7 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr std::uint64_t number_limit = std::uint64_t{1} << 62; ///< slots, MSNs, epochs: far from any wrap
-constexpr std::int64_t pts_limit = std::int64_t{1} << 50;      ///< 400 years of 90 kHz
+constexpr std::int64_t pts_limit = std::int64_t{1} << 48;      ///< 99 years of 90 kHz: as nanoseconds they still add up
 constexpr std::uint64_t bytes_limit = std::uint64_t{1} << 32;
 constexpr std::int64_t fill_limit = 64;                        ///< more missing slots than that are a new time line
 constexpr std::uint64_t jump_back = 8;                         ///< slots: rungs of one writer never lie that far apart

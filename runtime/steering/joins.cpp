@@ -83,9 +83,10 @@ bool join_admission::open(std::size_t edge) const {
   return capacity_left && with_one_more <= std::ceil((1 + options_.epsilon) * fair / viewer) * viewer;
 }
 
+double join_admission::relative(std::size_t edge) const { return estimate(edge) / static_cast<double>(std::max<std::int64_t>(table_->edges[edge].weight_milli, 1)); }
+
 std::size_t join_admission::least_loaded() const {
   std::size_t best = counts_.size();
-  auto relative = [&](std::size_t e) { return estimate(e) / static_cast<double>(std::max<std::int64_t>(table_->edges[e].weight_milli, 1)); };
   for (bool even_closed : {false, true}) { // a viewer on a suspect edge is better than a viewer turned away
     for (std::size_t e = 0; e < counts_.size(); ++e)
       if (!buckets_[e].empty() && (even_closed || !counts_[e]->closed) && (best == counts_.size() || relative(e) < relative(best)))
@@ -99,13 +100,13 @@ std::size_t join_admission::least_loaded() const {
 /// Draws edges in proportion to the room below the common level (Dahlin's load interpretation).
 std::size_t join_admission::by_interpretation(std::uint64_t random) const {
   double top = 0;
-  auto relative = [&](std::size_t e) { return counts_[e]->reported / static_cast<double>(std::max<std::int64_t>(table_->edges[e].weight_milli, 1)); };
+  auto level = [&](std::size_t e) { return counts_[e]->reported / static_cast<double>(std::max<std::int64_t>(table_->edges[e].weight_milli, 1)); };
   auto usable = [&](std::size_t e) { return !buckets_[e].empty() && !counts_[e]->closed; };
   for (std::size_t e = 0; e < counts_.size(); ++e)
-    top = std::max(top, relative(e));
+    top = std::max(top, level(e));
   auto room = [&](std::size_t e) {
     auto w = static_cast<double>(table_->edges[e].weight_milli);
-    return usable(e) ? (top - relative(e)) * w + 0.1 * w * (top + 1) : 0.0; // the tenth: nobody is shut out on old news
+    return usable(e) ? (top - level(e)) * w + 0.1 * w * (top + 1) : 0.0; // the tenth: nobody is shut out on old news
   };
   double sum = 0;
   for (std::size_t e = 0; e < counts_.size(); ++e)

@@ -45,9 +45,15 @@ public:
   expected<join> admit(Random&& random) {
     WEIR_TRY(ready());
     if (!blind_)
-      for (std::uint32_t i = 0; i <= options_.draws; ++i)
-        if (auto bucket = static_cast<std::uint32_t>(random() % bucket_count); open(table_->primary[bucket]))
-          return take(bucket);
+      for (std::uint32_t i = 0; i <= options_.draws; ++i) {
+        // Of two buckets the one whose edge has more room: with mixed bit rates the bound alone lets a crowd reach 1.13 of fair.
+        auto bits = random();
+        auto a = static_cast<std::uint32_t>(bits % bucket_count), b = static_cast<std::uint32_t>((bits >> 32) % bucket_count);
+        auto bucket = relative(table_->primary[b]) < relative(table_->primary[a]) ? b : a;
+        for (auto one : {bucket, a + b - bucket})
+          if (open(table_->primary[one]))
+            return take(one);
+      }
     auto edge = blind_ ? by_interpretation(random()) : least_loaded();
     auto& own = buckets_[edge];
     return take(own[static_cast<std::size_t>(random() % own.size())]);
@@ -65,6 +71,7 @@ private:
   };
   expected<void> ready() const;
   bool open(std::size_t edge) const;
+  double relative(std::size_t edge) const; ///< estimate by weight
   std::size_t least_loaded() const;
   std::size_t by_interpretation(std::uint64_t random) const;
   join take(std::uint32_t bucket);

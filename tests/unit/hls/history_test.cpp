@@ -1,0 +1,158 @@
+// Random lives of a stream: segments lost, late, doubled; writers and publications that change; sources that go; origins that are
+// killed. Whatever happens, numbers never step back and every playlist passes the linter.
+#include "tests/unit/hls/writer.hpp"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <rapidcheck/gtest.h>
+
+namespace weir::hls {
+namespace {
+
+const std::vector<viewer_key> viewers{{0, 1, false}, {0, 1, true}, {17, 3, false}, {1023, 9, false}};
+
+struct life {
+  segment_log log{"show"};
+  timestamp now = start_time;
+  edge_epoch edges = 1;
+  lease_epoch epoch = 1;
+  int publication = 1;
+  std::uint64_t slot = 50;
+  std::map<std::uint64_t, std::unique_ptr<linter>> linters; ///< by instance: another one has other addresses
+  stream_log before;
+  std::map<std::pair<std::string, std::uint64_t>, std::string> addresses; ///< (viewer + rung + instance, MSN)
+
+  life() { begin(); }
+  void begin() {
+    auto begun = log.begin_writer(epoch, fmt::format("pub{}", publication), two_rungs(), timing_of(hls_profile::quick));
+    RC_ASSERT(begun.has_value());
+  }
+  void pass(std::chrono::milliseconds time) {
+    for (auto end = now + time; now < end;) {
+      now = std::min(now + 1s, end);
+      log.tick(edges, now);
+      look();
+    }
+  }
+  void offer(std::string rung, std::uint64_t n, std::chrono::milliseconds duration = 4s) { log.offer(epoch, make_segment(std::move(rung), n, now - duration, duration), edges, now); }
+
+  void look() {
+    auto s = log.snapshot();
+    RC_ASSERT(s.instance >= before.instance);
+    RC_ASSERT(log.next_msn() >= (before.entries.empty() ? 0 : before.entries.back().msn + 1));
+    if (!s.entries.empty()) {
+      if (!before.entries.empty()) {
+        RC_ASSERT(s.entries.back().msn >= before.entries.back().msn);
+        RC_ASSERT(s.entries.back().dsn >= before.entries.back().dsn);
+        RC_ASSERT(s.entries.back().time >= before.entries.back().time);
+      }
+      auto& lint = linters[s.instance];
+      if (!lint) {
+        lint = std::make_unique<linter>();
+        for (auto& v : viewers)
+          lint->multivariant("m", multivariant(s, v).value_or(""));
+      }
+      for (auto& v : viewers)
+        for (std::size_t rung = 0; rung < s.rungs.size(); ++rung) {
+          auto url = path_of(playlist_address{v, "show", s.instance, s.rungs[rung].info.name});
+          auto text = render(s, rung, v);
+          lint->media(url, text, now);
+          auto parsed = parse_media_playlist(text).value();
+          for (auto& e : parsed.entries) {
+            auto [known, added] = addresses.try_emplace({url, e.msn}, e.uri);
+            RC_ASSERT(known->second == e.uri);
+          }
+        }
+      if (!lint->findings().empty())
+        RC_FAIL(show(lint->findings()));
+      before = s;
+    }
+    for (auto& gone : log.take_expired(now))
+      for (auto& e : s.entries)
+        RC_ASSERT(gone.instance != s.instance || gone.msn != e.msn || gone.epoch != e.epoch);
+  }
+};
+
+RC_GTEST_PROP(SegmentLogHistory, NeverStepsBackAndAlwaysPassesTheLinter, ()) {
+  life l;
+  l.slot = *rc::gen::inRange<std::uint64_t>(0, 100'000);
+  for (int n = 0; n < 4; ++n) {
+    l.pass(4s);
+    l.offer("720p", l.slot);
+    l.offer("360p", l.slot++);
+    l.look();
+  }
+  auto steps = *rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 20));
+  for (auto step : steps) {
+    switch (step) {
+      case 0: // a rung is missing
+        l.pass(4s);
+        l.offer("720p", l.slot++);
+        break;
+      case 1: // the low rung comes late
+        l.pass(4s);
+        l.offer("720p", l.slot);
+        l.pass(2500ms);
+        l.offer("360p", l.slot++);
+        break;
+      case 2: // a slot is missing altogether
+        l.pass(4s);
+        ++l.slot;
+        break;
+      case 3: // another writer of the same publication
+        ++l.epoch;
+        l.begin();
+        break;
+      case 4: // the encoder reconnects
+        ++l.epoch;
+        ++l.publication;
+        l.slot = *rc::gen::inRange<std::uint64_t>(0, 100'000);
+        l.begin();
+        l.pass(5s);
+        break;
+      case 5: // the origin is killed and starts again
+        if (auto back = segment_log::from_json(l.log.to_json()))
+          l.log = std::move(*back);
+        else
+          RC_FAIL(back.error().text);
+        break;
+      case 6:
+        l.log.source_lost(l.now);
+        l.pass(std::chrono::seconds(*rc::gen::inRange(1, 45)));
+        l.log.source_back();
+        break;
+      case 7: // the true end, then a new broadcast
+        l.log.end(l.edges, l.now);
+        l.look();
+        ++l.epoch;
+        ++l.publication;
+        l.begin();
+        break;
+      case 8: ++l.edges; break;
+      case 9: // nonsense
+        l.offer("720p", *rc::gen::arbitrary<std::uint64_t>(), std::chrono::milliseconds(*rc::gen::inRange(-5000, 9000)));
+        break;
+      case 10: // the same again
+        l.offer("720p", l.slot > 0 ? l.slot - 1 : 0);
+        break;
+      case 11: // a pause of the publisher
+        l.pass(std::chrono::seconds(*rc::gen::inRange(1, 30)));
+        break;
+      case 12: // a short first segment of a new writer
+        ++l.epoch;
+        l.begin();
+        l.pass(2s);
+        l.offer("720p", l.slot, 2s);
+        l.offer("360p", l.slot++, 2s);
+        break;
+      default:
+        l.pass(4s);
+        l.offer("720p", l.slot);
+        l.offer("360p", l.slot++);
+    }
+    l.look();
+  }
+}
+
+} // namespace
+} // namespace weir::hls

@@ -1,0 +1,127 @@
+#include "tests/unit/hls/writer.hpp"
+
+#include <gtest/gtest.h>
+
+namespace weir::hls {
+namespace {
+
+TEST(Addresses, AreTakenApartExactlyAsTheyAreMade) {
+  playlist_address p{{1023, 7, true}, "my.show-1", 3, "720p"};
+  auto path = path_of(p); // the parsed parts point into it
+  EXPECT_EQ(path, "/p/1023.7.b/my.show-1~3/720p.m3u8");
+  auto back = parse_playlist_path(path);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->viewer, p.viewer);
+  EXPECT_EQ(back->stream, p.stream);
+  EXPECT_EQ(back->rung, p.rung);
+  segment_address s{"show", 2, 9, "v1.m3u8", 123};
+  auto segment = parse_segment_path(path_of(s));
+  ASSERT_TRUE(segment);
+  EXPECT_EQ(segment->msn, 123U);
+  EXPECT_EQ(multivariant_path("a"), "/hls/a/index.m3u8");
+  EXPECT_EQ(parse_multivariant_path("/hls/a/index.m3u8").value(), "a");
+  EXPECT_EQ(parse_steering_path("/steer/5.1/show").value().viewer.bucket, 5U);
+}
+
+TEST(Addresses, RefuseEverythingElse) {
+  for (auto path : {"/p/1024.1/s~1/r.m3u8", "/p/01.1/s~1/r.m3u8", "/p/1.1/../r.m3u8", "/p/1.1/s~1/..m3u8", "/p/1.1/s~1/a/b.m3u8", "/p/1.1.c/s~1/r.m3u8",
+                    "/p/1.1/s~1/r.m3u8 ", "/p/1.-1/s~1/r.m3u8", "/p/1.99999999999999999999/s~1/r.m3u8", "", "/", "/p/", "/p/1.1/s~1/.m3u8"})
+    EXPECT_FALSE(parse_playlist_path(path)) << path;
+  for (auto path : {"/s/a~1/1/r/1.ts/", "/s/a~1/1/r/01.ts", "/s/a~1/1//1.ts", "/s/..~1/1/r/1.ts", "/s/a%2f~1/1/r/1.ts", "/s/a~1/1/r/1.mp4", "/s/a~/1/r/1.ts"})
+    EXPECT_FALSE(parse_segment_path(path)) << path;
+  EXPECT_FALSE(parse_multivariant_path("/hls/a/b/index.m3u8"));
+}
+
+TEST(Playlist, ObeysTheLinter) {
+  bench b;
+  linter lint{{100ms, 2, 2}};
+  b.slots(1, 1, 5);
+  auto text = multivariant(b.log.snapshot(), {3, 1, false});
+  ASSERT_TRUE(text);
+  lint.multivariant("m", *text);
+  for (std::uint64_t n = 6; n < 60; ++n) {
+    if (n == 30)
+      b.begin(2, "pub1");
+    b.slot(n >= 30 ? 2 : 1, n);
+    for (std::size_t rung : {0U, 1U})
+      lint.media(fmt::format("r{}", rung), render(b.log.snapshot(), rung, {3, 1, false}), b.now);
+  }
+  EXPECT_EQ(show(lint.findings()), "");
+}
+
+TEST(Playlist, ListsTheVariantNearestTo2000KbitFirstOnBothPathways) {
+  bench b;
+  b.slots(1, 1, 5);
+  auto p = parse_multivariant_playlist(multivariant(b.log.snapshot(), {7, 2, false}).value());
+  ASSERT_TRUE(p);
+  ASSERT_EQ(p->variants.size(), 4U);
+  EXPECT_EQ(p->variants[0].uri, "/p/7.2/show~1/720p.m3u8");
+  EXPECT_EQ(p->variants[2].uri, "/p/7.2.b/show~1/720p.m3u8");
+  EXPECT_EQ(p->variants[0].attributes.at("BANDWIDTH"), "3000000");
+  EXPECT_EQ(p->variants[0].attributes.at("FRAME-RATE"), "25.000");
+  EXPECT_EQ(p->steering.at("SERVER-URI"), "/steer/7.2/show");
+}
+
+TEST(Playlist, TakesEachEntrysEdgeFromTheLaterOfStampAndJoin) {
+  bench b;
+  b.slots(1, 1, 5);
+  b.edges = 4;
+  b.slots(1, 6, 7);
+  auto text = prepared_playlist(b.log.snapshot(), 0).text(3, [](edge_epoch e) { return e == 3 ? std::string_view("http://old") : std::string_view("http://new"); });
+  auto p = parse_media_playlist(text);
+  ASSERT_TRUE(p);
+  EXPECT_EQ(p->entries[4].uri, "http://old/s/show~1/1/720p/4.ts");
+  EXPECT_EQ(p->entries[5].uri, "http://new/s/show~1/1/720p/5.ts");
+}
+
+TEST(Linter, FindsWhatPlayersReject) {
+  bench b;
+  b.slots(1, 1, 8);
+  auto good = render(b.log.snapshot(), 0, {});
+  auto found = [&](std::string_view from, std::string_view to) {
+    linter lint;
+    auto changed = good;
+    auto at = changed.find(from);
+    if (at == std::string::npos)
+      return std::string("not in the playlist");
+    changed.replace(at, from.size(), to);
+    lint.media("u", good, b.now);
+    lint.media("u", changed, b.now);
+    return lint.findings().empty() ? std::string() : lint.findings().front().rule;
+  };
+  EXPECT_EQ(found("TARGETDURATION:4", "TARGETDURATION:5"), "P14"); // the hold-back is too short for it; P1 follows
+  EXPECT_EQ(found("EXTINF:4.00000", "EXTINF:4.50000"), "P2");
+  EXPECT_EQ(found("EXTINF:4.00000", "EXTINF:4.01000"), "P4");
+  EXPECT_EQ(found("http://edge", "http://other"), "S1");
+  EXPECT_EQ(found("#EXTINF", "#EXT-X-GAP\n#EXTINF"), "P13");
+  EXPECT_EQ(found("MEDIA-SEQUENCE:0", "MEDIA-SEQUENCE:1"), "S1") << "the same number, another address";
+  EXPECT_EQ(found("#EXT-X-DISCONTINUITY-SEQUENCE:0\n", ""), "P8");
+  EXPECT_EQ(found("HOLD-BACK=12", "HOLD-BACK=11"), "P14");
+  EXPECT_EQ(found("#EXTM3U", "#EXTM3"), "syntax");
+  EXPECT_EQ(found("12:00:04.000Z", "12:00:09.000Z"), "P12");
+  linter lint;
+  lint.media("u", good, b.now);
+  lint.media("u", good, b.now + 6100ms);
+  ASSERT_EQ(lint.findings().size(), 1U);
+  EXPECT_EQ(lint.findings()[0].rule, "P6");
+}
+
+TEST(Linter, FindsASteppedBackPlaylistAndUnequalRungs) {
+  bench b;
+  b.slots(1, 1, 8);
+  auto before = b.log.snapshot();
+  b.slots(1, 9, 9);
+  linter lint;
+  lint.media("a", render(b.log.snapshot(), 0, {}), b.now);
+  lint.media("a", render(before, 0, {}), b.now);
+  EXPECT_EQ(lint.findings().at(0).rule, "S2");
+  linter siblings;
+  siblings.media("a", render(b.log.snapshot(), 0, {}), b.now);
+  auto shifted = b.log.snapshot();
+  shifted.entries[3].time += 120ms;
+  siblings.media("b", render(shifted, 1, {}), b.now);
+  EXPECT_EQ(siblings.findings().at(0).rule, "P12");
+}
+
+} // namespace
+} // namespace weir::hls

@@ -1,0 +1,277 @@
+#include "tests/unit/hls/writer.hpp"
+
+#include <gtest/gtest.h>
+
+namespace weir::hls {
+namespace {
+
+TEST(SegmentLog, IsListedWhenEveryRungHasThreeSegments) {
+  bench b;
+  b.slots(1, 100, 101);
+  EXPECT_TRUE(b.log.snapshot().entries.empty());
+  b.now += 4s;
+  EXPECT_EQ(b.offer(1, "720p", 102), offer_result::accepted);
+  EXPECT_TRUE(b.log.snapshot().entries.empty());
+  log_change change;
+  EXPECT_EQ(b.log.offer(1, make_segment("360p", 102, b.now - 4s), 5, b.now, &change), offer_result::accepted);
+  EXPECT_EQ(change.listed, 3U);
+  auto s = b.log.snapshot();
+  ASSERT_EQ(s.entries.size(), 3U);
+  EXPECT_EQ(s.entries[0].msn, 0U);
+  EXPECT_EQ(s.entries[0].edges, 5U) << "stamped when viewers can see it";
+  EXPECT_EQ(s.entries[2].time - s.entries[0].time, 8s);
+}
+
+TEST(SegmentLog, LocatesWhatItThenAccepts) {
+  bench b;
+  auto place = b.log.locate(1, make_segment("720p", 7, b.now), b.now);
+  ASSERT_TRUE(place);
+  EXPECT_EQ(*place, (segment_place{1, 1, "720p", 0}));
+  EXPECT_FALSE(b.log.knows(*place));
+  b.offer(1, "720p", 7);
+  EXPECT_TRUE(b.log.knows(*place));
+  EXPECT_EQ(b.log.locate(1, make_segment("720p", 7, b.now), b.now).error(), offer_result::duplicate);
+}
+
+TEST(SegmentLog, RefusesAnOlderWriter) {
+  bench b;
+  b.slots(1, 1, 5);
+  b.begin(2, "pub1");
+  EXPECT_EQ(b.offer(1, "720p", 6), offer_result::accepted) << "until the new one has a segment";
+  b.slot(2, 7);
+  EXPECT_EQ(b.offer(1, "360p", 8), offer_result::fenced);
+  EXPECT_EQ(b.log.fenced_count(), 1U);
+  EXPECT_EQ(b.log.begin_writer(1, "pub1", two_rungs(), timing_of(hls_profile::quick)).error().code, error_code::fenced);
+}
+
+TEST(SegmentLog, KeepsSlotsAndStepsTheDiscontinuityAtANewWriterOfTheSamePublication) {
+  bench b;
+  b.slots(1, 10, 14);
+  b.begin(2, "pub1");
+  b.now += 4s;
+  b.slot(2, 16);
+  auto s = b.log.snapshot();
+  ASSERT_EQ(s.entries.size(), 7U);
+  EXPECT_EQ(s.entries[5].gaps, 3U);
+  EXPECT_EQ(s.entries[6].msn, 6U);
+  EXPECT_EQ(s.entries[6].epoch, 2U);
+  EXPECT_TRUE(s.entries[6].discontinuity);
+  EXPECT_EQ(s.entries[6].dsn, 1U);
+  EXPECT_EQ(s.entries[5].dsn, 0U);
+  EXPECT_GE(s.entries[6].time, s.entries[5].time + 4s);
+}
+
+TEST(SegmentLog, GoesOnWithTheNextNumberAtANewPublication) {
+  bench b;
+  b.slots(1, 1000, 1004);
+  b.begin(2, "pub2");
+  b.slots(2, 3, 4);
+  auto s = b.log.snapshot();
+  EXPECT_EQ(s.entries.back().msn, 6U);
+  EXPECT_EQ(s.entries.back().dsn, 1U);
+  EXPECT_EQ(s.instance, 1U);
+}
+
+TEST(SegmentLog, MarksALateRungAsAGapAndNeverChangesThat) {
+  bench b;
+  b.slots(1, 1, 4);
+  b.now += 4s;
+  b.offer(1, "720p", 5);
+  EXPECT_EQ(b.log.snapshot().entries.size(), 4U);
+  b.now += 1700ms;
+  b.log.tick(1, b.now);
+  auto s = b.log.snapshot();
+  ASSERT_EQ(s.entries.size(), 5U) << "P6 comes before the whole target duration of waiting";
+  EXPECT_EQ(s.entries[4].gaps, 2U);
+  EXPECT_EQ(b.offer(1, "360p", 5), offer_result::too_late);
+  EXPECT_EQ(b.log.snapshot().entries, s.entries);
+}
+
+TEST(SegmentLog, DropsARungThatFailsThreeTimesFromNewMultivariantPlaylists) {
+  bench b;
+  b.slots(1, 1, 4);
+  for (std::uint64_t n = 5; n <= 7; ++n) {
+    b.now += 4s;
+    b.offer(1, "720p", n);
+    b.now += 1700ms;
+    b.log.tick(1, b.now);
+  }
+  auto s = b.log.snapshot();
+  EXPECT_TRUE(s.rungs[0].active);
+  EXPECT_FALSE(s.rungs[1].active);
+  EXPECT_EQ(multivariant(s, {}).value().find("360p"), std::string::npos);
+  EXPECT_TRUE(rung_index(s, "360p"));
+  b.now += 4s;
+  b.offer(1, "720p", 8);
+  EXPECT_EQ(b.log.snapshot().entries.back().msn, 7U) << "nobody waits for it any more";
+}
+
+TEST(SegmentLog, KeepsTheClockWithGapsWhileTheSourceIsAwayAndEndsAfterTheGrace) {
+  bench b;
+  b.slots(1, 1, 5);
+  b.log.source_lost(b.now);
+  auto lost = b.now;
+  bool ended = false;
+  std::size_t gaps = 0;
+  while (!ended && b.now < lost + 60s) {
+    b.now += 250ms;
+    auto change = b.log.tick(1, b.now);
+    gaps += change.listed;
+    ended = change.ended;
+  }
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(b.now - lost, 30s + 250ms);
+  EXPECT_EQ(gaps, 5U);
+  auto s = b.log.snapshot();
+  EXPECT_TRUE(s.ended);
+  EXPECT_NE(render(s, 0, {}).find("#EXT-X-ENDLIST"), std::string::npos);
+  EXPECT_EQ(b.offer(1, "720p", 6), offer_result::ended);
+}
+
+TEST(SegmentLog, BeginsANewInstanceAfterTheEndAndCountsOn) {
+  bench b;
+  b.slots(1, 1, 5);
+  b.log.end(1, b.now);
+  auto before = b.log.next_msn();
+  b.begin(2, "pub2");
+  b.slots(2, 50, 53);
+  auto s = b.log.snapshot();
+  EXPECT_EQ(s.instance, 2U);
+  EXPECT_EQ(s.entries.front().msn, before);
+  EXPECT_GT(s.entries.front().dsn, 0U);
+  EXPECT_FALSE(s.entries.front().discontinuity);
+  EXPECT_TRUE(b.log.knows({1, 1, "720p", 0})) << "the old instance's segments stay fetchable for a while";
+}
+
+TEST(SegmentLog, LosesNothingWhenThePublisherPausesAndGoesOn) {
+  bench b;
+  b.slots(1, 1, 5);
+  for (int i = 0; i < 80; ++i)
+    b.log.tick(1, b.now += 250ms);
+  auto gaps = b.log.next_msn() - 5;
+  EXPECT_EQ(gaps, 3U);
+  b.slots(1, 6, 8);
+  auto s = b.log.snapshot();
+  EXPECT_EQ(s.entries.back().gaps, 0U);
+  EXPECT_EQ(s.entries.back().msn, 5 + gaps + 2);
+  EXPECT_EQ(s.entries.back().dsn, 1U);
+}
+
+TEST(SegmentLog, ShortensTheWindowAndNamesExpiredSegmentsLater) {
+  bench b;
+  b.slots(1, 1, 30);
+  auto s = b.log.snapshot();
+  EXPECT_EQ(s.entries.size(), 15U);
+  EXPECT_EQ(s.entries.front().msn, 15U);
+  EXPECT_TRUE(b.log.knows({1, 1, "360p", 14}));
+  std::size_t expired = b.log.take_expired(b.now).size();
+  EXPECT_EQ(b.log.take_expired(b.now).size(), 0U) << "each is named once";
+  expired += b.log.take_expired(b.now + 70s).size();
+  EXPECT_EQ(expired, 30U);
+  EXPECT_FALSE(b.log.knows({1, 1, "360p", 14}));
+}
+
+TEST(SegmentLog, RefusesNonsenseAndStaysWhole) {
+  bench b;
+  b.slots(1, 1, 5);
+  auto before = b.log.snapshot();
+  auto offer = [&](auto change) {
+    auto s = make_segment("720p", 6, b.now);
+    change(s);
+    return b.log.offer(1, s, 1, b.now);
+  };
+  EXPECT_EQ(offer([](auto& s) { s.slot = std::uint64_t{1} << 63; }), offer_result::malformed);
+  EXPECT_EQ(offer([](auto& s) { s.duration = -1; }), offer_result::malformed);
+  EXPECT_EQ(offer([](auto& s) { s.duration = 0; }), offer_result::malformed);
+  EXPECT_EQ(offer([](auto& s) { s.first_pts = INT64_MIN; }), offer_result::malformed);
+  EXPECT_EQ(offer([](auto& s) { s.bytes = 0; }), offer_result::malformed);
+  EXPECT_EQ(offer([](auto& s) { s.rung = "../etc"; }), offer_result::unknown_rung);
+  EXPECT_EQ(offer([](auto& s) { s.slot = 5000; }), offer_result::too_far);
+  EXPECT_EQ(b.log.offer(9, make_segment("720p", 6, b.now), 1, b.now), offer_result::unknown_writer);
+  auto bad = two_rungs();
+  bad[0].codecs = "avc1\"\n#EXT-X-ENDLIST";
+  EXPECT_EQ(b.log.begin_writer(3, "p", bad, timing_of(hls_profile::quick)).error().code, error_code::invalid_input);
+  bad[0] = bad[1];
+  EXPECT_FALSE(b.log.begin_writer(3, "p", bad, timing_of(hls_profile::quick)));
+  EXPECT_EQ(b.log.snapshot().entries, before.entries);
+  EXPECT_EQ(b.log.refused_count(), 8U);
+}
+
+TEST(SegmentLog, MakesAGapOfASegmentThatIsTooLong) {
+  bench b;
+  b.slots(1, 1, 4);
+  b.now += 4s;
+  EXPECT_EQ(b.log.offer(1, make_segment("720p", 5, b.now - 4s, 4500ms), 1, b.now), offer_result::too_long);
+  b.offer(1, "360p", 5);
+  EXPECT_EQ(b.log.snapshot().entries.back().gaps, 1U) << "without waiting";
+}
+
+TEST(SegmentLog, MakesAGapOfASegmentThatCouldNotBeStored) {
+  bench b;
+  b.slots(1, 1, 4);
+  b.now += 4s;
+  b.log.lost(1, make_segment("720p", 5, b.now), 1, b.now);
+  b.offer(1, "360p", 5);
+  EXPECT_EQ(b.log.snapshot().entries.back().gaps, 1U);
+}
+
+TEST(SegmentLog, ListsANewRungWithGapsAndForgetsAnOldOneAfterAWindow) {
+  bench b;
+  b.slots(1, 1, 6);
+  auto rungs = two_rungs();
+  rungs[1] = make_rung("480p", 480, 1'500'000);
+  ASSERT_TRUE(b.log.begin_writer(2, "pub1", rungs, timing_of(hls_profile::quick)));
+  for (std::uint64_t n = 7; n <= 30; ++n) {
+    b.now += 4s;
+    b.offer(2, "720p", n);
+    b.offer(2, "480p", n);
+    b.log.tick(1, b.now);
+    auto s = b.log.snapshot();
+    if (n == 8) {
+      EXPECT_EQ(s.rungs.size(), 3U);
+      EXPECT_TRUE(s.entries[2].gap(2));
+      EXPECT_FALSE(s.entries[2].gap(1));
+      EXPECT_TRUE(s.entries.back().gap(1));
+      EXPECT_FALSE(s.rungs[1].active);
+    }
+  }
+  auto s = b.log.snapshot();
+  ASSERT_EQ(s.rungs.size(), 2U);
+  EXPECT_EQ(s.rungs[1].info.name, "480p");
+  EXPECT_EQ(s.entries.back().gaps, 0U);
+}
+
+TEST(SegmentLog, ComesBackFromItsStateExactly) {
+  bench b;
+  b.slots(1, 1, 20);
+  b.begin(2, "pub2");
+  b.slots(2, 7, 9);
+  b.offer(2, "720p", 10);
+  auto json = b.log.to_json();
+  auto back = segment_log::from_json(json);
+  ASSERT_TRUE(back) << back.error().text;
+  EXPECT_EQ(back->to_json(), json);
+  EXPECT_EQ(back->snapshot(), b.log.snapshot());
+}
+
+TEST(SegmentLog, RefusesAStateThatIsNotWhole) {
+  bench b;
+  b.slots(1, 1, 8);
+  auto json = b.log.to_json();
+  for (std::size_t cut : {std::size_t{0}, std::size_t{1}, json.size() / 2, json.size() - 1})
+    EXPECT_EQ(segment_log::from_json(json.substr(0, cut)).error().code, error_code::corrupt);
+  auto with = [&](std::string_view from, std::string_view to) {
+    auto changed = json;
+    changed.replace(changed.find(from), from.size(), to);
+    return segment_log::from_json(changed).error().code;
+  };
+  EXPECT_EQ(with("\"next_msn\":8", "\"next_msn\":7"), error_code::corrupt);
+  EXPECT_EQ(with("\"msn\":3", "\"msn\":4"), error_code::corrupt);
+  EXPECT_EQ(with("\"schema\":1", "\"schema\":2"), error_code::newer_schema);
+  EXPECT_EQ(with("\"dsn\":0", "\"dsn\":-1"), error_code::corrupt);
+  EXPECT_EQ(with("{", "{\"more\":1,"), error_code::corrupt);
+  EXPECT_EQ(segment_log::from_json(std::string(100'000, '[')).error().code, error_code::corrupt);
+}
+
+} // namespace
+} // namespace weir::hls
