@@ -33,7 +33,8 @@ struct client_request {
   bool verify = true;                         ///< the certificate and its name
   std::string authorities;                    ///< file with trusted certificates; empty: the system's
   std::string unix_socket;                    ///< path; empty: TCP
-  /// When set, the body goes here piece by piece, on the client's thread, and client_response.body stays empty. False ends the transfer (source_ended).
+  /// When set, the body goes here piece by piece, on the client's thread, and client_response.body stays empty. False ends the transfer
+  /// (source_ended).
   std::function<bool(std::string_view piece)> on_piece;
 };
 

@@ -36,8 +36,9 @@ std::string_view request::param(std::string_view name) const {
 expected<std::shared_ptr<const open_file>> open_file::open(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) {
-    const int e = errno;
-    return fail(e == ENOENT || e == ENOTDIR || e == ELOOP ? error_code::not_found : error_code::io_failed, fmt::format("open {}: {}", path, std::strerror(e)));
+    const int e = errno; // later calls change it
+    const bool absent = e == ENOENT || e == ENOTDIR || e == ELOOP;
+    return fail(absent ? error_code::not_found : error_code::io_failed, fmt::format("open {}: {}", path, std::strerror(e)));
   }
   struct stat about {};
   if (::fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) {

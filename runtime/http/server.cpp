@@ -280,6 +280,7 @@ struct session {
   void begin_stream(std::shared_ptr<event_stream::core> stream);
   void feed_stream();
   void let_go();
+  void tell(std::string_view pattern, int status);
 
   bool idle() const { return now_in == phase::header && in_begin == in_end && !waiting_write; }
   std::size_t buffered() const { return in_end - in_begin; }
@@ -330,7 +331,8 @@ struct session {
 
 struct worker : std::enable_shared_from_this<worker> {
   explicit worker(std::shared_ptr<shared_state> s)
-      : all(std::move(s)), io(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO), acceptor(io), sweep_timer(io), deadline_timer(io), accept_timer(io), stop_timer(io) {
+      : all(std::move(s)), io(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO), acceptor(io), sweep_timer(io), deadline_timer(io), accept_timer(io),
+        stop_timer(io) {
     out.reserve(2 * flush_size);
     id_base = fmt::format("{:08x}", static_cast<std::uint32_t>(std::chrono::system_clock::now().time_since_epoch().count() / 1000) ^
                                         static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(this) >> 4));
@@ -562,6 +564,14 @@ void session::let_go() {
   }
   current->at = nullptr;
   current.reset();
+}
+
+/// Reports an answer to the observer.
+void session::tell(std::string_view pattern, int status) {
+  if (!home.all->watch)
+    return;
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(steady::now() - since);
+  home.all->watch(pattern, status, static_cast<std::uint64_t>(took.count()));
 }
 
 void session::close() {
@@ -834,8 +844,7 @@ bool session::take_fast(std::size_t used, bool keep_alive, std::string_view path
           out.append(piece);
       }
     }
-    if (home.all->watch)
-      home.all->watch(one.prefix, a.status, static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(steady::now() - since).count()));
+    tell(one.prefix, a.status);
     if (out.size() > flush_size || !pending.empty())
       flush();
     return true;
@@ -867,7 +876,9 @@ void session::begin_request(std::size_t used) {
   body.clear();
   body_have = 0;
   body_want = length ? *length : 0;
-  const auto problem = [&](int status, weir::error_code code, std::string why) { return problem_response({code, std::move(why)}, incoming.id, {}, status); };
+  const auto problem = [&](int status, weir::error_code code, std::string why) {
+    return problem_response({code, std::move(why)}, incoming.id, {}, status);
+  };
 
   std::size_t limit = home.all->options.body_limit;
   if (target.path == "*") {
@@ -903,7 +914,9 @@ void session::begin_request(std::size_t used) {
       if (p.verb == parsing::verb::options) {
         refusal = empty_response(204).with("Allow", found.allow);
         if (cors)
-          refusal->with("Access-Control-Allow-Methods", found.allow).with("Access-Control-Allow-Headers", "*").with("Access-Control-Max-Age", "86400");
+          refusal->with("Access-Control-Allow-Methods", found.allow)
+              .with("Access-Control-Allow-Headers", "*")
+              .with("Access-Control-Max-Age", "86400");
       } else {
         refusal = problem(405, weir::error_code::unsupported, incoming.method + " is not allowed here").with("Allow", found.allow);
       }
@@ -1084,9 +1097,7 @@ void session::answer(response&& with) {
     write_head(with);
   }
   home.out.append("\r\n");
-  if (home.all->watch)
-    home.all->watch(route ? std::string_view(route->pattern) : std::string_view(), with.status,
-                    static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(steady::now() - since).count()));
+  tell(route ? std::string_view(route->pattern) : std::string_view(), with.status);
   if (!head && with.status != 204 && with.status != 304) {
     if (auto* text = std::get_if<std::string>(&with.body)) {
       if (text->size() <= gather_size) {
@@ -1218,8 +1229,7 @@ void session::begin_stream(std::shared_ptr<event_stream::core> with) {
     return close();
   }
   home.out.append("\r\n");
-  if (home.all->watch)
-    home.all->watch(route->pattern, 200, static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(steady::now() - since).count()));
+  tell(route->pattern, 200);
   if (current->has_deadline) {
     home.deadlines.erase(current->deadline);
     current->has_deadline = false;
@@ -1451,7 +1461,9 @@ namespace {
 expected<tcp::endpoint> parse_listen(const std::string& text) {
   const auto colon = text.rfind(':');
   std::uint16_t port = 0;
-  const auto bad = [&] { return fail(weir::error_code::invalid_config, fmt::format("listen address {}: ADDRESS:PORT or [IPV6]:PORT is wanted", text)); };
+  const auto bad = [&] {
+    return fail(weir::error_code::invalid_config, fmt::format("listen address {}: ADDRESS:PORT or [IPV6]:PORT is wanted", text));
+  };
   if (colon == std::string::npos)
     return bad();
   const auto [end, ec] = std::from_chars(text.data() + colon + 1, text.data() + text.size(), port);
