@@ -20,23 +20,23 @@ const uuid = (n) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
 const wave = (base, part, period) => Math.round(base * (1 + part * Math.sin((Date.now() - start) / 1000 / period)));
 
 const stream = (n, name, title, phase, enabled = true) => ({
-  spec: { id: uuid(n), name, app: "live", vhost: "__defaultVhost__", enabled, title, comment: "", revision: 3, created: ago(86400 * n) },
+  id: uuid(n), name, app: "live", vhost: "__defaultVhost__", enabled, title, comment: "", revision: 3, created: ago(86400 * n),
   phase, publishers: phase === "live" ? [{ server: "ingest-1", service_id: "s1", client_id: `c${n}`, address: "203.0.113.7", since: ago(312 + (Date.now() - start) / 1000) }] : [],
   playback_url: `http://weir.example.org:8080/hls/${name}/index.m3u8`, publish_urls: [`rtmp://ingest-1.example.org/live/${name}`], input_server: "ingest-1",
 });
 const task = (n, of, type, name, phase, more = {}) => ({
-  spec: { id: uuid(n), stream_id: uuid(of), type, options: "{}", enabled: true, name, comment: "", revision: 1, created: ago(9000) },
+  id: uuid(n), stream_id: uuid(of), type, options: {}, enabled: true, name, comment: "", revision: 1, created: ago(9000),
   phase, reason: "", node: phase === "waiting" ? "" : "node-a", epoch: n, attempts: 1, last_cause: "none", last_error: "",
-  progress: { since: ago(300), speed_milli: wave(1000, 0.01, 3), fps_milli: 25000, bitrate: type === "hls" ? "6.2M" : "4.1M", last_output_at: ago(0), output_bytes: 2e8, dropped_frames: 0, cpu_milliseconds: 51000 },
+  progress: { since: ago(300), speed: wave(1000, 0.01, 3) / 1000, fps: 25, bitrate: type === "hls" ? "6.2M" : "4.1M", last_output_at: ago(0), output_bytes: 2e8, dropped_frames: 0, cpu_seconds: 51 },
   log_tail: ["[info] input: h264 1920x1080 25 fps, aac 48 kHz stereo", "[info] rungs: 1080p 720p 480p 360p", "[warning] source clock jumped by 41 ms"], ...more,
 });
 const node = (name, roles, phase = "ready") => ({
-  spec: { name, instance: "i", roles, task_types: ["hls", "restream"], capacity_milli: 8000, http_url: "", version: "0.1.0" }, phase,
-  load: { cpu_milli: wave(name === "node-a" ? 5200 : 900, 0.15, 9), task_cpu_milli: 4000, memory_used: "3.1GiB", memory_total: "16GiB", tasks: name === "node-a" ? 3 : 0 },
-  granted_milli: 4200, joined: ago(7200), last_heartbeat: ago(phase === "ready" ? 0.4 : 14),
+  name, instance: "i", roles, task_types: ["hls", "restream"], capacity: 8, http_url: "", version: "0.1.0", phase,
+  cpu: wave(name === "node-a" ? 5200 : 900, 0.15, 9) / 1000, task_cpu: 4, memory_used: 3.1e9, memory_total: 16e9, tasks: name === "node-a" ? 3 : 0,
+  granted: 4.2, joined: ago(7200), last_heartbeat: ago(phase === "ready" ? 0.4 : 14),
 });
 const edge = (n, phase = "serving", more = {}) => ({
-  spec: { name: `edge-${n}`, node: "node-b", url: `http://edge-${n}.example.org:8081`, capacity_bps: 1e9 }, phase, weight_milli: [1000, 940, 310][n - 1], phi_milli: 200,
+  name: `edge-${n}`, node: "node-b", url: `http://edge-${n}.example.org:8081`, capacity: 1e9, phase, weight: [1, 0.94, 0.31][n - 1], suspicion: 0.2,
   load: { edge: `edge-${n}`, sequence: 1, bits_per_second: phase === "dead" ? 0 : wave([4.1e8, 7.9e8, 9.4e8][n - 1], 0.12, 5 + n), requests: 310, hits: 301, misses: 9, errors: 0, connections: 420, writing: 12,
     viewers: phase === "dead" ? 0 : wave(120 * n, 0.1, 11), up: phase !== "dead" }, restarts: 0, last_error: "", ...more,
 });
@@ -93,8 +93,8 @@ const server = createServer(async (request, response) => {
   if (/^\/assets\/[\w.]+$/.test(pathname)) return file(pathname.slice(8));
   if (pathname.startsWith("/api/v1/public/streams/")) {
     const name = decodeURIComponent(pathname.slice(23));
-    const known = state().streams.find((s) => s.spec.name === name);
-    return known ? json({ name, title: known.spec.title, live: known.phase === "live" }) : problem(404, "not_found", "no such stream");
+    const known = state().streams.find((s) => s.name === name);
+    return known ? json({ name, title: known.title, live: known.phase === "live" }) : problem(404, "not_found", "no such stream");
   }
   if (media && /^\/hls\/[\w-]+\/[\w.-]+\.m3u8$/.test(pathname)) {
     try {

@@ -36,7 +36,7 @@ export const percent = (part: number, whole: number, lang: Lang): string =>
 
 /** Milliseconds since the epoch; 0 for "never" and for text that is no time. */
 export function time(value: Timestamp): number {
-  const at = Date.parse(value);
+  const at = Date.parse(value ?? "");
   return Number.isFinite(at) && at > 0 ? at : 0;
 }
 

@@ -93,8 +93,8 @@ function submit(work: () => Promise<void>): void {
   });
 }
 
-const streamOf = (id: string) => model.cluster?.streams.find((s) => s.spec.id === id);
-const taskOf = (id: string) => model.cluster?.tasks.find((task) => task.spec.id === id);
+const streamOf = (id: string) => model.cluster?.streams.find((s) => s.id === id);
+const taskOf = (id: string) => model.cluster?.tasks.find((task) => task.id === id);
 
 function ask(text: string, run: () => void): void {
   desk.dialog = { kind: "confirm", text, yes: desk.words.t("disable"), run };
@@ -156,7 +156,7 @@ const actions: PageActions = {
   toggleStream(id) {
     const stream = streamOf(id);
     if (!stream) return;
-    const { enabled, name, revision } = stream.spec;
+    const { enabled, name, revision } = stream;
     const run = (): void => void during(id, () => api.enableStream(id, !enabled, revision));
     if (enabled && stream.phase !== "offline") ask(desk.words.t("confirm_disable_stream", { name }), run);
     else run();
@@ -164,9 +164,9 @@ const actions: PageActions = {
   toggleTask(id) {
     const task = taskOf(id);
     if (!task) return;
-    const { enabled, revision, stream_id } = task.spec;
+    const { enabled, revision, stream_id } = task;
     const run = (): void => void during(id, () => api.enableTask(id, !enabled, revision));
-    if (enabled && task.phase === "running") ask(desk.words.t("confirm_disable_task", { name: taskName(task), stream: streamOf(stream_id)?.spec.name ?? stream_id }), run);
+    if (enabled && task.phase === "running") ask(desk.words.t("confirm_disable_task", { name: taskName(task), stream: streamOf(stream_id)?.name ?? stream_id }), run);
     else run();
   },
   retryTask: (id) => void during(id, () => api.retryTask(id)),
@@ -177,7 +177,7 @@ const actions: PageActions = {
   openAddTask(stream) {
     void during(stream, async () => {
       const types = await api.taskTypes();
-      desk.dialog = { kind: "add-task", stream, streamName: streamOf(stream)?.spec.name ?? stream, types, type: types[0]?.name ?? "", problem: null, busy: false };
+      desk.dialog = { kind: "add-task", stream, streamName: streamOf(stream)?.name ?? stream, types, type: types[0]?.name ?? "", problem: null, busy: false };
     });
   },
   pickType(type) {

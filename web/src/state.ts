@@ -61,7 +61,7 @@ export function reduce(model: Model, action: Action): Model {
     case "state": {
       const history: Record<string, number[]> = {};
       for (const edge of action.state.edges)
-        history[edge.spec.name] = [...(model.history[edge.spec.name] ?? []), edge.load.bits_per_second].slice(-historyLimit);
+        history[edge.name] = [...(model.history[edge.name] ?? []), edge.load.bits_per_second].slice(-historyLimit);
       const now = time(action.state.cluster.now);
       return { ...model, cluster: action.state, receivedAt: action.at, skew: now ? now - action.at : 0, history };
     }
@@ -81,25 +81,25 @@ export interface Problem {
   target: string;
 }
 
-export const taskName = (task: TaskStatus): string => task.spec.name || task.spec.type;
+export const taskName = (task: TaskStatus): string => task.name || task.type;
 
 export function problems(state: ClusterState): Problem[] {
   const out: Problem[] = [];
-  const streams = new Map(state.streams.map((s) => [s.spec.id, s]));
+  const streams = new Map(state.streams.map((s) => [s.id, s]));
   for (const task of state.tasks) {
     if (!["backing_off", "crash_looping", "failed"].includes(task.phase)) continue;
-    const stream = streams.get(task.spec.stream_id);
-    const name = `${stream?.spec.title || stream?.spec.name || task.spec.stream_id} · ${taskName(task)}`;
+    const stream = streams.get(task.stream_id);
+    const name = `${stream?.title || stream?.name || task.stream_id} · ${taskName(task)}`;
     const severity = task.phase === "backing_off" ? "warn" : "bad";
-    out.push({ severity, kind: "task", name, phase: task.phase, detail: task.last_error || task.reason, target: `task-${task.spec.id}` });
+    out.push({ severity, kind: "task", name, phase: task.phase, detail: task.last_error || task.reason, target: `task-${task.id}` });
   }
   for (const node of state.nodes)
     if (node.phase === "suspect" || node.phase === "down")
-      out.push({ severity: node.phase === "down" ? "bad" : "warn", kind: "node", name: node.spec.name, phase: node.phase, detail: "", target: `node-${node.spec.name}` });
+      out.push({ severity: node.phase === "down" ? "bad" : "warn", kind: "node", name: node.name, phase: node.phase, detail: "", target: `node-${node.name}` });
   for (const edge of state.edges)
     if (edge.phase === "suspect" || edge.phase === "dead")
       out.push({
-        severity: edge.phase === "dead" ? "bad" : "warn", kind: "edge", name: edge.spec.name, phase: edge.phase, detail: edge.last_error, target: `edge-${edge.spec.name}`,
+        severity: edge.phase === "dead" ? "bad" : "warn", kind: "edge", name: edge.name, phase: edge.phase, detail: edge.last_error, target: `edge-${edge.name}`,
       });
   return out.sort((a, b) => Number(b.severity === "bad") - Number(a.severity === "bad"));
 }

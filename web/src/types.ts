@@ -1,11 +1,11 @@
-// What the API says, named as in schemas/*.hpp: JSON keys are the names of fields().
+// What the API says: actors/api_json.cpp.
 
 /** "2.5M" bit/s as a person writes it, or plain bits a second. */
 export type BitRate = string | number;
 /** "512MiB" as a person writes it, or plain bytes. */
 export type ByteSize = string | number;
-/** RFC 3339 in UTC; the epoch's start means "never". */
-export type Timestamp = string;
+/** RFC 3339 in UTC; null means "never". */
+export type Timestamp = string | null;
 
 export type StreamPhase = "offline" | "live" | "ending";
 export type TaskPhase = "waiting" | "placed" | "starting" | "running" | "backing_off" | "crash_looping" | "stopping" | "done" | "failed";
@@ -14,14 +14,21 @@ export type EdgePhase = "starting" | "serving" | "suspect" | "dead" | "draining"
 
 export interface Publisher {
   server: string;
-  service_id: string;
   client_id: string;
   address: string;
   since: Timestamp;
 }
 
 export interface StreamStatus {
-  spec: { id: string; name: string; app: string; vhost: string; enabled: boolean; title: string; comment: string; revision: number; created: Timestamp };
+  id: string;
+  name: string;
+  app: string;
+  vhost: string;
+  enabled: boolean;
+  title: string;
+  comment: string;
+  revision: number;
+  created: Timestamp;
   phase: StreamPhase;
   publishers: Publisher[];
   playback_url: string;
@@ -31,17 +38,25 @@ export interface StreamStatus {
 
 export interface TaskProgress {
   since: Timestamp;
-  speed_milli: number;
-  fps_milli: number;
+  speed: number;
+  fps: number;
   bitrate: BitRate;
   last_output_at: Timestamp;
   output_bytes: number;
   dropped_frames: number;
-  cpu_milliseconds: number;
+  cpu_seconds: number;
 }
 
 export interface TaskStatus {
-  spec: { id: string; stream_id: string; type: string; options: unknown; enabled: boolean; name: string; comment: string; revision: number; created: Timestamp };
+  id: string;
+  stream_id: string;
+  type: string;
+  options: unknown;
+  enabled: boolean;
+  name: string;
+  comment: string;
+  revision: number;
+  created: Timestamp;
   phase: TaskPhase;
   reason: string;
   node: string;
@@ -54,22 +69,36 @@ export interface TaskStatus {
 }
 
 export interface NodeStatus {
-  spec: { name: string; instance: string; roles: string[]; task_types: string[]; capacity_milli: number; http_url: string; version: string };
+  name: string;
+  instance: string;
+  roles: string[];
+  task_types: string[];
+  http_url: string;
+  version: string;
   phase: NodePhase;
-  load: { cpu_milli: number; task_cpu_milli: number; memory_used: ByteSize; memory_total: ByteSize; tasks: number };
-  granted_milli: number;
+  /** Cores. */
+  capacity: number;
+  granted: number;
+  cpu: number;
+  task_cpu: number;
+  memory_used: number;
+  memory_total: number;
+  tasks: number;
   joined: Timestamp;
   last_heartbeat: Timestamp;
 }
 
 export interface EdgeStatus {
-  spec: { name: string; node: string; url: string; capacity_bps: number };
+  name: string;
+  node: string;
+  url: string;
+  /** Bits a second. */
+  capacity: number;
   phase: EdgePhase;
-  weight_milli: number;
-  phi_milli: number;
+  weight: number;
+  suspicion: number;
   load: {
-    edge: string; sequence: number; bits_per_second: number; requests: number; hits: number; misses: number; errors: number;
-    connections: number; writing: number; viewers: number; up: boolean;
+    bits_per_second: number; requests: number; hits: number; misses: number; errors: number; connections: number; viewers: number; up: boolean;
   };
   restarts: number;
   last_error: string;

@@ -9,16 +9,15 @@ const feed = (model: Model): (number | string)[] => model.feed.map((row) => (row
 const after = (...numbers: number[]): Model => numbers.reduce((model, n) => reduce(model, { type: "event", event: event(n) }), initial);
 
 const edge = (name: string, phase: EdgeStatus["phase"], bits = 0): EdgeStatus => ({
-  spec: { name, node: "n", url: "http://e", capacity_bps: 1 }, phase, weight_milli: 1000, phi_milli: 0, restarts: 0, last_error: "silent",
-  load: { edge: name, sequence: 1, bits_per_second: bits, requests: 0, hits: 0, misses: 0, errors: 0, connections: 0, writing: 0, viewers: 0, up: true },
+  name, node: "n", url: "http://e", capacity: 1, phase, weight: 1, suspicion: 0, restarts: 0, last_error: "silent",
+  load: { bits_per_second: bits, requests: 0, hits: 0, misses: 0, errors: 0, connections: 0, viewers: 0, up: true },
 });
 const task = (phase: TaskStatus["phase"]): TaskStatus => ({
-  spec: { id: phase, stream_id: "s", type: "hls", options: {}, enabled: true, name: "", comment: "", revision: 1, created: at }, phase, reason: "", node: "", epoch: 1, attempts: 1, last_cause: "none",
-  last_error: "boom", log_tail: [], progress: { since: at, speed_milli: 0, fps_milli: 0, bitrate: "0", last_output_at: at, output_bytes: 0, dropped_frames: 0, cpu_milliseconds: 0 },
+  id: phase, stream_id: "s", type: "hls", options: {}, enabled: true, name: "", comment: "", revision: 1, created: at, phase, reason: "", node: "", epoch: 1, attempts: 1, last_cause: "none",
+  last_error: "boom", log_tail: [], progress: { since: at, speed: 0, fps: 0, bitrate: "0", last_output_at: at, output_bytes: 0, dropped_frames: 0, cpu_seconds: 0 },
 });
 const node = (name: string, phase: NodeStatus["phase"]): NodeStatus => ({
-  spec: { name, instance: "", roles: [], task_types: [], capacity_milli: 0, http_url: "", version: "" }, phase, granted_milli: 0, joined: at, last_heartbeat: at,
-  load: { cpu_milli: 0, task_cpu_milli: 0, memory_used: 0, memory_total: 0, tasks: 0 },
+  name, instance: "", roles: [], task_types: [], http_url: "", version: "", phase, capacity: 0, granted: 0, cpu: 0, task_cpu: 0, memory_used: 0, memory_total: 0, tasks: 0, joined: at, last_heartbeat: at,
 });
 const cluster = (more: Partial<ClusterState> = {}): ClusterState => ({ cluster: { name: "c", version: "1", now: at }, streams: [], tasks: [], nodes: [], edges: [], ...more });
 

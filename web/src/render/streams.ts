@@ -8,37 +8,36 @@ import { address, button, chip, fact, phaseChip, type View } from "./parts";
 export function streamSection(cluster: ClusterState, keys: ReadonlyMap<string, string>, view: View): VNode {
   const { t } = view.words;
   const order = { live: 0, ending: 1, offline: 2 };
-  const streams = [...cluster.streams].sort((a, b) => order[a.phase] - order[b.phase] || a.spec.name.localeCompare(b.spec.name));
+  const streams = [...cluster.streams].sort((a, b) => order[a.phase] - order[b.phase] || a.name.localeCompare(b.name));
   return h("section", { "aria-labelledby": "h-streams" },
     h("div", { class: "section-head" }, h("h2", { id: "h-streams" }, t("streams")), button(t("add_stream"), view.actions.openAddStream, { class: "primary" })),
     streams.length === 0 && h("div", { class: "card empty" }, h("p", null, t("no_streams")), h("p", { class: "quiet" }, t("no_streams_hint"))),
-    h("ul", { class: "cards streams" }, streams.map((s) => streamCard(s, cluster.tasks.filter((task) => task.spec.stream_id === s.spec.id), keys.get(s.spec.id), view))));
+    h("ul", { class: "cards streams" }, streams.map((s) => streamCard(s, cluster.tasks.filter((task) => task.stream_id === s.id), keys.get(s.id), view))));
 }
 
 function streamCard(stream: StreamStatus, tasks: TaskStatus[], key: string | undefined, view: View): VNode {
   const { t, phase } = view.words;
-  const { spec } = stream;
-  const off = !spec.enabled;
-  return h("li", { class: `card stream ${stream.phase}`, key: spec.id, id: `stream-${spec.id}` },
+  const off = !stream.enabled;
+  return h("li", { class: `card stream ${stream.phase}`, key: stream.id, id: `stream-${stream.id}` },
     h("div", { class: "card-head" },
-      h("div", { class: "card-title" }, h("h3", null, spec.title || spec.name), h("code", { class: "quiet" }, spec.name)),
+      h("div", { class: "card-title" }, h("h3", null, stream.title || stream.name), h("code", { class: "quiet" }, stream.name)),
       off ? chip("idle", `${phase(stream.phase)}, ${t("disabled")}`) : phaseChip(stream.phase, view.words)),
     h("div", { class: "buttons" },
-      h("a", { class: "button", href: `/watch/${encodeURIComponent(spec.name)}` }, t("watch")),
-      button(off ? t("enable") : t("disable"), () => view.actions.toggleStream(spec.id), { disabled: view.busy.has(spec.id), "aria-label": `${off ? t("enable") : t("disable")}: ${spec.name}` })),
+      h("a", { class: "button", href: `/watch/${encodeURIComponent(stream.name)}` }, t("watch")),
+      button(off ? t("enable") : t("disable"), () => view.actions.toggleStream(stream.id), { disabled: view.busy.has(stream.id), "aria-label": `${off ? t("enable") : t("disable")}: ${stream.name}` })),
     h("div", { class: "block" },
       h("h4", null, t("publishers")),
       stream.publishers.length === 0 ? h("p", { class: "quiet" }, t("nobody")) : h("ul", { class: "plain" }, stream.publishers.map((p) => publisherLine(p, view)))),
     h("div", { class: "block addresses" }, addresses(stream, key, view)),
     h("div", { class: "block" },
       h("div", { class: "section-head" }, h("h4", null, t("tasks")),
-        button(t("add_task"), () => view.actions.openAddTask(spec.id), { class: "small", "aria-label": `${t("add_task")}: ${spec.name}` })),
+        button(t("add_task"), () => view.actions.openAddTask(stream.id), { class: "small", "aria-label": `${t("add_task")}: ${stream.name}` })),
       tasks.length === 0 ? h("p", { class: "quiet" }, t("no_tasks")) : h("ul", { class: "tasks" }, tasks.map((task) => taskItem(task, view)))));
 }
 
 function publisherLine(publisher: Publisher, view: View): VNode {
   const { t, lang } = view.words;
-  return h("li", { key: `${publisher.server}/${publisher.service_id}/${publisher.client_id}` },
+  return h("li", { key: `${publisher.server}/${publisher.client_id}/${publisher.client_id}` },
     h("strong", null, publisher.server), " ",
     publisher.address && h("span", { class: "quiet" }, `${t("from", { address: publisher.address })} `),
     h("span", { class: "number", title: dateTime(publisher.since, lang) }, t("since", { age: duration(view.now - time(publisher.since), lang) })));
@@ -46,7 +45,7 @@ function publisherLine(publisher: Publisher, view: View): VNode {
 
 function addresses(stream: StreamStatus, key: string | undefined, view: View): VNode[] {
   const { t } = view.words;
-  const id = stream.spec.id;
+  const id = stream.id;
   const out: VNode[] = [];
   stream.publish_urls.forEach((url, index) => {
     if (key === undefined) {
@@ -61,7 +60,7 @@ function addresses(stream: StreamStatus, key: string | undefined, view: View): V
     const show = key === undefined;
     out.push(h("div", { class: "key-line", key: "key" },
       button(show ? t("show_key") : t("hide_key"), () => (show ? view.actions.showKey(id) : view.actions.hideKey(id)),
-        { class: "small", disabled: view.busy.has(`${id}/key`), "aria-label": `${show ? t("show_key") : t("hide_key")}: ${stream.spec.name}` }),
+        { class: "small", disabled: view.busy.has(`${id}/key`), "aria-label": `${show ? t("show_key") : t("hide_key")}: ${stream.name}` }),
       h("span", { class: "quiet" }, t("show_key_hint"))));
   }
   if (stream.playback_url) out.push(address(`${id}/play`, t("play_address"), stream.playback_url, view));
@@ -70,18 +69,18 @@ function addresses(stream: StreamStatus, key: string | undefined, view: View): V
 
 function taskItem(task: TaskStatus, view: View): VNode {
   const { t, lang } = view.words;
-  const { spec, progress } = task;
+  const { progress } = task;
   const started = time(progress.since) > 0 && ["starting", "running", "stopping"].includes(task.phase);
   const retry = ["backing_off", "crash_looping", "failed"].includes(task.phase);
-  return h("li", { class: "task", key: spec.id, id: `task-${spec.id}` },
+  return h("li", { class: "task", key: task.id, id: `task-${task.id}` },
     h("div", { class: "card-head" },
-      h("div", { class: "card-title" }, h("h5", null, taskName(task)), spec.name && spec.name !== spec.type && h("code", { class: "quiet" }, spec.type)),
-      spec.enabled ? phaseChip(task.phase, view.words) : chip("idle", t("disabled"))),
+      h("div", { class: "card-title" }, h("h5", null, taskName(task)), task.name && task.name !== task.type && h("code", { class: "quiet" }, task.type)),
+      task.enabled ? phaseChip(task.phase, view.words) : chip("idle", t("disabled"))),
     task.reason && h("p", { class: "quiet" }, task.reason),
     h("dl", { class: "facts" },
       task.node && fact(t("node"), task.node),
-      started && fact(t("speed"), `${number(progress.speed_milli / 1000, lang, 2)}×`),
-      started && progress.fps_milli > 0 && fact(t("fps"), number(progress.fps_milli / 1000, lang, 1)),
+      started && fact(t("speed"), `${number(progress.speed, lang, 2)}×`),
+      started && progress.fps > 0 && fact(t("fps"), number(progress.fps, lang, 1)),
       started && bitsOf(progress.bitrate) > 0 && fact(t("bitrate"), bitRate(progress.bitrate, lang)),
       started && progress.dropped_frames > 0 && fact(t("dropped"), number(progress.dropped_frames, lang)),
       fact(t("attempts"), number(task.attempts, lang)),
@@ -91,7 +90,7 @@ function taskItem(task: TaskStatus, view: View): VNode {
     h("div", { class: "task-foot" },
       task.log_tail.length > 0 && h("details", null, h("summary", null, t("log_tail", { n: task.log_tail.length })), h("pre", { tabindex: 0 }, task.log_tail.join("\n"))),
       h("div", { class: "buttons" },
-        retry && spec.enabled && button(t("retry"), () => view.actions.retryTask(spec.id), { class: "small primary", disabled: view.busy.has(spec.id) }),
-        button(spec.enabled ? t("disable") : t("enable"), () => view.actions.toggleTask(spec.id),
-          { class: "small", disabled: view.busy.has(spec.id), "aria-label": `${spec.enabled ? t("disable") : t("enable")}: ${taskName(task)}` }))));
+        retry && task.enabled && button(t("retry"), () => view.actions.retryTask(task.id), { class: "small primary", disabled: view.busy.has(task.id) }),
+        button(task.enabled ? t("disable") : t("enable"), () => view.actions.toggleTask(task.id),
+          { class: "small", disabled: view.busy.has(task.id), "aria-label": `${task.enabled ? t("disable") : t("enable")}: ${taskName(task)}` }))));
 }
