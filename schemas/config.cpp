@@ -270,9 +270,9 @@ bool node_config::has(role wanted) const {
 
 std::vector<role> node_config::role_list() const {
   std::vector<role> out;
-  for (auto& [one, name] : enum_names(role{}))
-    if (std::any_of(roles.begin(), roles.end(), [&](role_choice r) { return r == role_choice::all || to_string(r) == name; }))
-      out.push_back(one);
+  for (auto& named : enum_names(role{}))
+    if (std::any_of(roles.begin(), roles.end(), [&](role_choice r) { return r == role_choice::all || to_string(r) == named.second; }))
+      out.push_back(named.first);
   return out;
 }
 
