@@ -45,7 +45,7 @@ struct configure {
   std::chrono::milliseconds gop{2'000};              ///< G: distance of the IDR frames
   std::chrono::milliseconds segment{6'000};          ///< D: a multiple of G
   std::int64_t grid_offset = -1;               ///< o in 90 kHz ticks; -1: 0, or the first key frame modulo D where the top rung is passed through
-  ladder_spec ladder;                          ///< hls
+  ladder_spec ladder{"default", {{"720p"}}};   ///< hls
   std::string target_url;                      ///< restream
   target_format format = target_format::flv;   ///< restream
 

@@ -34,9 +34,9 @@ std::int64_t frame_rate(std::vector<ticks> pts, std::int64_t announced) {
   auto near = [](std::int64_t a, std::int64_t b) { return std::abs(a - b) * 50 < b; };
   if (announced >= 1'000 && announced <= 240'000 && (measured == 0 || near(measured, announced)))
     return announced;
-  for (std::int64_t common : {24'000, 25'000, 30'000, 48'000, 50'000, 60'000, 15'000, 20'000, 12'000, 10'000, 120'000})
-    if (measured != 0 && near(measured, common))
-      return common;
+  for (std::int64_t usual : {24'000, 25'000, 30'000, 48'000, 50'000, 60'000, 15'000, 20'000, 12'000, 10'000, 120'000})
+    if (measured != 0 && near(measured, usual))
+      return usual;
   return std::clamp<std::int64_t>(measured, measured == 0 ? 25'000 : 1'000, 240'000);
 }
 

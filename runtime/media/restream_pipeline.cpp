@@ -15,6 +15,7 @@ namespace {
 
 constexpr ticks longest_look = ticks_per_second;
 constexpr std::size_t most_looked_at = 600;
+constexpr milliseconds refusal_window{2'000}; ///< a target that asks its own hooks first closes a refused connection so late
 
 struct failure {
   end_cause cause;
@@ -72,6 +73,7 @@ struct restream_pipeline::state {
   std::array<ticks, 2> last_dts{-1, -1};
   std::optional<ticks> shift; ///< from the source's time to ours, which starts at 0 and never jumps
   std::int64_t sent = 0;
+  steady_time opened_at{};
 
   state(const configure& c, child_channel& o, pulse& p)
     : settings(c), out(o), progress(p),
@@ -85,6 +87,11 @@ struct restream_pipeline::state {
   tl::expected<void, failure> failed(end_cause cause, int code, std::string what) {
     auto detail = last_libav_error();
     return tl::unexpected<failure>(failure{cause, code, fmt::format("{}: {}{}{}", what, av_text(code), detail.empty() ? "" : "; ", detail)});
+  }
+
+  // libav begins to send before it is told whether it may: who is refused finds the connection closed.
+  end_cause cause_of_loss(int code) const {
+    return steady_clock::now() - opened_at < refusal_window ? cause_of_refusal(code, last_libav_error()) : end_cause::target_unreachable;
   }
 
   tl::expected<int, failure> add(const AVCodecParameters* parameters) {
@@ -131,6 +138,7 @@ struct restream_pipeline::state {
     av_dict_free(&settings_of);
     if (code < 0)
       return failed(cause_of_refusal(code, last_libav_error()), code, "opening the target");
+    opened_at = steady_clock::now();
     // The size and duration of a live stream are unknown: do not seek back for them.
     AVDictionary* muxer = nullptr;
     if (settings.format == target_format::flv)
@@ -142,7 +150,7 @@ struct restream_pipeline::state {
     if (code == AVERROR(EINVAL) || code == AVERROR_INVALIDDATA)
       return failed(end_cause::bad_options, code, "header for the target");
     if (code < 0)
-      return failed(end_cause::target_unreachable, code, "header for the target");
+      return failed(cause_of_loss(code), code, "header for the target");
     return {};
   }
 
@@ -177,7 +185,7 @@ struct restream_pipeline::state {
       return {};
     }
     if (code < 0 || (code = target->pb->error) < 0)
-      return failed(end_cause::target_unreachable, code, code == AVERROR_EXIT ? "the target takes nothing" : "sending to the target");
+      return failed(cause_of_loss(code), code, code == AVERROR_EXIT ? "the target takes nothing" : "sending to the target");
     const auto total = avio_tell(target->pb);
     progress.put_out("target", reached, static_cast<std::size_t>(std::max<std::int64_t>(0, total - sent)), item.video);
     sent = std::max(sent, total);

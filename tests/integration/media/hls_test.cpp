@@ -89,5 +89,230 @@ TEST(HlsPipeline, CutsAlignedSegmentsThatDecodeAlone) {
   EXPECT_NEAR(double(report->samples), 2 * 48'000.0, 2048.0);
 }
 
+
+TEST(HlsPipeline, NamesASlotAlikeWheneverATranscoderJoins) {
+  scratch_folder folder;
+  // The publisher's key frames lie off our grid; the second transcoder joins 2.3 s later.
+  make_clip(folder, "whole.flv", picture + tone + "-c:v libx264 -preset ultrafast -g 37 -pix_fmt yuv420p " + aac + "-t 9");
+  make_clip(folder, "late.flv", "-ss 2.3 -copyts -i " + folder.file("whole.flv") + " -c copy -copyts -flvflags no_duration_filesize");
+  pipeline_run early(hls_of(folder.file("whole.flv"))), late(hls_of(folder.file("late.flv")));
+  early.finish();
+  late.finish();
+  check_segments(early);
+  check_segments(late);
+  std::map<std::uint64_t, ticks> starts;
+  for (auto& s : early.of("180p"))
+    starts[s.info.slot] = s.info.first_pts;
+  auto joined = late.of("180p");
+  ASSERT_GE(joined.size(), 3u);
+  for (std::size_t i = 1; i < joined.size(); ++i)
+    EXPECT_EQ(starts.at(joined[i].info.slot), joined[i].info.first_pts);
+  auto all = keys_of(early)["180p"], of_late = keys_of(late)["180p"];
+  for (auto key : of_late)
+    EXPECT_NE(std::find(all.begin(), all.end(), key), all.end()) << "a key frame that the other does not have, at " << key;
+}
+
+TEST(HlsPipeline, TakesASourceWithoutSound) {
+  scratch_folder folder;
+  pipeline_run run(hls_of(make_clip(folder, "a.flv", picture + x264 + "-t 4")));
+  run.finish();
+  check_segments(run);
+  ASSERT_EQ(run.of("180p").size(), 2u);
+  EXPECT_EQ(run.rungs[0].rungs[0].codecs.find("mp4a"), std::string::npos);
+  EXPECT_EQ(probe_bytes(run.segments[0].bytes)->audio, "");
+  EXPECT_EQ(run.inputs[0].audio, "");
+}
+
+TEST(HlsPipeline, TakesASourceWithoutPicture) {
+  scratch_folder folder;
+  pipeline_run run(hls_of(make_clip(folder, "a.flv", tone + aac + "-t 6")));
+  run.finish();
+  check_segments(run);
+  ASSERT_EQ(run.rungs.at(0).rungs.size(), 1u);
+  auto& info = run.rungs[0].rungs[0];
+  EXPECT_EQ(info.name, "audio");
+  EXPECT_EQ(info.codecs, "mp4a.40.2");
+  EXPECT_EQ(info.width, 0u);
+  auto made = run.of("audio");
+  ASSERT_GE(made.size(), 3u);
+  ticks sum = 0;
+  for (auto& s : made)
+    sum += s.info.duration;
+  EXPECT_NEAR(double(sum), 6 * 90'000.0, 90'000 / 10.0);
+}
+
+TEST(HlsPipeline, MakesMonoStereo) {
+  scratch_folder folder;
+  pipeline_run run(hls_of(make_clip(folder, "a.flv", picture + "-f lavfi -i sine=r=44100 " + x264 + "-c:a aac -ac 1 -t 4")));
+  run.finish();
+  check_segments(run);
+  auto report = probe_bytes(run.of("180p").at(1).bytes);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->channels, 2u);
+  EXPECT_EQ(report->sample_rate, 44'100u);
+  EXPECT_EQ(run.inputs.at(0).channels, 1u);
+}
+
+TEST(HlsPipeline, HalvesTheFrameRateWhereARungWantsIt) {
+  scratch_folder folder;
+  auto clip = make_clip(folder, "a.flv", "-f lavfi -i testsrc2=s=320x180:r=50 " + x264 + "-t 4");
+  pipeline_run run(hls_of(clip, {{"180p", 180, bit_rate{300'000}, 60}, {"90p", 90, bit_rate{100'000}, 30}}));
+  run.finish();
+  check_segments(run);
+  EXPECT_EQ(run.rungs.at(0).rungs.at(0).fps_milli, 50'000);
+  EXPECT_EQ(run.rungs.at(0).rungs.at(1).fps_milli, 25'000);
+  EXPECT_EQ(probe_bytes(run.of("180p").at(0).bytes)->pictures, 100);
+  EXPECT_EQ(probe_bytes(run.of("90p").at(0).bytes)->pictures, 50);
+  auto keys = keys_of(run);
+  EXPECT_EQ(keys["180p"], keys["90p"]);
+}
+
+TEST(HlsPipeline, TakesReorderedPicturesAndRareKeyFrames) {
+  scratch_folder folder;
+  auto clip = make_clip(folder, "a.flv", picture + tone + "-c:v libx264 -preset veryfast -bf 3 -g 250 -pix_fmt yuv420p " + aac + "-t 11");
+  auto settings = hls_of(clip);
+  settings.ladder.preset = "veryfast"; // reorders its own pictures too
+  pipeline_run run(settings);
+  run.finish();
+  check_segments(run);
+  EXPECT_EQ(run.of("180p").size(), 6u);
+  auto keys = keys_of(run);
+  EXPECT_EQ(keys["180p"], keys["90p"]);
+  EXPECT_EQ(keys["180p"].size(), 11u);
+  std::int64_t pictures = 0;
+  for (auto& s : run.of("180p"))
+    pictures += probe_bytes(s.bytes)->pictures;
+  EXPECT_EQ(pictures, 252) << "all from 1 s on: the first one stands two pictures past a grid point, where nobody may begin";
+}
+
+TEST(HlsPipeline, KeepsOddShapes) {
+  scratch_folder folder;
+  // 4:3 in wide pixels, an odd size, and a source below every rung.
+  pipeline_run wide(hls_of(make_clip(folder, "a.flv", "-f lavfi -i testsrc2=s=240x180:r=25 -vf setsar=16/15 " + x264 + "-t 2")));
+  pipeline_run odd(hls_of(make_clip(folder, "b.mkv", "-f lavfi -i testsrc2=s=321x181:r=25 -c:v libx264 -preset ultrafast -pix_fmt yuv444p -t 2")));
+  pipeline_run small(hls_of(make_clip(folder, "c.flv", "-f lavfi -i testsrc2=s=96x64:r=25 " + x264 + "-t 2")));
+  for (auto* run : {&wide, &odd, &small}) {
+    run->finish();
+    check_segments(*run);
+  }
+  EXPECT_EQ(wide.rungs.at(0).rungs.at(0).width, 256u);
+  EXPECT_EQ(odd.rungs.at(0).rungs.at(0).height, 180u);
+  ASSERT_EQ(small.rungs.at(0).rungs.size(), 1u);
+  EXPECT_EQ(small.rungs[0].rungs[0].height, 64u);
+  EXPECT_EQ(small.rungs[0].rungs[0].name, "64p");
+}
+
+TEST(HlsPipeline, GoesOnWithADiscontinuityWhenTheClockJumps) {
+  scratch_folder folder;
+  auto first = make_clip(folder, "1.ts", picture + tone + x264 + aac + "-t 5 -muxdelay 0");
+  // One back, one forward.
+  for (auto [name, offset] : {std::pair{"back", "-output_ts_offset 0"}, std::pair{"forward", "-output_ts_offset 5000"}}) {
+    auto start = make_clip(folder, std::string(name) + "1.ts", picture + tone + x264 + aac + "-t 5 -muxdelay 0 -output_ts_offset 1000");
+    auto rest = make_clip(folder, std::string(name) + "2.ts", picture + tone + x264 + aac + "-t 5 -muxdelay 0 " + offset);
+    auto both = folder.file(std::string(name) + ".ts");
+    ASSERT_EQ(std::system(("cat " + start + " " + rest + " > " + both).c_str()), 0);
+    pipeline_run run(hls_of(both));
+    run.finish();
+    EXPECT_EQ(run.end->cause, end_cause::source_ended);
+    check_segments(run);
+    auto made = run.of("180p");
+    ASSERT_GE(made.size(), 5u) << name;
+    auto seam = std::find_if(made.begin(), made.end(), [](auto& s) { return s.info.discontinuity; });
+    ASSERT_NE(seam, made.end()) << name;
+    EXPECT_EQ(std::count_if(made.begin(), made.end(), [](auto& s) { return s.info.discontinuity; }), 1) << name;
+    EXPECT_EQ(seam->info.slot, std::prev(seam)->info.slot + 1) << name;
+    auto low = run.of("90p");
+    auto low_seam = std::find_if(low.begin(), low.end(), [](auto& s) { return s.info.discontinuity; });
+    ASSERT_NE(low_seam, low.end());
+    EXPECT_EQ(low_seam->info.slot, seam->info.slot);
+  }
+}
+
+TEST(HlsPipeline, DoesNotNoticeThatTimeStampsWrap) {
+  scratch_folder folder;
+  // 2^33 ticks are 95 443.7 s.
+  auto clip = make_clip(folder, "a.ts", picture + tone + x264 + aac + "-t 6 -muxdelay 0 -output_ts_offset 95440");
+  pipeline_run run(hls_of(clip));
+  run.finish();
+  check_segments(run);
+  auto made = run.of("180p");
+  ASSERT_GE(made.size(), 3u);
+  for (std::size_t i = 1; i < made.size(); ++i)
+    EXPECT_EQ(made[i].info.slot, made[i - 1].info.slot + 1);
+  EXPECT_GT(made.back().info.first_pts, 1LL << 33);
+  EXPECT_EQ(std::count_if(made.begin(), made.end(), [](auto& s) { return s.info.discontinuity; }), 0);
+}
+
+TEST(HlsPipeline, BuildsItsRungsAnewWhenThePictureChangesItsSize) {
+  scratch_folder folder;
+  make_clip(folder, "1.ts", picture + tone + x264 + aac + "-t 3 -muxdelay 0");
+  make_clip(folder, "2.ts", "-f lavfi -i testsrc2=s=160x90:r=25 " + tone + x264 + aac + "-t 5 -muxdelay 0 -output_ts_offset 3");
+  ASSERT_EQ(std::system(fmt::format("cat {} {} > {}", folder.file("1.ts"), folder.file("2.ts"), folder.file("a.ts")).c_str()), 0);
+  pipeline_run run(hls_of(folder.file("a.ts")));
+  run.finish();
+  check_segments(run);
+  ASSERT_EQ(run.rungs.size(), 2u);
+  EXPECT_EQ(run.rungs[0].rungs.size(), 2u);
+  ASSERT_EQ(run.rungs[1].rungs.size(), 1u);
+  EXPECT_EQ(run.rungs[1].rungs[0].name, "90p");
+  auto low = run.of("90p");
+  ASSERT_EQ(low.size(), 4u);
+  for (std::size_t i = 0; i < low.size(); ++i)
+    EXPECT_EQ(low[i].info.discontinuity, i == 2) << i;
+}
+
+TEST(HlsPipeline, AddsSoundThatComesLate) {
+  scratch_folder folder;
+  auto clip = make_clip(folder, "a.flv", picture + "-itsoffset 3 " + tone + x264 + aac + "-t 8");
+  pipeline_run run(hls_of(clip));
+  run.finish();
+  check_segments(run);
+  ASSERT_EQ(run.rungs.size(), 2u);
+  EXPECT_EQ(run.rungs[0].rungs[0].codecs.find("mp4a"), std::string::npos);
+  EXPECT_NE(run.rungs[1].rungs[0].codecs.find("mp4a"), std::string::npos);
+  auto made = run.of("180p");
+  ASSERT_EQ(made.size(), 4u);
+  EXPECT_EQ(probe_bytes(made[0].bytes)->audio, "");
+  EXPECT_EQ(probe_bytes(made[3].bytes)->audio, "aac");
+  EXPECT_EQ(std::count_if(made.begin(), made.end(), [](auto& s) { return s.info.discontinuity; }), 1);
+}
+
+TEST(HlsPipeline, CopiesTheTopRungWhileKeyFramesAllow) {
+  scratch_folder folder;
+  auto clip = make_clip(folder, "a.flv", picture + tone + "-c:v libx264 -preset ultrafast -g 25 -bf 2 -pix_fmt yuv420p " + aac + "-t 6 -output_ts_offset 0.36");
+  auto settings = hls_of(clip);
+  settings.ladder.pass_top = true;
+  pipeline_run run(settings);
+  run.finish();
+  check_segments(run);
+  ASSERT_EQ(run.rungs.size(), 1u);
+  EXPECT_TRUE(run.rungs[0].passed_through);
+  EXPECT_EQ(run.rungs[0].rungs[0].width, 320u);
+  auto keys = keys_of(run);
+  EXPECT_EQ(keys["180p"], keys["90p"]);
+  EXPECT_EQ(keys["180p"].size(), 6u);
+  EXPECT_EQ(run.of("180p").size(), 3u);
+}
+
+TEST(HlsPipeline, EncodesTheTopRungOnceKeyFramesLeaveTheGrid) {
+  scratch_folder folder;
+  // Key frames each 1.4 s: the second one is off the grid.
+  auto clip = make_clip(folder, "a.flv", picture + tone + "-c:v libx264 -preset ultrafast -g 35 -sc_threshold 0 -pix_fmt yuv420p " + aac + "-t 8");
+  auto settings = hls_of(clip);
+  settings.ladder.pass_top = true;
+  pipeline_run run(settings);
+  run.finish();
+  check_segments(run);
+  ASSERT_EQ(run.rungs.size(), 2u);
+  EXPECT_TRUE(run.rungs[0].passed_through);
+  EXPECT_FALSE(run.rungs[1].passed_through);
+  for (auto rung : {"180p", "90p"}) {
+    auto made = run.of(rung);
+    ASSERT_EQ(made.size(), 4u);
+    for (std::size_t i = 0; i < made.size(); ++i)
+      EXPECT_EQ(made[i].info.discontinuity, i == 1) << rung << " " << i;
+  }
+}
+
 } // namespace
 } // namespace weir::media
