@@ -1,7 +1,7 @@
+#include "runtime/base/file.hpp"
 #include "runtime/hls/addresses.hpp"
 #include "runtime/origin/segment_store.hpp"
 
-#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -19,15 +19,12 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view log_name = "log.json";
-constexpr std::string_view half_suffix = ".half"; ///< no segment, stream or log is named like that
-constexpr std::string_view full_text = "no space left";
 constexpr std::uint64_t log_limit = 8U << 20;
 
 tl::unexpected<error> os_failure(std::string_view what, const fs::path& path, int number) {
   if (number == ENOENT)
     return fail(error_code::not_found, fmt::format("{} {}: there is no such file", what, path.string()));
-  auto reason = number == ENOSPC || number == EDQUOT ? std::string(full_text) : std::string(std::strerror(number));
-  return fail(error_code::io_failed, fmt::format("{} {}: {}", what, path.string(), reason));
+  return fail(error_code::io_failed, fmt::format("{} {}: {}", what, path.string(), std::strerror(number)));
 }
 
 class folder_store final : public segment_store {
@@ -42,22 +39,20 @@ public:
     fs::create_directories(path->parent_path(), made);
     if (made)
       return os_failure("make the folder of", *path, made.value());
-    return write_whole(*path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, false);
+    return write_file_atomically(*path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, 0644, sync::no);
   }
 
   expected<open_segment> open(std::string_view stream, const hls::segment_place& place) const override {
     auto path = path_of(stream, place);
     if (!path)
       return fail(std::move(path).error());
-    int fd = ::open(path->c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
+    unique_fd fd(::open(path->c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!fd)
       return os_failure("open", *path, errno);
     struct stat info{};
-    if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-      ::close(fd);
+    if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode))
       return fail(error_code::io_failed, fmt::format("open {}: not a file", path->string()));
-    }
-    return open_segment(fd, static_cast<std::uint64_t>(info.st_size));
+    return open_segment{std::move(fd), static_cast<std::uint64_t>(info.st_size)};
   }
 
   expected<void> remove(std::string_view stream, const hls::segment_place& place) override {
@@ -81,32 +76,14 @@ public:
     fs::create_directories(*folder, made);
     if (made)
       return os_failure("make", *folder, made.value());
-    return write_whole(*folder / log_name, json, durable);
+    return write_file_atomically(*folder / log_name, json, 0644, durable ? sync::yes : sync::no);
   }
 
   expected<std::string> load_log(std::string_view stream) const override {
     auto folder = stream_folder(stream);
     if (!folder)
       return fail(std::move(folder).error());
-    auto path = *folder / log_name;
-    int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-      return os_failure("open", path, errno);
-    open_segment file(fd, 0);
-    std::string text;
-    char buffer[65536];
-    for (;;) {
-      auto n = ::read(fd, buffer, sizeof buffer);
-      if (n < 0 && errno == EINTR)
-        continue;
-      if (n < 0)
-        return os_failure("read", path, errno);
-      if (n == 0)
-        return text;
-      text.append(buffer, static_cast<std::size_t>(n));
-      if (text.size() > log_limit)
-        return fail(error_code::too_large, fmt::format("{} is larger than {} bytes", path.string(), log_limit));
-    }
+    return read_file(*folder / log_name, log_limit);
   }
 
   expected<std::vector<std::string>> streams() const override {
@@ -208,60 +185,14 @@ private:
     return std::pair{parts[0], p};
   }
 
-  expected<void> write_whole(const fs::path& path, std::string_view bytes, bool durable) {
-    auto half = path;
-    half += fmt::format(".{}{}", counter_++, half_suffix);
-    int fd = ::open(half.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0)
-      return os_failure("create", half, errno);
-    auto give_up = [&](std::string_view what, int number) {
-      ::unlink(half.c_str());
-      return os_failure(what, path, number);
-    };
-    while (!bytes.empty()) {
-      auto n = ::write(fd, bytes.data(), bytes.size());
-      if (n < 0 && errno == EINTR)
-        continue;
-      if (n < 0) {
-        int number = errno;
-        ::close(fd);
-        return give_up("write", number);
-      }
-      bytes.remove_prefix(static_cast<std::size_t>(n));
-    }
-    if (durable && ::fsync(fd) != 0) {
-      int number = errno;
-      ::close(fd);
-      return give_up("write", number);
-    }
-    if (::close(fd) != 0) // network file systems tell of a full disk only here
-      return give_up("write", errno);
-    if (::rename(half.c_str(), path.c_str()) != 0)
-      return give_up("rename to", errno);
-    if (durable) {
-      int folder = ::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-      bool synced = folder >= 0 && ::fsync(folder) == 0;
-      int number = errno;
-      if (folder >= 0)
-        ::close(folder);
-      if (!synced)
-        return os_failure("sync the folder of", path, number);
-    }
-    return {};
-  }
-
   fs::path root_;
-  std::atomic<std::uint64_t> counter_{0};
 };
 
 } // namespace
 
-open_segment::~open_segment() {
-  if (fd_ >= 0)
-    ::close(fd_);
+bool is_full(const error& e) {
+  return e.code == error_code::io_failed && (e.text.ends_with(std::strerror(ENOSPC)) || e.text.ends_with(std::strerror(EDQUOT)));
 }
-
-bool is_full(const error& e) { return e.code == error_code::io_failed && e.text.ends_with(full_text); }
 
 expected<std::unique_ptr<segment_store>> open_folder_store(fs::path root) {
   std::error_code made;

@@ -4,6 +4,7 @@
 // On disk, below one root:   {stream}/{instance}/{epoch}/{rung}/{msn}.ts      and      {stream}/log.json
 // A file is written under a name that no reader asks for, and renamed when it is whole: nobody ever sees half of one, whatever
 // dies when. Names are made from checked parts only; nothing that came over the network is ever a path.
+#include "runtime/base/file.hpp"
 #include "runtime/hls/segment_log.hpp"
 #include "schemas/error.hpp"
 
@@ -18,25 +19,10 @@
 
 namespace weir::origin {
 
-/// An open file for sendfile(); closes itself.
-class open_segment {
-public:
-  open_segment(int fd, std::uint64_t size) : fd_(fd), size_(size) {}
-  open_segment(open_segment&& other) noexcept : fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
-  open_segment& operator=(open_segment&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    std::swap(size_, other.size_);
-    return *this;
-  }
-  ~open_segment();
-  int fd() const { return fd_; }
-  std::uint64_t size() const { return size_; }
-  /// Gives the descriptor away; the caller closes it.
-  int release() { return std::exchange(fd_, -1); }
-
-private:
-  int fd_;
-  std::uint64_t size_;
+/// An open file, for sendfile().
+struct open_segment {
+  unique_fd fd;
+  std::uint64_t size = 0;
 };
 
 struct store_usage {

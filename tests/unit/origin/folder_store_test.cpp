@@ -33,8 +33,8 @@ using FolderStore = StoreTest;
 std::span<const std::byte> bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 std::string text_of(const open_segment& s) {
-  std::string text(s.size(), 0);
-  EXPECT_EQ(::read(s.fd(), text.data(), text.size()), static_cast<ssize_t>(s.size()));
+  std::string text(s.size, 0);
+  EXPECT_EQ(::read(s.fd.get(), text.data(), text.size()), static_cast<ssize_t>(s.size));
   return text;
 }
 
@@ -74,7 +74,7 @@ TEST_F(FolderStore, SweepsLeftovers) {
   ASSERT_TRUE(store->put("show", known, bytes("a")));
   ASSERT_TRUE(store->put("show", unknown, bytes("b")));
   ASSERT_TRUE(store->save_log("show", "{}"));
-  std::ofstream(root / "show/1/1/720p/9.ts.4.half") << "ha";
+  std::ofstream(root / "show/1/1/720p/9.ts.0a1b2c3d.new") << "ha";
   auto swept = store->sweep([&](std::string_view stream, const hls::segment_place& p) { return stream == "show" && p == known; });
   EXPECT_EQ(swept.value(), 2U);
   EXPECT_TRUE(store->open("show", known));
@@ -143,7 +143,7 @@ TEST_F(FolderStore, SurvivesBeingKilledAtAnyMoment) {
       if (!e.gap(0)) {
         auto file = store->open("show", {snapshot.instance, e.epoch, "720p", e.msn});
         ASSERT_TRUE(file) << "listed, so it is there";
-        EXPECT_EQ(file->size(), 100'000U) << "and whole";
+        EXPECT_EQ(file->size, 100'000U) << "and whole";
       }
     ASSERT_TRUE(store->sweep([&](std::string_view, const hls::segment_place& p) { return log->knows(p); }));
   }

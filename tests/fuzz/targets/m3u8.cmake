@@ -1,0 +1,1 @@
+weir_fuzz(m3u8 LINK weir_hls)

@@ -1,0 +1,1 @@
+weir_fuzz(segment_log LINK weir_hls)
