@@ -198,6 +198,30 @@ TEST(HlsFaults, StopsWithinASecondAndDeliversTheLastSegment) {
   end_process(feeder);
 }
 
+TEST(HlsFaults, LeavesPicturesOutAndSaysSoWhenItIsTooSlow) {
+  scratch_folder folder;
+  // A source that delivers half a minute at once: no pipeline is fast enough.
+  auto settings = hls_of(make_clip(folder, "a.flv", signal_of_test + "-t 30"), {{"180p", 180, bit_rate{300'000}, 60}});
+  settings.realtime = true;
+  pipeline_run run(settings);
+  run.finish();
+  EXPECT_EQ(run.end->cause, end_cause::source_ended);
+  ASSERT_FALSE(run.beats.empty());
+  EXPECT_GT(run.beats.back().dropped_frames, 100);
+  for (auto& b : run.beats)
+    EXPECT_LE(b.packets_queued, 9 * (25 + 50)) << "more than the longest backlog waits";
+  std::int64_t pictures = 0;
+  for (auto& s : run.segments) {
+    auto report = probe_bytes(s.bytes);
+    ASSERT_TRUE(report);
+    EXPECT_EQ(report->errors, 0);
+    EXPECT_TRUE(report->starts_with_key);
+    pictures += report->pictures;
+  }
+  EXPECT_GT(pictures, 20);
+  EXPECT_LT(pictures, 750);
+}
+
 TEST(HlsFaults, RefusesALadderThatCannotBe) {
   auto settings = hls_of("/nonexistent");
   settings.segment = milliseconds(2'500);
