@@ -1,0 +1,596 @@
+"""One real Weir node for the system tests: its YAML, its process, its API, real encoders and viewers.
+
+    node = Node(origin={"profile": "short"})      # a folder, free ports, all roles
+    node.start()                                  # returns when /readyz says so
+    stream = node.add_stream("show")
+    with Encoder(node, "show", stream.key): ...
+    node.stop()                                   # SIGTERM; checks status, survivors and the log
+
+Only the standard library. Everything that is started is ended by its id, in whatever way a test ends: each process has a
+session of its own, dies with its parent (PR_SET_PDEATHSIG), and its session is killed when the test program ends. Nothing waits a
+fixed time for something to happen: `eventually` polls a condition and fails with what it last saw.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+import urllib.parse
+
+PROGRAM = os.environ.get("WEIR_PROGRAM", "/tmp/weir/build-main/apps/weir/weir")
+HLS_WATCH = os.environ.get("WEIR_HLS_WATCH", os.path.join(os.path.dirname(PROGRAM), "../../tools/hls_watch/hls_watch"))
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+
+# A ladder that two busy cores carry under sanitizers.
+SMALL_LADDER = {
+    "name": "small",
+    "rungs": [{"name": "180p", "height": 180, "video": "250k"}, {"name": "120p", "height": 120, "video": "100k"}],
+    "audio": "64k",
+    "preset": "superfast",
+}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+
+
+def eventually(what, condition, within, every=0.1):
+    """The first true value of condition(); fails after `within` seconds with what it last gave or raised."""
+    began = time.monotonic()
+    last = None
+    while True:
+        try:
+            last = condition()
+            if last:
+                return last
+        except (OSError, http.client.HTTPException, AssertionError, ValueError, KeyError) as e:
+            last = e
+        if time.monotonic() - began > within:
+            raise AssertionError(f"{what}: not within {within} s; last seen: {last!r}")
+        time.sleep(every)
+
+
+# --- processes ------------------------------------------------------------------------------------------------------------------
+
+_sessions = set()
+
+
+def _spawn(arguments, **how):
+    def become():
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    process = subprocess.Popen(arguments, start_new_session=True, preexec_fn=become, stdin=subprocess.DEVNULL, **how)
+    _sessions.add(process.pid)
+    return process
+
+
+class Process:
+    """A line of /proc: what a running process is."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            text = f.read()
+        fields = text[text.rindex(")") + 2:].split()
+        self.state, self.parent, self.group, self.session = fields[0], int(fields[1]), int(fields[2]), int(fields[3])
+        self.ticks = int(fields[11]) + int(fields[12])
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            self.command = f.read().replace(b"\0", b" ").decode(errors="replace").strip()
+        try:
+            self.folder = os.readlink(f"/proc/{pid}/cwd")
+        except OSError:
+            self.folder = ""
+
+    def __repr__(self):
+        return f"{self.pid} [{self.command[:120]}] in {self.folder}"
+
+
+def processes(wanted):
+    """All living processes for which wanted(process) holds."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                process = Process(int(name))
+                if process.state not in "ZX" and wanted(process):
+                    found.append(process)
+    return found
+
+
+def _end_session(leader):
+    for process in processes(lambda p: p.session == leader):
+        with contextlib.suppress(OSError):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+@atexit.register
+def _end_all_sessions():
+    for leader in _sessions:
+        _end_session(leader)
+
+
+def free_ports(count):
+    """`count` neighbouring TCP ports below the kernel's own range, so that no outgoing connection takes one meanwhile."""
+    chance = random.Random(os.getpid() ^ time.monotonic_ns())
+    for _ in range(1000):
+        first = chance.randrange(20000, 32000 - count)
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    probe = stack.enter_context(socket.socket())
+                    probe.bind(("127.0.0.1", port))
+                return first
+            except OSError:
+                continue
+    raise AssertionError("no free ports")
+
+
+# --- HTTP -----------------------------------------------------------------------------------------------------------------------
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def text(self):
+        return self.body.decode(errors="replace")
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    def header(self, name):
+        return self.headers.get(name)
+
+    def __repr__(self):
+        return f"{self.status} {self.text[:300]!r}"
+
+
+def fetch(url, method="GET", body=None, headers=None, timeout=10):
+    """One request on a connection of its own. `body`: bytes, or anything JSON."""
+    parts = urllib.parse.urlsplit(url)
+    headers = dict(headers or {})
+    if body is not None and not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+        headers.setdefault("Content-Type", "application/json")
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+    try:
+        connection.request(method, parts.path + ("?" + parts.query if parts.query else ""), body, headers)
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.headers, answer.read())
+    finally:
+        connection.close()
+
+
+# --- the node -------------------------------------------------------------------------------------------------------------------
+
+
+class Stream:
+    def __init__(self, node, shown, key):
+        self.node, self.id, self.name, self.key = node, shown["id"], shown["name"], key
+
+    def status(self):
+        return self.node.get(f"/api/v1/streams/{self.id}")
+
+    def wait_for_phase(self, phase, within):
+        return eventually(f"stream {self.name} is {phase}", lambda: (s := self.status())["phase"] == phase and s, within)
+
+
+class Node:
+    def __init__(self, **sections):
+        self.folder = tempfile.mkdtemp(prefix="weir-")
+        self.data = os.path.join(self.folder, "data")
+        self.log_file = os.path.join(self.folder, "node.log")
+        first = free_ports(5)
+        self.port, self.rtmp_port, self.stat_port, self.edge_port = first, first + 1, first + 2, first + 3
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.rtmp = f"rtmp://127.0.0.1:{self.rtmp_port}"
+        self.edges = [f"http://127.0.0.1:{self.edge_port + i}" for i in range(2)]
+        config = {
+            "node": {"name": "lab"},
+            "data_dir": self.data,
+            "http": {"listen": f"127.0.0.1:{self.port}"},
+            "log": {"level": "info", "format": "text"},
+            "coordinator": {"publish_grace": "3s"},
+            "ingest": {"rtmp_listen": f"127.0.0.1:{self.rtmp_port}", "stat_listen": f"127.0.0.1:{self.stat_port}"},
+            "worker": {"cores": 64},
+            "origin": {"profile": "short"},
+            "edge": {"instances": 2, "first_port": self.edge_port},
+            "ladders": [SMALL_LADDER],
+        }
+        for name, section in sections.items():
+            config[name] = {**config[name], **section} if isinstance(section, dict) and name in config else section
+        self.config_file = os.path.join(self.folder, "weir.yaml")
+        with open(self.config_file, "w", encoding="utf-8") as f:
+            json.dump(config, f, indent=1)  # flow style: JSON is YAML
+        self.process = None
+        self.sessions = []
+
+    # life
+
+    def start(self, within=40):
+        with open(self.log_file, "ab") as log:
+            self.process = _spawn([PROGRAM, "run", "-c", self.config_file], stdout=log, stderr=log)
+        self.sessions.append(self.process.pid)
+
+        def ready():
+            if self.process.poll() is not None:
+                raise SystemExit(f"the node ended with {self.process.returncode}\n{self.log_tail()}")
+            return fetch(self.url + "/readyz", timeout=5).status == 200
+
+        eventually("the node is ready", ready, within)
+        with open(os.path.join(self.data, "api-token"), encoding="utf-8") as f:
+            self.token = f.read().strip()
+        return self
+
+    def survivors(self):
+        """Processes of this node: of one of its sessions, or in its folder."""
+        return processes(lambda p: p.session in self.sessions or p.folder.startswith(self.folder) or self.folder in p.command)
+
+    def wait_until_nothing_is_left(self, within):
+        eventually("no process of the node is left", lambda: not (left := self.survivors()) or _raise(AssertionError(left)), within)
+
+    def stop(self, within=10):
+        """SIGTERM; returns the seconds until the program ended, having checked its status and that nothing is left."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(within + 20)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the node did not end {within + 20} s after SIGTERM") from None
+        took = time.monotonic() - began
+        self.wait_until_nothing_is_left(1)
+        self.check_log()
+        if status != 0 or took > within:
+            raise AssertionError(f"the node ended with status {status} after {took:.1f} s")
+        return took
+
+    def kill(self):
+        """kill -9 of the program alone; waits until it is gone, not its children."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def remove(self):
+        """Ends whatever is left and removes the folder."""
+        for leader in self.sessions:
+            _end_session(leader)
+        if self.process:
+            self.process.wait(10)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # what it says
+
+    def log(self):
+        with open(self.log_file, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def log_tail(self, lines=150):
+        return "".join(self.log().splitlines(True)[-lines:])
+
+    def check_log(self):
+        for sign in ("AddressSanitizer", "LeakSanitizer", "runtime error:", "role-died", "role-hangs", "-actor-died"):
+            at = (text := self.log()).find(sign)
+            if at >= 0:
+                raise AssertionError(f"the log says {sign}:\n{text[max(0, at - 300):at + 3000]}")
+
+    # API
+
+    def call(self, method, path, body=None, headers=None, **how):
+        return fetch(self.url + path, method, body, {"Authorization": "Bearer " + self.token, **(headers or {})}, **how)
+
+    def get(self, path):
+        answer = self.call("GET", path)
+        if answer.status != 200:
+            raise AssertionError(f"GET {path}: {answer}")
+        return answer.json
+
+    def change(self, method, path, body=None, expect=(200, 201, 204), headers=None):
+        answer = self.call(method, path, body, headers)
+        if answer.status not in expect:
+            raise AssertionError(f"{method} {path}: {answer}")
+        return answer.json if answer.body else None
+
+    def items(self, path):
+        """All pages of a list."""
+        found, cursor = [], None
+        while True:
+            page = self.get(path + ("&" if "?" in path else "?") + "limit=1000" + (f"&cursor={urllib.parse.quote(cursor)}" if cursor else ""))
+            found += page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return found
+
+    def add_stream(self, name, **fields):
+        shown = self.change("POST", "/api/v1/streams", {"name": name, **fields})
+        return Stream(self, shown, self.get(f"/api/v1/streams/{shown['id']}/key")["key"])
+
+    def add_task(self, stream, type, options, **fields):
+        return self.change("POST", f"/api/v1/streams/{stream.id}/tasks", {"type": type, "options": options, **fields})["id"]
+
+    def add_hls(self, stream, profile="short", **fields):
+        return self.add_task(stream, "hls", {"ladder": "small", "profile": profile}, **fields)
+
+    def task(self, id):
+        return self.get(f"/api/v1/tasks/{id}")
+
+    def wait_for_task(self, id, phase, within):
+        return eventually(f"task is {phase}", lambda: (t := self.task(id))["phase"] == phase and t or _raise(AssertionError(t)), within)
+
+    def events(self, kind=None):
+        return [e for e in self.get("/api/v1/events")["items"] if kind in (None, e["kind"])]
+
+    def actors(self, kind):
+        """The actors of that kind in the tree of /introspect."""
+        found, open_ = [], list(self.get("/introspect")["actors"])
+        while open_:
+            one = open_.pop()
+            open_ += one.get("children", [])
+            if one.get("kind") == kind:
+                found.append(one)
+        return found
+
+    def pid_of_task(self, id):
+        """The pid of the process that works for a task, or 0."""
+        for actor in self.actors("transcoder"):
+            if actor["name"] == f"transcoder/{id}":
+                return actor["status"]["pid"]
+        return 0
+
+    def nginx_master(self, what):
+        """The master process of `edge-1`, `edge-2` or `ingest`."""
+        folder = os.path.join(self.data, what)
+        masters = processes(lambda p: p.folder == folder and p.command.startswith("nginx: master"))
+        if len(masters) != 1:
+            raise AssertionError(f"{what} has {len(masters)} masters: {masters}")
+        return masters[0].pid
+
+    def publish_url(self, name, key=None, app="live"):
+        return f"{self.rtmp}/{app}/{name}" + (f"?key={key}" if key is not None else "")
+
+    def playback_url(self, name):
+        return f"{self.url}/hls/{name}/index.m3u8"
+
+
+def _raise(error):
+    raise error
+
+
+# --- encoders -------------------------------------------------------------------------------------------------------------------
+
+
+class Encoder:
+    """A real ffmpeg that publishes a small test picture and a tone; `insists`: starts again whenever it ends, as encoders do."""
+
+    def __init__(self, node, name, key, insists=False):
+        self.log = tempfile.TemporaryFile()
+        words = ["ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "warning",
+                 "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25",
+                 "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100",
+                 "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-b:v", "300k",
+                 "-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-threads", "1", "-c:a", "aac", "-b:a", "64k",
+                 "-f", "flv", node.publish_url(name, key)]
+        if insists:
+            words = ["sh", "-c", 'while :; do "$@"; sleep 0.5; done', "sh"] + words
+        self.process = _spawn(words, stdout=self.log, stderr=self.log)
+
+    def output(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")
+
+    def wait(self, within):
+        """Its exit status; fails when it goes on."""
+        try:
+            return self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the encoder still publishes after {within} s") from None
+
+    def stop(self):
+        """As an operator ends a broadcast: ffmpeg says goodbye."""
+        for process in processes(lambda p: p.session == self.process.pid):
+            with contextlib.suppress(OSError):
+                os.kill(process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            pass
+        _end_session(self.process.pid)
+        self.process.wait(10)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self.log.close()
+
+
+# --- viewers --------------------------------------------------------------------------------------------------------------------
+
+
+class Entry:
+    def __init__(self, msn, dsn, uri, gap, discontinuity, duration):
+        self.msn, self.dsn, self.uri, self.gap, self.discontinuity, self.duration = msn, dsn, uri, gap, discontinuity, duration
+
+
+class Playlist:
+    """A media playlist, as far as these tests look at it."""
+
+    def __init__(self, url, text):
+        lines = text.splitlines()
+        if not lines or lines[0] != "#EXTM3U":
+            raise ValueError(f"{url} is no playlist: {text[:200]!r}")
+        value = lambda tag: next((line[len(tag) + 1:] for line in lines if line.startswith(tag + ":")), "0")
+        self.target = int(value("#EXT-X-TARGETDURATION"))
+        msn, dsn = int(value("#EXT-X-MEDIA-SEQUENCE")), int(value("#EXT-X-DISCONTINUITY-SEQUENCE"))
+        self.ended = "#EXT-X-ENDLIST" in lines
+        self.entries = []
+        gap = discontinuity = False
+        duration = 0.0
+        for line in lines:
+            if line == "#EXT-X-GAP":
+                gap = True
+            elif line == "#EXT-X-DISCONTINUITY":
+                discontinuity = True
+                dsn += 1
+            elif line.startswith("#EXTINF:"):
+                duration = float(line[8:].split(",")[0])
+            elif line and not line.startswith("#"):
+                self.entries.append(Entry(msn, dsn, urllib.parse.urljoin(url, line), gap, discontinuity, duration))
+                msn += 1
+                gap = discontinuity = False
+
+    @property
+    def media(self):
+        return [e for e in self.entries if not e.gap]
+
+
+class Viewer:
+    """One start of a player: the variants that the multivariant playlist assigned to it."""
+
+    def __init__(self, node, stream):
+        url = node.playback_url(stream)
+        answer = fetch(url)
+        if answer.status != 200:
+            raise ValueError(f"{url}: {answer}")
+        self.text = answer.text
+        lines = self.text.splitlines()
+        self.variants = []
+        for tag, uri in zip(lines, lines[1:]):
+            if tag.startswith("#EXT-X-STREAM-INF:"):
+                self.variants.append(urllib.parse.urljoin(url, uri))
+        if not self.variants:
+            raise ValueError(f"{url} names no variant: {self.text!r}")
+
+    def playlist(self, variant=0):
+        url = self.variants[variant]
+        answer = fetch(url, timeout=3)
+        if answer.status != 200:
+            raise ValueError(f"{url}: {answer}")
+        return Playlist(url, answer.text)
+
+
+def wait_until_playable(node, stream, within):
+    """A viewer whose playlist lists media that can be fetched."""
+
+    def playable():
+        viewer = Viewer(node, stream)
+        listed = viewer.playlist().media
+        return listed and fetch(listed[-1].uri).status == 200 and viewer
+
+    return eventually(f"{stream} plays", playable, within, every=0.25)
+
+
+class Follower(threading.Thread):
+    """Polls one variant as a player does and keeps what it saw: when each sequence number was listed first, under which address, and every
+    breach of the rule that a list only grows: numbers never fall, a listed number keeps its address, its gap mark and its discontinuity."""
+
+    def __init__(self, viewer, variant=0, every=0.25):
+        super().__init__(daemon=True)
+        self.viewer, self.variant, self.every = viewer, variant, every
+        self.seen = {}      # msn → (entry, monotonic time of first sight)
+        self.breaches = []
+        self.failures = []  # (time, what): playlists that could not be fetched
+        self.last_first = self.last_dsn = -1
+        self.ended = False
+        self._done = threading.Event()
+
+    def run(self):
+        while not self._done.is_set():
+            try:
+                self._look(self.viewer.playlist(self.variant))
+            except (OSError, http.client.HTTPException, ValueError) as e:
+                self.failures.append((time.monotonic(), e))
+            self._done.wait(self.every)
+
+    def _look(self, list_):
+        if not list_.entries:
+            return
+        now, first, newest = time.monotonic(), list_.entries[0], list_.entries[-1].msn
+        if first.msn < self.last_first or newest < max(self.seen, default=-1):
+            self.breaches.append(f"numbers fell: {self.last_first}..{max(self.seen)} became {first.msn}..{newest}")
+        if first.dsn - first.discontinuity < self.last_dsn:
+            self.breaches.append(f"the discontinuity number fell from {self.last_dsn} to {first.dsn}")
+        self.last_first, self.last_dsn, self.ended = first.msn, first.dsn - first.discontinuity, list_.ended
+        for entry in list_.entries:
+            known = self.seen.setdefault(entry.msn, (entry, now))[0]
+            if (known.uri, known.gap) != (entry.uri, entry.gap):
+                self.breaches.append(f"{entry.msn} was {known.uri} gap={known.gap} and became {entry.uri} gap={entry.gap}")
+
+    def newest(self):
+        return max(self.seen, default=-1)
+
+    def media_since(self, moment):
+        """Entries with media that were first seen after that moment, in order."""
+        return [entry for entry, at in (self.seen[m] for m in sorted(self.seen)) if at > moment and not entry.gap]
+
+    def discontinuities(self):
+        return [m for m in sorted(self.seen) if self.seen[m][0].discontinuity]
+
+    def stop(self):
+        self._done.set()
+        self.join(10)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def watch(node, stream, seconds, variants=2):
+    """Runs the linter over the playback address; returns its report."""
+    process = _spawn([HLS_WATCH, node.playback_url(stream), str(seconds), "--variants", str(variants)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, errors = process.communicate(timeout=seconds + 30)
+    if process.returncode not in (0, 1):
+        raise AssertionError(f"hls_watch: status {process.returncode}: {errors.decode()}")
+    return json.loads(out)
+
+
+# --- test cases -----------------------------------------------------------------------------------------------------------------
+
+
+class NodeCase(unittest.TestCase):
+    """A class of tests on one node; prints the node's log when one of them fails."""
+
+    SECTIONS = {}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.node = Node(**cls.SECTIONS)
+        cls.addClassCleanup(cls.node.remove)
+        cls.node.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.node.process.poll() is None:
+            try:
+                cls.node.stop()
+            except AssertionError:
+                sys.stderr.write(f"--- the node's log ---\n{cls.node.log_tail()}\n")
+                raise
+
+    def run(self, result=None):
+        before = len(result.failures) + len(result.errors)
+        began = time.monotonic()
+        super().run(result)
+        sys.stderr.write(f"{self.id()}: {time.monotonic() - began:.1f} s\n")
+        if len(result.failures) + len(result.errors) > before:
+            sys.stderr.write(f"--- the node's log after {self.id()} ---\n{self.node.log_tail()}\n")
+
+
+def main():
+    unittest.main(verbosity=2, failfast=False)
