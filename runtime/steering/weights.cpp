@@ -17,13 +17,13 @@ bool weight_feedback::step(const std::vector<edge_measure>& loads) {
     e.seen = true;
     sum += e.mean;
   }
-  auto common = loads.empty() ? 0 : sum / static_cast<double>(loads.size());
-  if (common <= 0)
+  auto average = loads.empty() ? 0 : sum / static_cast<double>(loads.size());
+  if (average <= 0)
     return false;
   bool changed = false;
   for (auto& l : loads) {
     auto& e = edges_[l.edge.value];
-    auto off = (e.mean - common) / common;
+    auto off = (e.mean - average) / average;
     if (std::abs(off) <= options_.dead_band)
       continue;
     auto next = std::clamp(e.weight * (1 - std::clamp(options_.gain * off, -options_.slew, options_.slew)), options_.least, options_.most);
