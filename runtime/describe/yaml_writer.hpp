@@ -1,5 +1,5 @@
 #pragma once
-// JSON values as YAML text. Inside runtime/describe only.
+// JSON values as YAML text.
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 

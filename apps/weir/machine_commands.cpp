@@ -1,0 +1,170 @@
+// `weir node …` and `weir edge …`
+#include "apps/weir/client_nouns.hpp"
+#include "apps/weir/signals.hpp"
+#include "schemas/units.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+namespace weir::cli {
+namespace {
+
+using namespace std::chrono_literals;
+using steady = std::chrono::steady_clock;
+
+struct drain_wish {
+  std::vector<std::string> names;
+  bool detach = false;
+  std::string deadline = "1h";
+};
+
+/// What is still left on a machine that drains: "2 tasks", or nothing.
+using remainder = std::function<answer<std::string>(connection&, const std::string& name)>;
+
+/// Orders all to drain before waiting for the first, so that none takes what another gives up; then waits. Interrupting only ends the waiting.
+int drain(const client_options& options, const drain_wish& wish, const std::string& noun, const remainder& left) {
+  auto limit = parse_duration(wish.deadline);
+  if (!limit) {
+    tell({wrong_usage, "--deadline: " + limit.error().text});
+    return wrong_usage;
+  }
+  signals stopping;
+  auto deadline = steady::now() + *limit;
+  int ordered = speak_of_each(options, wish.names, [&](connection& node, const std::string& name) -> answer<void> {
+    WEIR_TRY(node.send("POST", fmt::format("/api/v1/{}s/{}/drain", noun, part(name))));
+    say(options, fmt::format("{} {} drains", noun, printable(name)));
+    return {};
+  });
+  if (ordered != done || wish.detach)
+    return ordered;
+  return speak_of_each(options, wish.names, [&](connection& node, const std::string& name) -> answer<void> {
+    for (std::string last;;) {
+      auto rest = left(node, name);
+      WEIR_TRY(rest);
+      if (rest->empty())
+        break;
+      if (*rest != last)
+        say(options, fmt::format("{} {}: {} left", noun, printable(name), *rest));
+      last = *rest;
+      if (steady::now() >= deadline)
+        return fail(refusal(failed, fmt::format("{} {} still has {} after {}; it goes on draining", noun, name, *rest, wish.deadline)));
+      if (stopping.wait(1s) != 0)
+        return fail(refusal(failed, fmt::format("no longer waiting; {} {} goes on draining", noun, name)));
+    }
+    say(options, fmt::format("{} {} is drained", noun, printable(name)));
+    return {};
+  });
+}
+
+/// `show`, the verbs that only order, and `drain`, which waits.
+void add_machine_verbs(CLI::App& noun, const std::string& what, const std::vector<std::array<std::string, 3>>& orders, const std::string& drain_about, const remainder& left,
+                       const std::shared_ptr<client_options>& options, command& run) {
+  auto which = std::make_shared<std::string>();
+  auto wish = std::make_shared<drain_wish>();
+  auto* show = add_client_command(noun, "show", fmt::format("Shows {} {}", what[0] == 'e' ? "an" : "a", what), fmt::format("  weir {0} show {0}-1 -o yaml", what), options, run, [=] {
+    return speak(*options, [&](connection& node) -> answer<void> {
+      auto found = node.named(what, *which);
+      WEIR_TRY(found);
+      print_object(*options, *found, {"name", "phase"});
+      return {};
+    });
+  });
+  show->add_option("NAME", *which, "Its name")->required();
+  for (auto& [verb, about, after] : orders) {
+    auto* sub = add_client_command(noun, verb, about, fmt::format("  weir {0} {1} {0}-1", what, verb), options, run, [=, verb = verb, after = after] {
+      return speak_of_each(*options, wish->names, [&](connection& node, const std::string& name) -> answer<void> {
+        WEIR_TRY(node.send("POST", fmt::format("/api/v1/{}s/{}/{}", what, part(name), verb)));
+        say(*options, fmt::format("{} {} {}", what, printable(name), after));
+        return {};
+      });
+    });
+    sub->add_option("NAME", wish->names, "Names")->required();
+  }
+  auto* sub = add_client_command(noun, "drain", drain_about, fmt::format("  weir {0} drain {0}-1 {0}-2 --deadline 10m\n  weir {0} drain {0}-1 --detach", what), options, run,
+                                 [=] { return drain(*options, *wish, what, left); });
+  sub->add_option("NAME", wish->names, "Names; all are told before the first is waited for")->required();
+  sub->add_flag("--detach", wish->detach, "Do not wait");
+  sub->add_option("--deadline", wish->deadline, "Wait no longer than this; the draining goes on")->type_name("DURATION")->capture_default_str();
+}
+
+std::string counted(std::uint64_t n, std::string_view what) { return n == 0 ? "" : fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); }
+
+} // namespace
+
+std::vector<cell> node_row(const json& n) {
+  return {{shown(n, "name")},
+          phase_cell(n),
+          {shown(n, "roles")},
+          {shown(n, "tasks")},
+          {fmt::format("{:.1f}", n.value("cpu", 0.0))},
+          {fmt::format("{:.1f} of {:.1f}", n.value("granted", 0.0), n.value("capacity", 0.0))},
+          {fmt::format("{} of {}", bytes(n, "memory_used"), bytes(n, "memory_total"))},
+          {age(n, "last_heartbeat")},
+          {shown(n, "version")}};
+}
+table node_table() { return {"NODE", "PHASE", "ROLES", ">TASKS", ">CORES USED", ">GRANTED", ">MEMORY", ">HEARD", "VERSION"}; }
+
+std::vector<cell> edge_row(const json& e) {
+  auto load = e.value("load", json::object());
+  auto hits = load.value("hits", 0.0), all = hits + load.value("misses", 0.0);
+  return {{shown(e, "name")},
+          phase_cell(e),
+          {shown(e, "node")},
+          {shown(load, "viewers")},
+          {rate(load, "bits_per_second")},
+          {all > 0 ? fmt::format("{:.0f} %", 100 * hits / all) : "-"},
+          {fmt::format("{:.2f}", e.value("weight", 0.0))},
+          {shown(e, "restarts")},
+          {shown(e, "url")},
+          {shown(e, "last_error"), tone::warning}};
+}
+table edge_table() { return {"EDGE", "PHASE", "NODE", ">VIEWERS", ">OUT", ">HITS", ">WEIGHT", ">RESTARTS", "URL", "WHY"}; }
+
+void add_node_commands(CLI::App& app, command& run) {
+  auto* noun = add_noun(app, "node", "Nodes: the machines of the cluster");
+  auto options = std::make_shared<client_options>();
+  add_client_command(*noun, "list", "Lists nodes", "  weir node list -o json", options, run, [=] {
+    return speak(*options, [&](connection& node) -> answer<void> {
+      auto nodes = node.list("/api/v1/nodes");
+      WEIR_TRY(nodes);
+      print_list(*options, *nodes, node_table(), node_row);
+      return {};
+    });
+  });
+  auto left = [](connection& node, const std::string& name) -> answer<std::string> {
+    auto tasks = node.list("/api/v1/tasks");
+    WEIR_TRY(tasks);
+    return counted(std::uint64_t(std::ranges::count_if(*tasks,
+                                                       [&](auto& t) {
+                                                         auto phase = shown(t, "phase");
+                                                         bool ended = phase == "waiting" || phase == "done" || phase == "failed" || phase == "crash_looping";
+                                                         return t.value("node", "") == name && !ended;
+                                                       })),
+                   "task");
+  };
+  add_machine_verbs(*noun, "node",
+                    {{"cordon", "Gives nodes no new tasks; those that run stay", "takes no new tasks"}, {"undrain", "Gives nodes tasks again, after cordon or drain", "takes tasks again"}},
+                    "Moves the tasks of nodes elsewhere and waits until none is left", left, options, run);
+}
+
+void add_edge_commands(CLI::App& app, command& run) {
+  auto* noun = add_noun(app, "edge", "Edges: where viewers fetch segments");
+  auto options = std::make_shared<client_options>();
+  add_client_command(*noun, "list", "Lists edges with liveness, load and weight", "  weir edge list", options, run, [=] {
+    return speak(*options, [&](connection& node) -> answer<void> {
+      auto edges = node.list("/api/v1/edges");
+      WEIR_TRY(edges);
+      print_list(*options, *edges, edge_table(), edge_row);
+      return {};
+    });
+  });
+  auto left = [](connection& node, const std::string& name) -> answer<std::string> {
+    auto edge = node.named("edge", name);
+    WEIR_TRY(edge);
+    return counted(edge->value("load", json::object()).value("viewers", std::uint64_t{0}), "viewer");
+  };
+  add_machine_verbs(*noun, "edge", {{"undrain", "Gives edges viewers again", "takes viewers again"}}, "Gives edges no new segments and waits until their viewers are elsewhere", left,
+                    options, run);
+}
+
+} // namespace weir::cli
