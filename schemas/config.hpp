@@ -210,7 +210,7 @@ struct ingest_options {
   std::vector<std::string> apps = {"live"};
   std::vector<std::string> play_allow = {"127.0.0.0/8", "::1"};
   std::string stat_listen = "127.0.0.1:8936";
-  std::chrono::milliseconds update_every = std::chrono::seconds(5);
+  std::chrono::milliseconds update_every{0};
 
   static constexpr auto fields() {
     using o = ingest_options;
@@ -222,7 +222,8 @@ struct ingest_options {
       field("apps", &o::apps, {1, 64}, "RTMP applications that are offered.", needs_restart),
       field("play_allow", &o::play_allow, {0, 256}, "Addresses or ranges that may read streams over RTMP: the workers.", needs_restart),
       field("stat_listen", &o::stat_listen, {1, 255}, "Where nginx tells Weir who publishes; keep it on this machine.", needs_restart),
-      field("update_every", &o::update_every, {1s, 60s}, "Time between two signs of life of each connection.", needs_restart),
+      field("update_every", &o::update_every, {0s, 60s},
+            "Time between two signs of life of each connection; 0: none. With them nginx ends every session when Weir does not answer.", needs_restart),
     };
   }
   std::vector<complaint> check() const;

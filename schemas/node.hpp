@@ -117,6 +117,8 @@ struct edge_load {
   std::uint64_t writing = 0;
   std::uint64_t viewers = 0;         ///< distinct (address, agent) with a segment in the last 15 s
   bool up = false;                   ///< nginx answers stub_status
+  std::uint64_t restarts = 0;        ///< of its nginx since the node's start
+  std::string trouble;               ///< why it is not up
 
   static constexpr auto fields() {
     using o = edge_load;
@@ -132,6 +134,8 @@ struct edge_load {
       field("writing", &o::writing, "Connections that are being answered."),
       field("viewers", &o::viewers, "Distinct viewers in the last 15 s."),
       field("up", &o::up, "Whether nginx answers."),
+      field("restarts", &o::restarts, "Restarts of its nginx."),
+      field("trouble", &o::trouble, "Why it is not up."),
     };
   }
 };

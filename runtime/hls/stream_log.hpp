@@ -10,6 +10,8 @@
 
 namespace weir::hls {
 
+using weir::inspect; // CAF looks for it beside the type
+
 /// Most rungs that one stream may have at a time, those that are leaving included (bits of a gap mask).
 inline constexpr std::size_t max_rungs = 16;
 

@@ -6,8 +6,12 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace weir::media {
+
+/// First argument of the hidden mode that sends; the address comes in WEIR_SENDER_URL, because it holds the key.
+inline constexpr std::string_view sender_word = "_sender";
 
 struct synthetic_options {
   std::uint32_t width = 1280;

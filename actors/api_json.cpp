@@ -1,0 +1,131 @@
+#include "actors/api_json.hpp"
+
+#include "actors/task_types.hpp"
+#include "runtime/base/version.hpp"
+
+namespace weir {
+
+using nlohmann::json;
+
+namespace {
+
+json time_or_null(timestamp t) { return t == timestamp{} ? json() : json(to_rfc3339(t)); }
+
+} // namespace
+
+json stream_json(const stream_status& s) {
+  json publishers = json::array();
+  for (auto& p : s.publishers)
+    publishers.push_back({{"server", p.server}, {"client_id", p.client_id}, {"address", p.address}, {"since", time_or_null(p.since)}});
+  return {{"id", s.spec.id.value},
+          {"name", s.spec.name},
+          {"app", s.spec.app},
+          {"vhost", s.spec.vhost},
+          {"enabled", s.spec.enabled},
+          {"title", s.spec.title},
+          {"comment", s.spec.comment},
+          {"revision", s.spec.revision},
+          {"created", time_or_null(s.spec.created)},
+          {"phase", to_string(s.phase)},
+          {"publishers", publishers},
+          {"playback_url", s.playback_url},
+          {"publish_urls", s.publish_urls},
+          {"input_server", s.input_server}};
+}
+
+json task_json(const task_status& t) {
+  auto* type = find_task_type(t.spec.type);
+  auto& p = t.progress;
+  return {{"id", t.spec.id.value},
+          {"stream_id", t.spec.stream.value},
+          {"type", t.spec.type},
+          {"options", type ? json::parse(type->masked(t.spec.options)) : json::object()},
+          {"enabled", t.spec.enabled},
+          {"name", t.spec.name},
+          {"comment", t.spec.comment},
+          {"revision", t.spec.revision},
+          {"created", time_or_null(t.spec.created)},
+          {"phase", to_string(t.phase)},
+          {"reason", t.reason},
+          {"node", t.node.value},
+          {"epoch", t.epoch},
+          {"attempts", t.attempts},
+          {"last_cause", to_string(t.last_cause)},
+          {"last_error", t.last_error},
+          {"progress",
+           {{"since", time_or_null(p.since)},
+            {"speed", double(p.speed_milli) / 1000},
+            {"fps", double(p.fps_milli) / 1000},
+            {"bitrate", p.bitrate.bits_per_second},
+            {"last_output_at", time_or_null(p.last_output_at)},
+            {"output_bytes", p.output_bytes},
+            {"dropped_frames", p.dropped_frames},
+            {"cpu_seconds", double(p.cpu_milliseconds) / 1000}}},
+          {"log_tail", t.log_tail}};
+}
+
+json node_json(const node_status& n) {
+  json roles = json::array();
+  for (auto r : n.spec.roles)
+    roles.push_back(to_string(r));
+  return {{"name", n.spec.name.value},
+          {"instance", n.spec.instance},
+          {"roles", roles},
+          {"task_types", n.spec.task_types},
+          {"http_url", n.spec.http_url},
+          {"version", n.spec.version},
+          {"phase", to_string(n.phase)},
+          {"capacity", double(n.spec.capacity_milli) / 1000},
+          {"granted", double(n.granted_milli) / 1000},
+          {"cpu", double(n.load.cpu_milli) / 1000},
+          {"task_cpu", double(n.load.task_cpu_milli) / 1000},
+          {"memory_used", n.load.memory_used.bytes},
+          {"memory_total", n.load.memory_total.bytes},
+          {"tasks", n.load.tasks},
+          {"joined", time_or_null(n.joined)},
+          {"last_heartbeat", time_or_null(n.last_heartbeat)}};
+}
+
+json edge_json(const edge_status& e) {
+  return {{"name", e.spec.name.value},
+          {"node", e.spec.node.value},
+          {"url", e.spec.url},
+          {"capacity", e.spec.capacity_bps},
+          {"phase", to_string(e.phase)},
+          {"weight", double(e.weight_milli) / 1000},
+          {"suspicion", double(e.phi_milli) / 1000},
+          {"load",
+           {{"bits_per_second", e.load.bits_per_second},
+            {"requests", e.load.requests},
+            {"hits", e.load.hits},
+            {"misses", e.load.misses},
+            {"errors", e.load.errors},
+            {"connections", e.load.connections},
+            {"viewers", e.load.viewers},
+            {"up", e.load.up}}},
+          {"restarts", e.restarts},
+          {"last_error", e.last_error}};
+}
+
+json event_json(const event& e) {
+  return {{"number", e.number}, {"at", to_rfc3339(e.at)}, {"kind", e.kind}, {"subject", e.subject}, {"text", e.text}, {"actor", e.actor}};
+}
+
+json view_json(const cluster_view& view) {
+  auto list = [](auto& items, auto one) {
+    json all = json::array();
+    for (auto& i : items)
+      all.push_back(one(i));
+    return all;
+  };
+  return {{"cluster", {{"name", view.cluster}, {"version", version()}, {"now", to_rfc3339(std::chrono::system_clock::now())}}},
+          {"streams", list(view.streams, stream_json)},
+          {"tasks", list(view.tasks, task_json)},
+          {"nodes", list(view.nodes, node_json)},
+          {"edges", list(view.edges, edge_json)},
+          {"edge_epoch", view.edges_epoch}};
+}
+
+std::string etag_of(std::uint64_t revision) { return fmt::format("\"{}\"", revision); }
+
+} // namespace weir

@@ -1,0 +1,129 @@
+#pragma once
+#include "actors/edge_monitor.hpp"
+#include "actors/edge_set.hpp"
+#include "actors/interfaces.hpp"
+#include "actors/stream.hpp"
+#include "runtime/store/store.hpp"
+#include "schemas/config.hpp"
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <set>
+
+namespace weir {
+
+/// What the COORDINATOR needs to start.
+struct coordinator_setup {
+  std::string cluster;
+  std::string playback_base; ///< "http://host:port": what viewers are told
+  coordinator_options options;
+  director_options steering;
+  std::shared_ptr<store::store> store;
+  std::vector<rtmp_server> foreign_servers; ///< RTMP servers that no node of ours runs
+  std::shared_ptr<http::client> http;       ///< for probes
+};
+
+/// What the COORDINATOR knows and decides. It writes to the store and sends nothing.
+struct coordinator_state {
+  static inline const char* name = "coordinator";
+  using time_point = caf::actor_clock::time_point;
+
+  struct stream_entry {
+    stream_spec spec;
+    stream_actor actor;
+    stream_status status;
+    bool idle = true;
+    time_point kicked_until{};
+    std::uint32_t restarts = 0;
+  };
+  struct task_entry {
+    task_spec spec;
+    task_status status;
+  };
+  struct node_entry {
+    node_status status;
+    node_actor actor;
+    std::vector<rtmp_server> rtmp_servers;
+    std::vector<origin_place> origins;
+    time_point last_beat{};
+    node_phase wanted = node_phase::ready; ///< ready, cordoned or draining, by hand
+  };
+  struct lease_entry {
+    lease_epoch epoch = 0;
+    node_name node;
+    std::int64_t cost_milli = 0;
+    time_point granted{};
+  };
+  struct edge_entry {
+    edge_monitor_actor monitor;
+    std::uint32_t restarts = 0; ///< of the EDGE MONITOR
+  };
+
+  coordinator_setup setup;
+  std::map<stream_id, stream_entry> streams;
+  std::map<task_id, task_entry> tasks;
+  std::map<node_name, node_entry> nodes;
+  std::map<task_id, lease_entry> leases;
+  std::map<edge_name, edge_entry> edges;
+  std::vector<watcher_actor> watchers;
+  weir::edge_set edge_set;
+  std::map<std::string, std::string> services; ///< RTMP server → its present service_id
+  std::map<std::string, std::string> newest_segments; ///< stream → path, for probes
+  lease_epoch next_epoch = 1;
+  lease_epoch reserved_epochs = 0; ///< epochs below this are durably spoken for
+  std::uint64_t version = 0;       ///< of what is seen
+  time_point started{};
+  time_point edges_told{};
+
+  /// Reads the store. Fails: as the store does.
+  expected<void> load(timestamp wall, time_point now);
+
+  // --- decisions; `actor` names who asked ---
+  /// Whether a client may go on, and which stream must hear of it.
+  struct verdict {
+    hook_verdict answer;
+    stream_id stream;             ///< that must be told, when not empty
+    bool publishes = false;       ///< `publisher` joined
+    publisher who;
+    bool service_changed = false; ///< whoever was on the server's former start is gone
+  };
+  verdict judge(const hook_call& call, time_point now, timestamp wall);
+  expected<stream_spec> add(add_stream wish, timestamp wall);
+  expected<stream_spec> set(set_stream wish, timestamp wall);
+  expected<stream_spec> remove(const remove_stream& wish, timestamp wall);
+  expected<std::string> show(const show_key& wish, timestamp wall);
+  expected<std::string> rotate(const rotate_key& wish, timestamp wall);
+  expected<task_spec> add(add_task wish, timestamp wall);
+  expected<task_spec> set(set_task wish, timestamp wall);
+  expected<task_spec> remove(const remove_task& wish, timestamp wall);
+  /// A node, a lease and an epoch for one run; the epoch is durable before it is returned.
+  expected<placement> place(const place_task& wish, time_point now, timestamp wall);
+  void release(const release_task& done);
+  /// Takes a node's beat; `lost` are leases that it no longer names.
+  beat_answer take(const beat& b, time_point now, timestamp wall, std::vector<lease>& lost);
+  /// Judges silent nodes; the leases of those that are down are over.
+  std::vector<lease> judge_nodes(time_point now, timestamp wall);
+  /// Derives the edge table from what the monitors say; true when it is a new one.
+  bool judge_edges(time_point now, timestamp wall);
+
+  void note(std::string kind, std::string subject, std::string text, std::string actor, timestamp wall);
+  const stream_entry* find(const std::string& app, const std::string& stream) const;
+  cluster_view view() const;
+  void decorate(stream_status& status) const;
+
+private:
+  expected<lease_epoch> take_epoch();
+  expected<void> check(const stream_spec& spec) const;
+};
+
+/// Keeps the wanted state in RocksDB, spawns STREAMs and EDGE MONITORs, places tasks on nodes, grants leases with growing epochs.
+///
+/// Parent:  the program; its end ends the node. Detached: it waits for the disk.
+/// Tells:   STREAMs, NODEs' tasks (through STREAM) about leases, WATCHERs about edges and phases.
+/// Fails:   to start when the store cannot be read.
+/// Numbers: beats come every 1 s; a node is suspect after 3 s and down after the lease's 6 s + 0.5 s; the edge set changes within 0.25 s of a verdict.
+/// Source:  docs/2-how-it-works/3-life-of-a-stream.md
+coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer<coordinator_state> self, coordinator_setup setup);
+
+} // namespace weir

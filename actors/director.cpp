@@ -1,0 +1,115 @@
+#include "actors/director.hpp"
+
+#include "actors/reporting.hpp"
+#include "runtime/base/log.hpp"
+
+#include <algorithm>
+
+namespace weir {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto keep_ended = 10min;
+
+std::string address_of(const hls::stream_log& log) { return fmt::format("{}~{}", log.stream, log.instance); }
+
+} // namespace
+
+bool director_state::take(hls::stream_log log, time_point now) {
+  auto& known = streams[address_of(log)];
+  known.taken = now;
+  if (known.stream && known.stream->log.version >= log.version)
+    return false;
+  auto made = std::make_shared<director_view::stream>();
+  if (!log.entries.empty())
+    for (std::size_t i = 0; i < log.rungs.size(); ++i)
+      made->rungs.push_back({log.rungs[i].info.name, hls::prepared_playlist(log, i)});
+  made->log = std::move(log);
+  known.stream = std::move(made);
+  return true;
+}
+
+bool director_state::forget(time_point now) {
+  return std::erase_if(streams, [&](auto& s) { return now - s.second.taken > keep_ended && (s.second.stream->log.ended || std::ranges::any_of(streams, [&](auto& other) {
+                         return other.second.stream->log.stream == s.second.stream->log.stream && other.second.stream->log.instance > s.second.stream->log.instance;
+                       })); }) != 0;
+}
+
+std::shared_ptr<const director_view> director_state::view() const {
+  auto made = std::make_shared<director_view>();
+  made->tables = tables;
+  for (auto& [address, one] : streams) {
+    made->by_address[address] = one.stream;
+    auto& newest = made->live[one.stream->log.stream];
+    if (!newest || newest->log.instance < one.stream->log.instance)
+      newest = one.stream;
+  }
+  std::erase_if(made->live, [](auto& s) { return s.second->log.ended; });
+  return made;
+}
+
+director_actor::behavior_type director(director_actor::stateful_pointer<director_state> self, std::shared_ptr<playlist_desk> desk, coordinator_actor coordinator,
+                                       std::vector<origin_actor> origins) {
+  auto& my = self->state;
+  my.desk = std::move(desk);
+  my.started = self->clock().now();
+  auto me = director_actor{self};
+  auto now = [self] { return self->clock().now(); };
+
+  tell(self, coordinator, watch{watcher_actor{me}});
+  for (auto& origin : origins)
+    tell(self, origin, watch_logs{me});
+  tell_after(self, 1s, me, tick{});
+  return {
+    [=, &my](hls::stream_log& log) {
+      if (my.take(std::move(log), now()))
+        my.desk->show(my.view());
+    },
+    [=, &my](const tick&) {
+      if (my.forget(now()))
+        my.desk->show(my.view());
+      tell_after(self, 1s, me, tick{});
+    },
+    [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
+    [=, &my](edge_table& table) {
+      auto epoch = table.epoch;
+      if (epoch <= my.tables.newest_epoch())
+        return;
+      if (auto added = my.tables.add(std::move(table)); !added) {
+        log::error("director", "edge-table-refused", "epoch={} error={}", epoch, added.error().text);
+        return;
+      }
+      // The desk knows the table before a viewer can be given its epoch.
+      my.desk->show(my.view());
+      my.desk->with_admission([&](auto& admission) { admission.use(my.tables.newest()); });
+    },
+    [=, &my](const edge_list& list) {
+      my.desk->with_admission([&](auto& admission) {
+        for (auto& e : list.edges) {
+          auto& seen = my.reported[e.spec.name];
+          bool restarted = e.load.sequence < seen;
+          if (e.load.sequence != seen)
+            admission.report(e.spec.name, e.load.sequence, e.load.bits_per_second, restarted);
+          seen = e.load.sequence;
+          admission.close(e.spec.name, e.phase != edge_phase::serving);
+        }
+      });
+    },
+    [](const stream_notice&) {}, // the origin's log says all that playlists need
+    [=, &my](const ask_status&) {
+      auto& c = my.desk->counts();
+      nlohmann::json status{{"streams", my.streams.size()},
+                            {"edge_epoch", my.tables.newest_epoch()},
+                            {"joins", c.joins.load()},
+                            {"refused_joins", c.refused_joins.load()},
+                            {"playlists", c.playlists.load()},
+                            {"stale", c.stale.load()},
+                            {"unknown", c.unknown.load()}};
+      return report_of(self, "director", status, my.started);
+    },
+  };
+}
+
+} // namespace weir

@@ -1,0 +1,41 @@
+#pragma once
+#include "actors/interfaces.hpp"
+#include "actors/playlist_desk.hpp"
+
+#include <map>
+#include <memory>
+
+namespace weir {
+
+struct director_state {
+  static inline const char* name = "director";
+  using time_point = caf::actor_clock::time_point;
+
+  struct entry {
+    std::shared_ptr<const director_view::stream> stream;
+    time_point taken{};
+  };
+  std::shared_ptr<playlist_desk> desk;
+  std::map<std::string, entry> streams; ///< by "name~instance"
+  steering::table_history tables;
+  std::map<edge_name, std::uint64_t> reported; ///< sequence of the last report that admission has
+  time_point started{};
+
+  /// Takes a log unless a newer one is there; prepares its playlists.
+  bool take(hls::stream_log log, time_point now);
+  /// Forgets instances that ended or were followed by another one long ago.
+  bool forget(time_point now);
+  std::shared_ptr<const director_view> view() const;
+};
+
+/// Rewrites playlists so that each viewer fetches segments from the edge that suits it: prepares them here, PLAYLIST DESK hands them out.
+///
+/// Parent:  the program; its end ends the node.
+/// Tells:   nobody: its work is the view at the desk.
+/// Fails:   never; an edge table that does not check out is refused and counted in the log.
+/// Numbers: a new log or table is shown at once; an instance that is over for 10 minutes is forgotten.
+/// Source:  docs/2-how-it-works/4-playlists-and-edges.md
+director_actor::behavior_type director(director_actor::stateful_pointer<director_state> self, std::shared_ptr<playlist_desk> desk, coordinator_actor coordinator,
+                                       std::vector<origin_actor> origins);
+
+} // namespace weir

@@ -1,0 +1,146 @@
+#include "actors/edge_set.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace weir {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto weigh_every = 5s;          ///< T of balancing.md 5.5
+constexpr auto table_lives = 10min;       ///< longer than any playlist names an epoch
+constexpr double idle_share = 0.01;       ///< below this mean load there is nothing to balance
+constexpr auto restored_patience = 10s;   ///< for edges of the run before to be heard again
+
+} // namespace
+
+edge_set::edge_set(const director_options& options)
+  : options_(options),
+    jury_({.observers = 1}),
+    feedback_({.gain = options.gain_percent / 100.0, .dead_band = options.dead_band_percent / 100.0, .slew = options.slew_percent / 100.0}) {}
+
+void edge_set::restore(std::vector<edge_table> tables, time_point now) {
+  std::ranges::sort(tables, {}, &edge_table::epoch);
+  for (auto& t : tables)
+    if (steering::check(t))
+      tables_.push_back({std::move(t), now});
+  settled_ = now;
+  restored_ = tables_.size() > 1;
+  for (auto& e : table().edges)
+    add({.name = e.name, .node = {}, .url = e.url, .capacity_bps = e.capacity_bps}, now);
+}
+
+void edge_set::add(const edge_spec& spec, time_point) {
+  jury_.add(spec.name);
+  edges_[spec.name].spec = spec;
+}
+
+void edge_set::drain(const edge_name& edge, bool drain) { jury_.drain(edge, drain); }
+
+bool edge_set::observe(const edge_name& edge, steering::edge_view view, const std::string& text, const edge_load& load, std::int64_t phi_milli, time_point now) {
+  auto known = edges_.find(edge);
+  if (known == edges_.end())
+    return false;
+  auto& s = known->second;
+  s.load = load;
+  s.phi_milli = phi_milli;
+  s.last_error = text;
+  s.restarts = static_cast<std::uint32_t>(load.restarts);
+  jury_.observe("coordinator", edge, view, now);
+  return true;
+}
+
+std::vector<edge_target> edge_set::targets(time_point now) const {
+  // Until the edges of the run before had time to be heard, the table of the run before holds.
+  if (restored_ && now - settled_ < restored_patience && std::ranges::none_of(edges_, [](auto& e) { return e.second.phase == edge_phase::dead; }))
+    return table().edges;
+  std::int64_t largest = 1;
+  for (auto& [name, e] : edges_)
+    largest = std::max(largest, e.spec.capacity_bps);
+  std::vector<edge_target> all;
+  for (auto& [name, e] : edges_)
+    if (e.phase == edge_phase::serving || e.phase == edge_phase::suspect)
+      all.push_back({.name = name, .url = e.spec.url, .weight_milli = e.weight_milli * e.spec.capacity_bps / largest, .capacity_bps = e.spec.capacity_bps});
+  return all;
+}
+
+edge_set::change edge_set::judge(time_point now) {
+  change made;
+  made.phases = jury_.decide(now);
+  for (auto& p : made.phases) {
+    edges_[p.edge].phase = p.to;
+    made.cause += (made.cause.empty() ? "" : "; ") + fmt::format("{} is {} ({})", p.edge.value, to_string(p.to), p.reason);
+  }
+  if (now - weighed_ >= weigh_every) {
+    weighed_ = now;
+    std::vector<steering::edge_measure> loads;
+    double sum = 0;
+    for (auto& [name, e] : edges_)
+      if (e.phase == edge_phase::serving) {
+        loads.push_back({name, double(e.load.bits_per_second) / double(std::max<std::int64_t>(e.spec.capacity_bps, 1))});
+        sum += loads.back().load;
+      }
+    bool idle = loads.size() < 2 || sum / double(loads.size()) < idle_share;
+    bool moved = !idle && feedback_.step(loads);
+    time_point oldest = now;
+    for (auto& l : loads)
+      oldest = std::min(oldest, jury_.serving_since(l.edge));
+    for (auto& l : loads) {
+      // Slow start is for an edge that comes to others that serve already.
+      auto since = jury_.serving_since(l.edge);
+      auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now - since);
+      double ramp = since - oldest > options_.slow_start / 2 ? steering::slow_start(age, options_.slow_start) : 1;
+      double brown = jury_.brown_out(l.edge, now) ? 0.5 : 1;
+      auto weight = static_cast<std::int64_t>(1000 * feedback_.weight(l.edge) * ramp * brown);
+      edges_[l.edge].weight_milli = std::max<std::int64_t>(weight, 1);
+    }
+    if (moved && made.cause.empty())
+      made.cause = "loads differ";
+    else if (made.cause.empty())
+      made.cause = "a weight changed";
+  }
+  if (made.cause.empty())
+    return made;
+
+  auto wanted = targets(now);
+  auto& present = table();
+  auto same = [](const edge_target& a, const edge_target& b) { return a.name == b.name && a.url == b.url; };
+  bool same_edges = std::ranges::equal(wanted, present.edges, same);
+  if (same_edges && wanted.empty())
+    return made;
+  auto next = steering::make_table(present.epoch + 1, wanted, &present);
+  if (!same_edges || steering::moved_buckets(present, next) != 0) {
+    tables_.back().replaced = now;
+    tables_.push_back({std::move(next), {}});
+    made.table = true;
+  }
+  while (tables_.size() > 1 && now - tables_.front().replaced > table_lives) {
+    made.forgotten.push_back(tables_.front().table.epoch);
+    tables_.erase(tables_.begin());
+  }
+  return made;
+}
+
+std::vector<edge_table> edge_set::history() const {
+  std::vector<edge_table> all;
+  for (auto& t : tables_)
+    if (t.table.epoch != 0)
+      all.push_back(t.table);
+  return all;
+}
+
+std::vector<edge_status> edge_set::statuses() const {
+  std::vector<edge_status> all;
+  for (auto& [name, e] : edges_)
+    all.push_back(e);
+  return all;
+}
+
+const edge_status* edge_set::find(const edge_name& edge) const {
+  auto found = edges_.find(edge);
+  return found == edges_.end() ? nullptr : &found->second;
+}
+
+} // namespace weir

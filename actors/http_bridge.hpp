@@ -1,0 +1,80 @@
+#pragma once
+#include "actors/interfaces.hpp"
+#include "runtime/http/auth.hpp"
+#include "runtime/http/server.hpp"
+#include "runtime/metrics/metrics.hpp"
+#include "schemas/config.hpp"
+
+#include <deque>
+#include <functional>
+#include <memory>
+
+namespace weir {
+
+/// What the HTTP BRIDGE needs to start.
+struct http_bridge_setup {
+  coordinator_actor coordinator;
+  introspection_actor introspection;
+  std::string api_token;
+  hook_options hooks;
+  std::vector<rtmp_server_options> foreign_servers; ///< whose callbacks carry a secret of their own
+  std::string edge_origins;                         ///< for the pages' content security policy: "http://host:port …"
+  /// What is not ready, in words; empty when all is.
+  std::function<std::vector<std::string>(const cluster_view&)> not_ready;
+};
+
+/// What the HTTP BRIDGE knows.
+struct http_bridge_state {
+  static inline const char* name = "http-bridge";
+
+  struct follower {
+    http::event_stream stream;
+    bool state = false;          ///< wants the cluster's state, not only events
+    std::uint64_t last_event = 0;
+    std::uint64_t version = 0;   ///< of the state that it has
+  };
+
+  http_bridge_setup setup;
+  std::vector<follower> followers;
+  std::uint64_t rounds = 0;     ///< of the feed, half a second each
+  std::uint64_t hooks = 0;
+  std::uint64_t late_hooks = 0; ///< answered without the coordinator
+  caf::actor_clock::time_point started{};
+};
+
+using http_bridge_self = http_bridge_actor::stateful_pointer<http_bridge_state>;
+
+/// Takes callbacks and API requests from the HTTP threads, asks the COORDINATOR, answers within a deadline.
+///
+/// Parent:  the program; its end ends the node.
+/// Tells:   COORDINATOR; followers of the event stream.
+/// Fails:   never: what cannot be answered in time is answered with the reason.
+/// Numbers: callbacks within 0.9 s; API requests within 5 s; state to followers at most twice a second.
+/// Source:  docs/2-how-it-works/3-life-of-a-stream.md
+http_bridge_actor::behavior_type http_bridge(http_bridge_self self, http_bridge_setup setup);
+
+/// Runs `work` inside the bridge; called from HTTP threads.
+void in_bridge(const http_bridge_actor& bridge, std::function<void(http_bridge_self)> work);
+
+// The routes, each group in a file of its own; all before the server starts.
+void add_hook_routes(http::server& server, const http_bridge_actor& bridge, const http_bridge_setup& setup);
+void add_api_routes(http::server& server, const http_bridge_actor& bridge, const http_bridge_setup& setup);
+void add_page_routes(http::server& server, const http_bridge_actor& bridge, const http_bridge_setup& setup);
+
+/// Who may use the API, the dashboard and introspection: the bearer token, or the cookie made from it at sign-in.
+class api_access {
+public:
+  explicit api_access(std::string token);
+  /// Empty: go on. Otherwise 401, 403 or 429. Requests that change something with a cookie must come from our own page.
+  std::optional<http::response> check(const http::request& r);
+  /// The Set-Cookie value for a right token.
+  expected<std::string> sign_in(std::string_view token, const std::string& address, std::chrono::system_clock::time_point now);
+
+private:
+  bool cookie_is_ours(std::string_view cookie, std::chrono::system_clock::time_point now) const;
+  std::string token_;
+  std::string cookie_key_;
+  http::rate_limiter failures_;
+};
+
+} // namespace weir

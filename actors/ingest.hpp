@@ -1,0 +1,50 @@
+#pragma once
+#include "actors/interfaces.hpp"
+#include "runtime/nginx/ingest_config.hpp"
+#include "runtime/nginx/server.hpp"
+#include "runtime/supervise/backoff.hpp"
+
+#include <memory>
+#include <optional>
+
+namespace weir {
+
+namespace http {
+class client;
+}
+
+struct ingest_setup {
+  std::string server;      ///< our name of this RTMP server
+  nginx::ingest_config config; ///< hook_url without the start's name, which is added here
+  std::string folder;
+  std::string program = "/usr/sbin/nginx";
+  std::string statistics_url; ///< its list
+  std::string control_url;    ///< where publishers are cut off
+};
+
+struct ingest_state {
+  static inline const char* name = "ingest";
+  ingest_setup setup;
+  std::optional<nginx::prefix> folder;
+  supervise::process nginx;
+  supervise::backoff failures{1, {.first = std::chrono::milliseconds(100), .cap = std::chrono::seconds(10), .jitter_percent = 0, .park_after = 0}};
+  std::uint64_t generation = 0;
+  std::uint64_t starts = 0;
+  std::string service; ///< names the present start of nginx in its callbacks
+  publication_list last;
+  bool up = false;
+  bool stopping = false;
+  std::string trouble;
+  caf::actor_clock::time_point started{};
+};
+
+/// nginx-rtmp on this machine: configured, run, its own list of publishers read.
+///
+/// Parent:  the program; its end ends the node. Detached: it waits for `nginx -t` and for old processes to end.
+/// Tells:   COORDINATOR who publishes, every 2 s, and at once that nobody does when nginx died.
+/// Fails:   to start when nginx refuses its configuration.
+/// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s.
+/// Source:  docs/2-how-it-works/3-life-of-a-stream.md
+ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> self, ingest_setup setup, std::shared_ptr<http::client> client, coordinator_actor coordinator);
+
+} // namespace weir

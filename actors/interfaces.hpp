@@ -1,0 +1,251 @@
+#pragma once
+// The cast of Weir and what each may be told: this page is the architecture.
+//
+//   http_bridge -> coordinator -> stream -> task -> node -> tasks/<type> -> transcoder -> origin -> director <- edge_monitor <- edge
+//
+// An actor includes this header and the headers of the actors that it spawns; everyone else it knows by handle.
+#include "actors/local_messages.hpp"
+#include "actors/messages.hpp"
+#include "runtime/hls/stream_log.hpp"
+
+namespace weir {
+
+/// STATUS: what every actor can be asked.
+using status_actor = typed_actor_t<
+  // A line of the actor tree with the handles of its children.
+  actor_report(ask_status)>;
+
+/// TASK: one wanted job. Parent: STREAM.
+using task_actor = typed_actor_t<
+  // Whether it should run now, and on what.
+  void(task_wish),
+  // New configuration; only what the process depends on restarts it.
+  void(use_task_spec),
+  // By hand: try now.
+  void(retry_task),
+  // What the node says of the run.
+  void(task_report),
+  // The lease is over: whatever ran is dead or dying.
+  void(lease_over),
+  // INTERNAL: ask for a place again.
+  void(place_again)>::extend_with<status_actor>;
+
+/// What NODE is ordered to run, and who wants to hear of it.
+struct assign {
+  task_order order;
+  task_actor teller;
+};
+WEIR_MESSAGE(assign, order, teller)
+
+/// NODE: one machine. Parent: the program.
+using node_actor = typed_actor_t<
+  // Runs a task under a lease.
+  void(assign),
+  // Ends a run.
+  void(revoke),
+  // By hand: the run's next attempt is now.
+  void(retry_task),
+  // A RUNNER's report, passed on to the TASK.
+  void(task_report),
+  // INTERNAL: each second.
+  void(tick),
+  // Ends all runs, then itself.
+  void(stop)>::extend_with<status_actor>;
+
+/// Where a task was placed.
+struct placement {
+  task_order order;
+  node_name node;
+  node_actor where;
+};
+WEIR_MESSAGE(placement, order, node, where)
+
+/// STREAM: one stream, who publishes it where, its phase, its tasks. Parent: COORDINATOR.
+using stream_actor = typed_actor_t<
+  // A publisher was accepted.
+  void(published),
+  // A publisher left.
+  void(unpublished),
+  // A server's own list.
+  void(reconcile),
+  // New configuration.
+  void(use_stream_spec),
+  // A task was added or changed.
+  void(use_task_spec),
+  // A task was removed.
+  void(drop_task),
+  // By hand: try a task now.
+  void(retry_task),
+  // The lease of one of its tasks is over.
+  void(lease_over),
+  // What is seen of one of its tasks.
+  void(task_news),
+  // INTERNAL: the grace is over.
+  void(grace_over)>::extend_with<status_actor>;
+
+/// WATCHER: whoever needs the edge set and the streams' phases: ORIGIN and DIRECTOR.
+using watcher_actor = typed_actor_t<
+  // The edge set changed.
+  void(edge_table),
+  // All edges with their loads, each second.
+  void(edge_list),
+  // A stream's phase changed.
+  void(stream_notice)>;
+
+/// COORDINATOR → WATCHER registration.
+struct watch {
+  watcher_actor who;
+};
+WEIR_MESSAGE(watch, who)
+
+/// NODE → COORDINATOR: here I am, and this is what I have.
+struct join {
+  node_spec spec;
+  node_actor node;
+  std::vector<rtmp_server> rtmp_servers;
+  std::vector<origin_place> origins;
+};
+struct joined {
+  std::string cluster;
+  std::chrono::milliseconds lease_ttl{};
+};
+WEIR_MESSAGE(join, spec, node, rtmp_servers, origins)
+WEIR_MESSAGE(joined, cluster, lease_ttl)
+
+/// EDGE: nginx on the edge's machine: configured, run, measured, drained. Parent: the program.
+using edge_actor = typed_actor_t<
+  // INTERNAL: each second: measure and report.
+  void(tick),
+  // INTERNAL: stub_status.
+  void(status_page),
+  // INTERNAL: nginx ended; time to start it again.
+  void(process_ended), void(start_again),
+  // Ends nginx, then itself.
+  void(stop)>::extend_with<status_actor>;
+
+/// EDGE MONITOR: watches one edge: its reports, its silence, and probes that fetch what viewers fetch. Parent: COORDINATOR.
+using edge_monitor_actor = typed_actor_t<
+  // The edge's own load report.
+  void(edge_load),
+  // What to fetch as a probe.
+  void(probe_path),
+  // INTERNAL: time to judge the silence and to probe.
+  void(tick),
+  // INTERNAL: a probe ended.
+  void(probe_result)>::extend_with<status_actor>;
+
+/// COORDINATOR: keeps the wanted state, spawns STREAMs and EDGE MONITORs, places tasks, grants leases. Parent: the program.
+using coordinator_actor = typed_actor_t<
+  // A callback of an RTMP server: may the client go on?
+  hook_verdict(hook_call),
+  // An RTMP server's own list of publishers; the reply names those that must be cut off.
+  drop_list(publication_list),
+  // Everything that is seen.
+  cluster_view(view_cluster), event_list(list_events),
+  // Streams.
+  stream_status(find_stream), stream_status(add_stream), stream_status(set_stream), void(remove_stream), stream_key(show_key), stream_key(rotate_key),
+  void(kick_stream),
+  // Tasks.
+  task_status(find_task), task_status(add_task), task_status(set_task), void(remove_task), void(retry_task),
+  // Nodes: joining, renewing, being cordoned.
+  joined(join), beat_answer(beat), void(set_node_phase),
+  // Placement of one run.
+  placement(place_task), void(release_task),
+  // What STREAMs and TASKs see.
+  void(stream_news), void(task_news),
+  // Edges.
+  void(edge_hello), void(edge_load), void(edge_news), void(drain_edge), void(segment_listed),
+  // Who wants edge sets and streams' phases.
+  void(watch),
+  // INTERNAL: each 250 ms: leases, nodes, edges.
+  void(tick),
+  // Writes what is pending and ends.
+  void(stop)>::extend_with<status_actor>;
+
+/// INGEST: nginx-rtmp on this machine: configured, run, its list polled. Parent: the program.
+using ingest_actor = typed_actor_t<
+  // INTERNAL: poll its list.
+  void(tick),
+  // INTERNAL: the poll's answer.
+  void(status_page),
+  // INTERNAL: nginx ended; time to start it again.
+  void(process_ended), void(start_again),
+  // Ends nginx, then itself.
+  void(stop)>::extend_with<status_actor>;
+
+/// ENGINE OWNER: whoever runs a TRANSCODER.
+using engine_owner_actor = typed_actor_t<
+  // The process said what it makes; a new run number for each start.
+  void(engine_rungs),
+  // One finished segment.
+  void(engine_segment),
+  // Phase and progress, each second and at each change.
+  void(engine_report)>;
+
+/// TRANSCODER: one libav pipeline in a process of its own: started, fed, watched on output progress, killed, restarted. Parent: a RUNNER.
+using transcoder_actor = typed_actor_t<
+  // INTERNAL: a record from the child.
+  void(engine_record),
+  // INTERNAL: the child ended.
+  void(process_ended),
+  // INTERNAL: watchdogs, every 250 ms.
+  void(tick),
+  // INTERNAL: the back-off is over. Also by hand.
+  void(engine_retry),
+  // Ends the child, then itself.
+  void(stop)>::extend_with<status_actor>;
+
+/// RUNNER: one run of one kind of task (tasks/<type>). Parent: NODE.
+using task_runner_actor = typed_actor_t<
+  // By hand: the next attempt is now.
+  void(engine_retry),
+  // INTERNAL: the origin answered a write.
+  void(upload_result),
+  // Ends the run: what is finished is still delivered; then the last report and the end.
+  void(stop)>::extend_with<engine_owner_actor>::extend_with<status_actor>;
+
+/// DIRECTOR: rewrites playlists so that each viewer fetches segments from the edge that suits it. Parent: the program.
+using director_actor = typed_actor_t<
+  // A stream's segment log changed.
+  void(hls::stream_log),
+  // INTERNAL: each second.
+  void(tick),
+  void(stop)>::extend_with<watcher_actor>::extend_with<status_actor>;
+
+/// DIRECTOR → ORIGIN registration.
+struct watch_logs {
+  director_actor who;
+};
+WEIR_MESSAGE(watch_logs, who)
+
+/// ORIGIN: segments behind an address: fenced writes, retention, one segment log a stream. Parent: the program. Detached: it writes files.
+using origin_actor = typed_actor_t<
+  // A writer presents itself with its epoch.
+  void(writer_hello),
+  // A writer's segment.
+  void(segment_offer),
+  // A director wants the logs.
+  void(watch_logs),
+  // INTERNAL: gaps, retention, expiry.
+  void(tick),
+  void(stop)>::extend_with<watcher_actor>::extend_with<status_actor>;
+
+/// HTTP BRIDGE: takes callbacks and API requests and answers within a deadline. Parent: the program.
+using http_bridge_actor = typed_actor_t<
+  // INTERNAL: a request from the HTTP threads.
+  void(bridge_call),
+  // INTERNAL: followers of live state.
+  void(tick),
+  void(stop)>::extend_with<status_actor>;
+
+/// INTROSPECTION: asks every actor for its status. Parent: the program.
+struct ask_tree {};
+WEIR_MESSAGE_EMPTY(ask_tree)
+struct actor_tree {
+  std::string json; ///< nested {name, kind, node, mailbox, restarts, uptime_seconds, status, children}
+};
+WEIR_MESSAGE(actor_tree, json)
+using introspection_actor = typed_actor_t<actor_tree(ask_tree), void(stop)>;
+
+} // namespace weir
+

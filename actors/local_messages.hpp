@@ -1,0 +1,114 @@
+#pragma once
+// Messages that never leave the process: they carry descriptors, callbacks or shared memory.
+#include "actors/caf.hpp"
+#include "schemas/media.hpp"
+#include "schemas/task.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weir {
+
+/// A child process ended; `generation` tells an old child's end from the present one's.
+struct process_ended {
+  std::uint64_t generation = 0;
+  int exit_code = 0; ///< −1 when it died by a signal
+  int signal = 0;
+};
+
+/// The back-off of a foreign program is over; of that start only.
+struct start_again {
+  std::uint64_t generation = 0;
+};
+
+/// What a status page of nginx answered; status 0: nothing, with the error.
+struct status_page {
+  int status = 0;
+  std::string body;
+  std::string error;
+};
+
+/// A record from a transcoder's child. `what` is media::record, kept opaque so that only the transcoder includes the protocol.
+struct engine_record {
+  std::uint64_t generation = 0;
+  std::shared_ptr<const void> what; ///< null: the channel closed
+};
+
+/// The back-off is over, or somebody wants the next attempt now (generation 0).
+struct engine_retry {
+  std::uint64_t generation = 0;
+};
+
+/// What the process makes, once for each start. `run` grows with each start under one lease.
+struct engine_rungs {
+  std::uint32_t run = 0;
+  std::vector<rung_info> rungs;
+};
+
+/// One finished segment; the bytes live in a sealed memory file.
+struct engine_segment {
+  std::uint32_t run = 0;
+  segment_info info;
+  std::shared_ptr<const int> memory_file; ///< descriptor, closed with the last owner
+};
+
+/// Phase and progress of the engine.
+struct engine_report {
+  task_phase phase = task_phase::starting;
+  std::uint32_t run = 0;
+  end_cause cause = end_cause::none; ///< of the last end
+  std::string text;
+  task_progress progress;
+  std::vector<std::string> log_tail;
+  bool ended = false; ///< the transcoder has ended for good
+};
+
+/// INTERNAL to hls runner: the origin's answer to a write.
+struct upload_result {
+  std::uint32_t run = 0;
+  std::uint64_t ticket = 0;
+  int status = 0; ///< HTTP status; 0: no answer
+  std::string text;
+};
+
+/// Writer → origin: a writer presents itself before its first segment.
+struct writer_hello {
+  std::string stream;
+  std::uint64_t writer_epoch = 0; ///< lease epoch << 16 | run: grows with every start of an encoder
+  std::string publication;
+  hls_profile profile = hls_profile::standard;
+  std::vector<rung_info> rungs;
+  std::function<void(expected<void>)> answer;
+};
+
+/// Writer → origin: one segment.
+struct segment_offer {
+  std::string stream;
+  std::uint64_t writer_epoch = 0;
+  segment_info info;
+  std::shared_ptr<const std::string> bytes;
+  std::function<void(expected<void>)> answer;
+};
+
+/// HTTP thread → http bridge: work to be done in the actor.
+struct bridge_call {
+  std::function<void(void* bridge)> work; ///< the bridge's self pointer
+};
+
+} // namespace weir
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::process_ended)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::start_again)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::status_page)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_record)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_retry)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_rungs)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_segment)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_report)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::upload_result)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::writer_hello)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::segment_offer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::bridge_call)

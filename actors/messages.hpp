@@ -1,0 +1,369 @@
+#pragma once
+// What actors say to each other: one plain struct for each message. Values that are also shown or stored live in schemas/.
+// Imperative names are requests (`place_task`), nouns are facts (`task_report`). Who may say what to whom: interfaces.hpp.
+#include "actors/caf.hpp"
+#include "schemas/event.hpp"
+#include "schemas/hook.hpp"
+#include "schemas/media.hpp"
+#include "schemas/node.hpp"
+#include "schemas/stream.hpp"
+#include "runtime/steering/liveness.hpp"
+#include "schemas/task.hpp"
+
+#include <string>
+#include <vector>
+
+namespace weir {
+
+// --- every actor ---------------------------------------------------------------------------------------------------------------
+
+/// INTERNAL in most actors: the actor's own period has passed.
+struct tick {};
+/// Ends the actor after it has ended what it started.
+struct stop {};
+struct ask_status {};
+WEIR_MESSAGE_EMPTY(tick)
+WEIR_MESSAGE_EMPTY(stop)
+WEIR_MESSAGE_EMPTY(ask_status)
+
+/// One line of the actor tree.
+struct actor_report {
+  std::string name;                 ///< "stream/conference"
+  std::string kind;                 ///< "stream"
+  std::string status;               ///< JSON text of what the actor wants to show
+  std::uint64_t mailbox = 0;        ///< messages that wait
+  std::uint64_t restarts = 0;       ///< of its children
+  std::int64_t uptime_ms = 0;
+  std::vector<caf::actor> children; ///< to be asked in turn
+};
+WEIR_MESSAGE(actor_report, name, kind, status, mailbox, restarts, uptime_ms, children)
+
+// --- configuration (API → coordinator) -------------------------------------------------------------------------------------------
+
+/// One stream by its id, or by its name where no id is given.
+struct find_stream {
+  stream_id id;
+  std::string name;
+};
+struct find_task {
+  task_id id;
+};
+WEIR_MESSAGE(find_stream, id, name)
+WEIR_MESSAGE(find_task, id)
+
+/// `actor` says who asks, for the event log: "api 127.0.0.1", "demo".
+struct add_stream {
+  stream_spec spec;
+  std::string actor;
+};
+/// Replaces a stream's configuration. `if_revision` 0 means whatever it is now.
+struct set_stream {
+  stream_spec spec;
+  std::uint64_t if_revision = 0;
+  std::string actor;
+};
+struct remove_stream {
+  stream_id id;
+  std::uint64_t if_revision = 0;
+  std::string actor;
+};
+/// Every sight of a key is in the event log.
+struct show_key {
+  stream_id id;
+  std::string actor;
+};
+struct rotate_key {
+  stream_id id;
+  std::string actor;
+};
+struct stream_key {
+  std::string key;
+};
+/// Ends the publisher's session at the server's next report and refuses it for a while.
+struct kick_stream {
+  stream_id id;
+  std::string actor;
+};
+struct add_task {
+  task_spec spec;
+  std::string actor;
+};
+struct set_task {
+  task_spec spec;
+  std::uint64_t if_revision = 0;
+  std::string actor;
+};
+struct remove_task {
+  task_id id;
+  std::uint64_t if_revision = 0;
+  std::string actor;
+};
+/// Tries a parked or failed task now.
+struct retry_task {
+  task_id id;
+  std::string actor;
+};
+struct set_node_phase {
+  node_name name;
+  node_phase phase = node_phase::ready; ///< cordoned, draining or ready
+  std::string actor;
+};
+struct drain_edge {
+  edge_name name;
+  bool drain = true; ///< false: give it viewers again
+  std::string actor;
+};
+WEIR_MESSAGE(add_stream, spec, actor)
+WEIR_MESSAGE(set_stream, spec, if_revision, actor)
+WEIR_MESSAGE(remove_stream, id, if_revision, actor)
+WEIR_MESSAGE(show_key, id, actor)
+WEIR_MESSAGE(rotate_key, id, actor)
+WEIR_MESSAGE(stream_key, key)
+WEIR_MESSAGE(kick_stream, id, actor)
+WEIR_MESSAGE(add_task, spec, actor)
+WEIR_MESSAGE(set_task, spec, if_revision, actor)
+WEIR_MESSAGE(remove_task, id, if_revision, actor)
+WEIR_MESSAGE(retry_task, id, actor)
+WEIR_MESSAGE(set_node_phase, name, phase, actor)
+WEIR_MESSAGE(drain_edge, name, drain, actor)
+
+/// Everything that is seen of the cluster, with a version that grows whenever any of it changes.
+struct view_cluster {};
+struct cluster_view {
+  std::string cluster;
+  std::uint64_t version = 0;
+  std::vector<stream_status> streams;
+  std::vector<task_status> tasks;
+  std::vector<node_status> nodes;
+  std::vector<edge_status> edges;
+  edge_epoch edges_epoch = 0;
+};
+struct list_events {
+  std::uint64_t after = 0;
+  std::uint32_t limit = 100;
+  bool newest = false; ///< the last `limit` ones instead
+};
+struct event_list {
+  std::vector<event> events; ///< oldest first; a number above after + 1 at the front says that older ones are gone
+};
+WEIR_MESSAGE_EMPTY(view_cluster)
+WEIR_MESSAGE(cluster_view, cluster, version, streams, tasks, nodes, edges, edges_epoch)
+WEIR_MESSAGE(list_events, after, limit, newest)
+WEIR_MESSAGE(event_list, events)
+
+// --- streams and tasks (coordinator → stream → task) --------------------------------------------------------------------------
+
+/// A publisher was accepted.
+struct published {
+  publisher who;
+};
+/// A publisher left, or its connection closed. Empty service_id: of any start of that server.
+struct unpublished {
+  std::string server;
+  std::string service_id;
+  std::string client_id;
+  std::string why;
+};
+/// Who publishes this stream on one server, by that server's own list. Absent twice in a row: gone.
+struct reconcile {
+  std::string server;
+  std::string service_id;
+  std::vector<publisher> publishers;
+};
+struct use_stream_spec {
+  stream_spec spec;
+};
+struct use_task_spec {
+  task_spec spec;
+};
+struct drop_task {
+  task_id id;
+};
+WEIR_MESSAGE(published, who)
+WEIR_MESSAGE(unpublished, server, service_id, client_id, why)
+WEIR_MESSAGE(reconcile, server, service_id, publishers)
+WEIR_MESSAGE(use_stream_spec, spec)
+WEIR_MESSAGE(use_task_spec, spec)
+WEIR_MESSAGE(drop_task, id)
+
+/// INTERNAL to stream: the grace after the last publisher's leaving is over. Of that leaving only.
+struct grace_over {
+  std::uint64_t leaving = 0;
+};
+/// Stream → task: whether the task should run, and on what.
+struct task_wish {
+  bool wanted = false;
+  std::string reason;      ///< why not, in words
+  std::string server;      ///< RTMP server to read from
+  std::string publication; ///< names the source time line
+};
+WEIR_MESSAGE(grace_over, leaving)
+WEIR_MESSAGE(task_wish, wanted, reason, server, publication)
+
+/// Task → stream → coordinator, and stream → coordinator: what is seen now.
+struct task_news {
+  task_status status;
+};
+struct stream_news {
+  stream_status status;
+  bool idle = true; ///< no task of the stream runs any more
+};
+WEIR_MESSAGE(task_news, status)
+WEIR_MESSAGE(stream_news, status, idle)
+
+// --- placement and leases (task ↔ coordinator ↔ node) -----------------------------------------------------------------------
+
+/// Task → coordinator: a node, a lease and an epoch for one run.
+struct place_task {
+  task_id task;
+  std::string server;      ///< RTMP server to read from
+  std::string publication;
+  node_name avoid;         ///< the last one failed there
+};
+/// Task → coordinator: the lease of `epoch` is no longer needed.
+struct release_task {
+  task_id task;
+  lease_epoch epoch = 0;
+};
+/// INTERNAL to task: time to ask for a place again. Of that wish only.
+struct place_again {
+  std::uint64_t wish = 0;
+};
+/// Coordinator → task: the lease of `epoch` is over, the run must be taken for dead.
+struct lease_over {
+  task_id task;
+  lease_epoch epoch = 0;
+  std::string why;
+};
+WEIR_MESSAGE(place_task, task, server, publication, avoid)
+WEIR_MESSAGE(release_task, task, epoch)
+WEIR_MESSAGE(place_again, wish)
+WEIR_MESSAGE(lease_over, task, epoch, why)
+
+/// What a node or a runner says of one run; `ended` says that nothing of it runs any more.
+struct task_report {
+  task_id task;
+  lease_epoch epoch = 0;
+  task_phase phase = task_phase::starting;
+  std::uint32_t attempts = 0; ///< starts of the process under this epoch
+  end_cause cause = end_cause::none;
+  std::string text;           ///< last error in words
+  task_progress progress;
+  std::vector<std::string> log_tail;
+  bool ended = false;
+
+  static constexpr auto fields() {
+    using o = task_report;
+    return std::tuple{
+      field("task", &o::task, "Task."),
+      field("epoch", &o::epoch, "Lease epoch."),
+      field("phase", &o::phase, "Phase of the run."),
+      field("attempts", &o::attempts, "Starts under this epoch."),
+      field("cause", &o::cause, "Why the last start ended."),
+      field("text", &o::text, "Last error."),
+      field("progress", &o::progress, "How far it has come."),
+      field("log_tail", &o::log_tail, "Last lines of its log."),
+      field("ended", &o::ended, "Nothing of it runs any more."),
+    };
+  }
+};
+
+/// A lease as both sides name it.
+struct lease {
+  task_id task;
+  lease_epoch epoch = 0;
+  bool operator==(const lease&) const = default;
+};
+WEIR_MESSAGE(lease, task, epoch)
+
+/// Node → coordinator, each second: load, and the leases that it asks to renew.
+struct beat {
+  node_name node;
+  std::string instance;
+  node_load load;
+  std::vector<lease> leases;
+};
+/// Which of them go on. A lease that is not named must be stopped. `known` false: join again.
+struct beat_answer {
+  bool known = true;
+  std::vector<lease> renewed;
+};
+WEIR_MESSAGE(beat, node, instance, load, leases)
+WEIR_MESSAGE(beat_answer, known, renewed)
+
+/// Stops one run. Of that epoch only.
+struct revoke {
+  task_id task;
+  lease_epoch epoch = 0;
+};
+WEIR_MESSAGE(revoke, task, epoch)
+
+// --- RTMP servers, origins, edges --------------------------------------------------------------------------------------------
+
+/// An RTMP server that tasks can read from.
+struct rtmp_server {
+  std::string name;
+  std::string read_url;    ///< "rtmp://127.0.0.1:1935": what workers read
+  std::string publish_url; ///< what people are told
+};
+/// An origin that workers can write to.
+struct origin_place {
+  std::string url;   ///< base address of its HTTP listener
+  std::string token; ///< bearer token for writes
+};
+WEIR_MESSAGE(rtmp_server, name, read_url, publish_url)
+WEIR_MESSAGE(origin_place, url, token)
+
+/// Coordinator → ingest: publishers that may not go on (their stream was removed, disabled, or they were kicked).
+struct drop_list {
+  std::vector<publication_list::item> items;
+};
+WEIR_MESSAGE(drop_list, items)
+
+/// Edge → coordinator: I am here. Said again after each start of the coordinator.
+struct edge_hello {
+  edge_spec spec;
+};
+/// Edge monitor → coordinator, each second and when its view changed: what one observer thinks of one edge.
+struct edge_news {
+  edge_name edge;
+  steering::edge_view view = steering::edge_view::unknown;
+  std::int64_t phi_milli = 0;
+  std::string text; ///< what is wrong
+  edge_load load;
+};
+/// Origin → coordinator: the newest listed segment, for probes.
+struct segment_listed {
+  std::string stream;
+  std::string path; ///< "/s/…"
+};
+/// Coordinator → edge monitors: what to fetch as a probe. Empty: the edge's own health address.
+struct probe_path {
+  std::string path;
+};
+/// INTERNAL to edge monitor: how its probe ended.
+struct probe_result {
+  bool good = false;
+  std::int64_t milliseconds = 0;
+  std::string error;
+};
+/// All edges with their loads, each second, for joins.
+struct edge_list {
+  std::vector<edge_status> edges;
+};
+WEIR_MESSAGE(edge_hello, spec)
+WEIR_MESSAGE(edge_news, edge, view, phi_milli, text, load)
+WEIR_MESSAGE(segment_listed, stream, path)
+WEIR_MESSAGE(probe_path, path)
+WEIR_MESSAGE(probe_result, good, milliseconds, error)
+WEIR_MESSAGE(edge_list, edges)
+
+/// Coordinator → origins: a stream's publication as seen from the control plane.
+struct stream_notice {
+  std::string stream;
+  stream_phase phase = stream_phase::offline;
+  bool over = false; ///< offline and no task writes any more: ENDLIST
+};
+WEIR_MESSAGE(stream_notice, stream, phase, over)
+
+} // namespace weir

@@ -1,0 +1,191 @@
+#include "actors/node.hpp"
+
+#include "actors/reporting.hpp"
+#include "runtime/base/log.hpp"
+
+#include <algorithm>
+
+namespace weir {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto answer_within = 900ms;
+constexpr auto cut_off_after = 4s; ///< the lease is 6 s: what is killed now is dead before anyone else starts it
+
+} // namespace
+
+beat node_state::make_beat() {
+  beat b;
+  b.node = setup.spec.name;
+  b.instance = setup.spec.instance;
+  load.tasks = static_cast<std::uint32_t>(runs.size());
+  std::int64_t spent = 0;
+  for (auto& [task, one] : runs) {
+    b.leases.push_back({task, one.order.epoch});
+    spent += one.last.progress.cpu_milliseconds;
+  }
+  // A run that ended takes its share of the sum away: that second counts as none.
+  load.task_cpu_milli = std::max<std::int64_t>(0, spent - task_cpu_spent) * 1000 / setup.beat_every.count();
+  task_cpu_spent = spent;
+  if (auto used = cpu.read_milli())
+    load.cpu_milli = *used;
+  if (auto memory = read_machine_memory()) {
+    load.memory_used = memory->used;
+    load.memory_total = memory->total;
+  }
+  b.load = load;
+  return b;
+}
+
+std::vector<task_id> node_state::not_renewed(const beat& asked, const beat_answer& answer) const {
+  std::vector<task_id> gone;
+  for (auto& l : asked.leases)
+    if (auto mine = runs.find(l.task); mine != runs.end() && mine->second.order.epoch == l.epoch && std::ranges::find(answer.renewed, l) == answer.renewed.end())
+      gone.push_back(l.task);
+  return gone;
+}
+
+bool node_state::cut_off(time_point now) const { return joined && now - last_answer > cut_off_after; }
+
+node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, node_setup setup, coordinator_actor coordinator) {
+  auto& my = self->state;
+  my.setup = std::move(setup);
+  my.started = my.last_answer = self->clock().now();
+  auto me = node_actor{self};
+  auto now = [self] { return self->clock().now(); };
+  auto stopping = std::make_shared<bool>(false);
+
+  auto stop_run = [=, &my](const task_id& id) {
+    if (auto run = my.runs.find(id); run != my.runs.end())
+      tell(self, run->second.runner, stop{});
+  };
+  auto finish = [=, &my] {
+    if (*stopping && my.runs.empty())
+      self->quit(caf::exit_reason::user_shutdown);
+  };
+  auto ask_to_join = [=, &my] {
+    my.asking = true;
+    ask(self, 2s, coordinator, join{my.setup.spec, me, my.setup.rtmp_servers, my.setup.origins})
+      .then(
+        [=, &my](const joined& in) {
+          my.asking = false;
+          my.joined = true;
+          my.last_answer = now();
+          log::info("node", "joined", "node={} cluster={}", my.setup.spec.name.value, in.cluster);
+        },
+        [=, &my](const caf::error& why) {
+          my.asking = false;
+          log::warn("node", "join-failed", "node={} error={}", my.setup.spec.name.value, from_caf(why).text);
+        });
+  };
+  auto renew = [=, &my] {
+    my.asking = true;
+    auto asked = my.make_beat();
+    ask(self, answer_within, coordinator, asked)
+      .then(
+        [=, &my](const beat_answer& answer) {
+          my.asking = false;
+          if (!answer.known) {
+            my.joined = false;
+            return;
+          }
+          my.last_answer = now();
+          for (auto& id : my.not_renewed(asked, answer))
+            stop_run(id);
+        },
+        [=, &my](const caf::error& why) {
+          my.asking = false;
+          log::warn("node", "beat-unanswered", "node={} error={}", my.setup.spec.name.value, from_caf(why).text);
+        });
+  };
+
+  on_end_of_child(self, [=, &my](const caf::actor_addr& who, const caf::error& why) {
+    for (auto& [id, run] : my.runs)
+      if (run.runner.address() == who) {
+        auto last = run.last;
+        if (!last.ended) { // it died: a bug of ours, not an end of the job
+          last = {.task = id, .epoch = run.order.epoch, .phase = task_phase::waiting, .attempts = last.attempts, .cause = end_cause::crashed,
+                  .text = "the runner's actor died: " + caf::to_string(why), .progress = last.progress, .log_tail = last.log_tail, .ended = true};
+          log::error("node", "runner-died", "task={} epoch={} reason={}", id.value, run.order.epoch, caf::to_string(why));
+        }
+        tell(self, run.teller, std::move(last));
+        my.runs.erase(id);
+        finish();
+        return true;
+      }
+    return false;
+  });
+
+  self->send(me, tick{});
+  return {
+    [=, &my](assign& wish) {
+      auto& order = wish.order;
+      auto refuse = [&](end_cause cause, std::string text) {
+        log::warn("node", "order-refused", "task={} epoch={} reason={}", order.task.value, order.epoch, text);
+        tell(self, wish.teller, task_report{.task = order.task, .epoch = order.epoch, .phase = cause == end_cause::bad_options ? task_phase::failed : task_phase::waiting,
+                                            .attempts = 0, .cause = cause, .text = std::move(text), .progress = {}, .log_tail = {}, .ended = true});
+      };
+      auto* type = find_task_type(order.type);
+      if (*stopping)
+        return refuse(end_cause::requested, "the node is stopping");
+      if (!type)
+        return refuse(end_cause::bad_options, "this node has no task type " + order.type);
+      if (auto present = my.runs.find(order.task); present != my.runs.end()) {
+        if (present->second.order.epoch >= order.epoch)
+          return; // a doubled or late order
+        return refuse(end_cause::requested, fmt::format("epoch {} of the task still ends here", present->second.order.epoch));
+      }
+      log::info("node", "run-starts", "task={} type={} stream={} epoch={}", order.task.value, order.type, order.stream_name, order.epoch);
+      auto& run = my.runs[order.task];
+      run.order = order;
+      run.teller = wish.teller;
+      run.runner = type->spawn(self, me, std::move(order), my.setup.tools);
+    },
+    [=, &my](const revoke& wish) {
+      if (auto run = my.runs.find(wish.task); run != my.runs.end() && run->second.order.epoch == wish.epoch)
+        stop_run(wish.task);
+    },
+    [=, &my](const retry_task& wish) {
+      if (auto run = my.runs.find(wish.id); run != my.runs.end())
+        tell(self, run->second.runner, engine_retry{});
+    },
+    [=, &my](task_report& report) {
+      auto run = my.runs.find(report.task);
+      if (run == my.runs.end() || run->second.order.epoch != report.epoch)
+        return;
+      run->second.last = report;
+      if (!report.ended) // the last one is passed on when the runner has really ended
+        tell(self, run->second.teller, std::move(report));
+    },
+    [=, &my](const tick&) {
+      if (my.cut_off(now()) && !my.runs.empty()) {
+        log::error("node", "lease-lost", "node={} runs={} silent_for=4s", my.setup.spec.name.value, my.runs.size());
+        for (auto& [id, run] : my.runs)
+          stop_run(id);
+        my.stopped_by_itself += my.runs.size();
+        my.last_answer = now();
+      }
+      if (!my.asking && !*stopping)
+        my.joined ? renew() : ask_to_join();
+      tell_after(self, my.setup.beat_every, me, tick{});
+    },
+    [=, &my](const stop&) {
+      *stopping = true;
+      for (auto& [id, run] : my.runs)
+        stop_run(id);
+      finish();
+    },
+    [=, &my](const ask_status&) {
+      std::vector<caf::actor> children;
+      for (auto& [id, run] : my.runs)
+        children.push_back(caf::actor_cast<caf::actor>(run.runner));
+      nlohmann::json status{{"spec", describe::to_json(my.setup.spec)}, {"load", describe::to_json(my.load)}, {"joined", my.joined},
+                            {"runs", my.runs.size()}, {"stopped_by_itself", my.stopped_by_itself}};
+      return report_of(self, "node/" + my.setup.spec.name.value, status, my.started, std::move(children));
+    },
+  };
+}
+
+} // namespace weir

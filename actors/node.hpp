@@ -1,0 +1,59 @@
+#pragma once
+#include "actors/interfaces.hpp"
+#include "actors/task_types.hpp"
+#include "runtime/base/process_load.hpp"
+
+#include <chrono>
+#include <map>
+
+namespace weir {
+
+/// What a NODE needs to start.
+struct node_setup {
+  node_spec spec;
+  std::vector<rtmp_server> rtmp_servers;
+  std::vector<origin_place> origins;
+  runner_tools tools;
+  std::chrono::milliseconds beat_every = std::chrono::seconds(1);
+};
+
+/// What a NODE knows and decides. Sends nothing.
+struct node_state {
+  static inline const char* name = "node";
+  using time_point = caf::actor_clock::time_point;
+
+  struct run {
+    task_order order;
+    task_actor teller;
+    task_runner_actor runner;
+    task_report last;
+  };
+
+  node_setup setup;
+  std::map<task_id, run> runs;
+  machine_cpu cpu;
+  node_load load;
+  std::int64_t task_cpu_spent = 0; ///< ms, of all runs at the beat before
+  bool joined = false;
+  bool asking = false;             ///< a join or a beat is unanswered
+  time_point last_answer{};        ///< of the coordinator
+  time_point started{};
+  std::uint64_t stopped_by_itself = 0; ///< runs that were ended because their lease could not be renewed
+
+  beat make_beat();
+  /// Runs that the coordinator did not renew.
+  std::vector<task_id> not_renewed(const beat& asked, const beat_answer& answer) const;
+  /// Whether leases may be over at the coordinator: everything must be stopped before somebody else starts it.
+  bool cut_off(time_point now) const;
+};
+
+/// One machine: says how it is, runs what it is ordered to run, stops what it holds no lease for.
+///
+/// Parent:  the program; its end ends the node.
+/// Tells:   COORDINATOR each second; the TASK that ordered a run about it.
+/// Fails:   never.
+/// Numbers: without an answer for 4 s it ends all runs (the lease is 6 s), by its own monotonic clock.
+/// Source:  docs/2-how-it-works/3-life-of-a-stream.md
+node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, node_setup setup, coordinator_actor coordinator);
+
+} // namespace weir

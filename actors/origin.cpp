@@ -1,0 +1,260 @@
+#include "actors/origin.hpp"
+
+#include "actors/reporting.hpp"
+#include "runtime/base/log.hpp"
+#include "runtime/base/secret.hpp"
+#include "runtime/describe/decode.hpp"
+#include "runtime/hls/addresses.hpp"
+#include "runtime/http/auth.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+namespace weir {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t stream_limit = 10'000;
+
+/// What a writer says of itself: the body of PUT /origin/v1/streams/{stream}/writers/{epoch}.
+struct writer_body {
+  std::string publication;
+  hls_profile profile = hls_profile::standard;
+  std::vector<rung_info> rungs;
+  static constexpr auto fields() {
+    using o = writer_body;
+    return std::tuple{field("publication", &o::publication, {0, 300}, "Names the source time line."), field("profile", &o::profile, "Timing."),
+                      field("rungs", &o::rungs, {1, hls::max_rungs}, "What it makes.")};
+  }
+};
+
+} // namespace
+
+expected<void> origin_state::load(timestamp now) {
+  auto streams = setup.store->streams();
+  WEIR_TRY(streams);
+  for (auto& stream : *streams) {
+    auto text = setup.store->load_log(stream);
+    if (!text && text.error().code == error_code::not_found)
+      continue;
+    WEIR_TRY(text);
+    auto log = hls::segment_log::from_json(*text, setup.log);
+    if (!log)
+      return fail(log.error().in(fmt::format("log of stream {} in {}", stream, setup.options.dir)));
+    logs.emplace(stream, std::move(*log));
+  }
+  auto gone = setup.store->sweep([this](std::string_view stream, const hls::segment_place& place) {
+    auto log = logs.find(std::string(stream));
+    return log != logs.end() && log->second.knows(place);
+  });
+  WEIR_TRY(gone);
+  log::info("origin", "loaded", "streams={} leftovers_removed={} at={}", logs.size(), *gone, to_rfc3339(now));
+  return {};
+}
+
+hls::segment_log& origin_state::log_of(const std::string& stream) { return logs.try_emplace(stream, stream, setup.log).first->second; }
+
+expected<void> origin_state::announce(const writer_hello& hello) {
+  if (!hls::is_address_word(hello.stream))
+    return fail(error_code::invalid_input, fmt::format("{:?} is no stream's name", hello.stream));
+  if (!logs.contains(hello.stream) && logs.size() >= stream_limit)
+    return fail(error_code::too_many, fmt::format("this origin keeps {} streams already", stream_limit));
+  auto timing = timing_of(hello.profile);
+  if (setup.options.window > 0ms)
+    timing.window = std::max(setup.options.window, timing.target * 6);
+  auto done = log_of(hello.stream).begin_writer(hello.writer_epoch, hello.publication, hello.rungs, timing);
+  if (!done && done.error().code == error_code::fenced)
+    ++fenced;
+  return done;
+}
+
+expected<void> origin_state::take(const segment_offer& offer, timestamp now, hls::log_change& change) {
+  auto known = logs.find(offer.stream);
+  if (known == logs.end())
+    return fail(hls::refusal(hls::offer_result::unknown_writer, offer.info.rung, offer.info.slot));
+  auto& log = known->second;
+  auto refuse = [&](hls::offer_result why) {
+    ++(why == hls::offer_result::fenced ? fenced : refused);
+    return fail(hls::refusal(why, offer.info.rung, offer.info.slot));
+  };
+  auto place = log.locate(offer.writer_epoch, offer.info, now);
+  if (!place) {
+    if (place.error() == hls::offer_result::duplicate)
+      return {};
+    // Also what is refused may have to become a gap: the log decides in offer().
+    log.offer(offer.writer_epoch, offer.info, edges, now, &change);
+    return refuse(place.error());
+  }
+  auto stored = setup.store->put(offer.stream, *place, std::as_bytes(std::span(*offer.bytes)));
+  if (!stored) {
+    full += origin::is_full(stored.error());
+    log::error("origin", "segment-not-stored", "stream={} rung={} slot={} error={}", offer.stream, offer.info.rung, offer.info.slot, stored.error().text);
+    log.lost(offer.writer_epoch, offer.info, edges, now, &change);
+    return stored;
+  }
+  auto result = log.offer(offer.writer_epoch, offer.info, edges, now, &change);
+  if (result != hls::offer_result::accepted && result != hls::offer_result::duplicate)
+    return refuse(result);
+  ++written;
+  bytes += offer.bytes->size();
+  return {};
+}
+
+origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_state> self, origin_setup setup, coordinator_actor coordinator) {
+  auto& my = self->state;
+  my.setup = std::move(setup);
+  my.started = self->clock().now();
+  auto me = origin_actor{self};
+  auto wall = [] { return std::chrono::system_clock::now(); };
+
+  if (auto loaded = my.load(wall()); !loaded) {
+    log::critical("origin", "log-unreadable", "error={}", loaded.error().text);
+    self->quit(to_caf(loaded.error()));
+    return origin_actor::behavior_type::make_empty_behavior();
+  }
+  // Saved first, shown after: what a viewer has seen survives kill -9.
+  auto publish = [=, &my](hls::segment_log& log, const hls::log_change& change) {
+    if (!change.changed)
+      return;
+    if (auto saved = my.setup.store->save_log(log.stream(), log.to_json()); !saved)
+      log::error("origin", "log-not-saved", "stream={} error={}", log.stream(), saved.error().text);
+    if (change.listed == 0 && !change.ended)
+      return;
+    auto shown = log.snapshot();
+    if (change.ended)
+      log::info("origin", "stream-ended", "stream={} instance={} next_msn={}", log.stream(), log.instance(), log.next_msn());
+    if (!shown.entries.empty() && !shown.ended)
+      for (std::size_t rung = 0; rung < shown.rungs.size(); ++rung)
+        if (auto& newest = shown.entries.back(); !newest.gap(rung)) {
+          tell(self, coordinator, segment_listed{shown.stream, hls::path_of(hls::segment_address{shown.stream, shown.instance, newest.epoch, shown.rungs[rung].info.name, newest.msn})});
+          break;
+        }
+    for (auto& d : my.directors)
+      tell(self, d, shown);
+  };
+  auto expire = [=, &my](hls::segment_log& log) {
+    for (auto& place : log.take_expired(wall()))
+      if (auto gone = my.setup.store->remove(log.stream(), place); !gone)
+        log::warn("origin", "segment-not-removed", "stream={} error={}", log.stream(), gone.error().text);
+  };
+
+  self->set_down_handler([=, &my](caf::down_msg& down) { std::erase_if(my.directors, [&](auto& d) { return d.address() == down.source; }); });
+  tell(self, coordinator, watch{watcher_actor{me}});
+  tell_after(self, 250ms, me, tick{});
+  return {
+    [=, &my](const edge_table& table) { my.edges = std::max(my.edges, table.epoch); },
+    [](const edge_list&) {}, // loads matter to directors only
+    [=, &my](const stream_notice& notice) {
+      auto known = my.logs.find(notice.stream);
+      if (known == my.logs.end())
+        return;
+      auto& log = known->second;
+      if (notice.over && !log.ended())
+        publish(log, log.end(my.edges, wall()));
+      else if (notice.phase == stream_phase::ending)
+        log.source_lost(wall());
+      else if (notice.phase == stream_phase::live)
+        log.source_back();
+    },
+    [=, &my](const writer_hello& hello) {
+      auto done = my.announce(hello);
+      if (done)
+        log::info("origin", "writer", "stream={} writer_epoch={} rungs={} publication={}", hello.stream, hello.writer_epoch, hello.rungs.size(), hello.publication);
+      hello.answer(std::move(done));
+    },
+    [=, &my](const segment_offer& offer) {
+      hls::log_change change;
+      auto done = my.take(offer, wall(), change);
+      if (auto log = my.logs.find(offer.stream); log != my.logs.end())
+        publish(log->second, change);
+      if (!done)
+        log::debug("origin", "segment-refused", "stream={} rung={} slot={} error={}", offer.stream, offer.info.rung, offer.info.slot, done.error().text);
+      offer.answer(std::move(done));
+    },
+    [=, &my](const watch_logs& wish) {
+      self->monitor(wish.who);
+      my.directors.push_back(wish.who);
+      for (auto& [stream, log] : my.logs)
+        if (auto shown = log.snapshot(); !shown.entries.empty())
+          tell(self, wish.who, std::move(shown));
+    },
+    [=, &my](const tick&) {
+      for (auto& [stream, log] : my.logs) {
+        publish(log, log.tick(my.edges, wall()));
+        expire(log);
+      }
+      tell_after(self, 250ms, me, tick{});
+    },
+    [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
+    [=, &my](const ask_status&) {
+      nlohmann::json streams = nlohmann::json::object();
+      for (auto& [stream, log] : my.logs)
+        streams[stream] = {{"instance", log.instance()}, {"next_msn", log.next_msn()}, {"epoch", log.epoch()}, {"ended", log.ended()},
+                           {"fenced", log.fenced_count()}, {"refused", log.refused_count()}};
+      nlohmann::json status{{"streams", streams}, {"written", my.written}, {"bytes", my.bytes}, {"fenced", my.fenced}, {"refused", my.refused}, {"full", my.full}};
+      return report_of(self, "origin", status, my.started);
+    },
+  };
+}
+
+void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, byte_size upload_limit) {
+  http::route_options writers;
+  writers.deadline = 10s;
+  writers.guard = [token](const http::request& r) -> std::optional<http::response> {
+    auto given = http::bearer_token(r);
+    if (given && constant_time_equal(*given, token))
+      return std::nullopt;
+    return http::problem_response({error_code::unauthorized, "writing to the origin needs its token"}, r.id);
+  };
+  auto epoch_of = [](const http::request& r) -> expected<std::uint64_t> {
+    std::uint64_t epoch = 0;
+    auto text = r.param("epoch");
+    if (auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), epoch); code != std::errc{} || end != text.data() + text.size())
+      return fail(error_code::invalid_input, fmt::format("{:?} is no writer epoch", text));
+    return epoch;
+  };
+  auto finish = [](http::responder answer) {
+    return [answer](expected<void> done) { done ? answer(http::empty_response(204)) : answer.fail(done.error()); };
+  };
+
+  server.route("PUT", "/origin/v1/streams/{stream}/writers/{epoch}", writers, [=](const http::request& r, http::responder answer) {
+    auto epoch = epoch_of(r);
+    auto body = describe::from_json<writer_body>(r.body());
+    if (!epoch || !body)
+      return void(answer.fail(!epoch ? epoch.error() : body.error()));
+    tell_anon(origin, writer_hello{std::string(r.param("stream")), *epoch, body->publication, body->profile, body->rungs, finish(answer)});
+  });
+
+  writers.body_limit = static_cast<std::size_t>(upload_limit.bytes);
+  server.route("PUT", "/origin/v1/streams/{stream}/writers/{epoch}/segments", writers, [=](const http::request& r, http::responder answer) {
+    auto epoch = epoch_of(r);
+    auto info = describe::from_json<segment_info>(r.header("Weir-Segment").value_or(""));
+    if (!epoch || !info)
+      return void(answer.fail(!epoch ? epoch.error() : info.error().in("Weir-Segment")));
+    if (info->bytes != r.payload->size())
+      return void(answer.fail({error_code::invalid_input, fmt::format("the segment should have {} bytes, {} came", info->bytes, r.payload->size())}));
+    tell_anon(origin, segment_offer{std::string(r.param("stream")), *epoch, std::move(*info), r.payload, finish(answer)});
+  });
+
+  http::route_options readers;
+  readers.cors = true;
+  server.route("GET", "/s/{rest...}", readers, [store](const http::request& r, http::responder answer) {
+    auto address = hls::parse_segment_path(r.path);
+    if (!address)
+      return void(answer.fail(address.error()));
+    hls::segment_place place{address->instance, address->epoch, std::string(address->rung), address->msn};
+    auto file = store->open(address->stream, place);
+    if (!file)
+      return void(answer.fail(file.error()));
+    auto size = file->size;
+    auto page = http::file_response(std::make_shared<http::open_file>(file->fd.release(), size), "video/mp2t");
+    // The name holds the writer's epoch and a number that never comes again: what it names can never change.
+    page.with("Cache-Control", "public, max-age=3600, immutable").with("ETag", fmt::format("\"{}-{}\"", address->epoch, address->msn));
+    http::apply_conditions({std::string(r.header("If-None-Match").value_or("")), std::string(r.header("Range").value_or("")), std::string(r.header("If-Range").value_or(""))}, page);
+    answer(std::move(page));
+  });
+}
+
+} // namespace weir

@@ -1,0 +1,51 @@
+#pragma once
+#include "actors/interfaces.hpp"
+#include "runtime/hls/segment_log.hpp"
+#include "runtime/http/server.hpp"
+#include "runtime/origin/segment_store.hpp"
+#include "schemas/config.hpp"
+
+#include <map>
+#include <memory>
+
+namespace weir {
+
+struct origin_setup {
+  std::shared_ptr<origin::segment_store> store;
+  origin_options options;
+  hls::log_options log;
+};
+
+struct origin_state {
+  static inline const char* name = "origin";
+  using time_point = caf::actor_clock::time_point;
+
+  origin_setup setup;
+  std::map<std::string, hls::segment_log> logs;
+  std::vector<director_actor> directors;
+  edge_epoch edges = 0; ///< in force: stamped on every entry that is listed
+  std::uint64_t written = 0, fenced = 0, refused = 0, full = 0;
+  std::uint64_t bytes = 0;
+  time_point started{};
+
+  /// Reads all logs and sweeps what no log knows. Fails: corrupt, naming the stream.
+  expected<void> load(timestamp now);
+  hls::segment_log& log_of(const std::string& stream);
+  expected<void> announce(const writer_hello& hello);
+  /// Stores one segment; `change` says what viewers see now.
+  expected<void> take(const segment_offer& offer, timestamp now, hls::log_change& change);
+};
+
+/// Segments behind an address: fenced writes, one segment log a stream, retention.
+///
+/// Parent:  the program; its end ends the node. Detached: it writes files.
+/// Tells:   DIRECTORs each log that changed; COORDINATOR the newest listed segment, for probes.
+/// Fails:   to start when a log cannot be read: its numbers would begin again.
+/// Numbers: late rungs and gaps are decided every 250 ms.
+/// Source:  docs/2-how-it-works/4-playlists-and-edges.md
+origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_state> self, origin_setup setup, coordinator_actor coordinator);
+
+/// PUT of writers and segments (by bearer token), GET of segments (for edges).
+void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, byte_size upload_limit);
+
+} // namespace weir

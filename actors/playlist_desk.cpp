@@ -1,0 +1,145 @@
+#include "actors/playlist_desk.hpp"
+
+#include "runtime/base/secret.hpp"
+
+#include <fmt/format.h>
+#include <random>
+
+namespace weir {
+namespace {
+
+constexpr std::string_view playlist_type = "application/vnd.apple.mpegurl";
+
+bool refuse(http::fast_answer& a, int status, std::string_view text, std::string_view extra = {}) {
+  a.status = status;
+  a.content_type = "text/plain; charset=utf-8";
+  a.cache_control = "max-age=1";
+  a.extra = extra;
+  a.add(text);
+  return true;
+}
+
+/// Text that lives as long as the answer needs it.
+void own(http::fast_answer& a, std::string text) {
+  auto kept = std::make_shared<const std::string>(std::move(text));
+  a.add(*kept);
+  a.owner = std::move(kept);
+}
+
+std::uint64_t random_bits() {
+  thread_local std::mt19937_64 source = [] {
+    std::uint64_t seed = 0;
+    fill_random({reinterpret_cast<std::uint8_t*>(&seed), sizeof seed});
+    return std::mt19937_64{seed};
+  }();
+  return source();
+}
+
+} // namespace
+
+void playlist_desk::show(std::shared_ptr<const director_view> view) {
+  {
+    std::lock_guard lock(showing_);
+    shown_ = std::move(view);
+  }
+  version_.fetch_add(1, std::memory_order_release);
+}
+
+const director_view* playlist_desk::view() const {
+  // Each thread keeps the view that it read last: a request costs one atomic load, not a reference count that all threads fight for.
+  thread_local const playlist_desk* of = nullptr;
+  thread_local std::uint64_t version = 0;
+  thread_local std::shared_ptr<const director_view> mine;
+  auto now = version_.load(std::memory_order_acquire);
+  if (of != this || version != now) {
+    std::lock_guard lock(showing_);
+    mine = shown_;
+    of = this;
+    version = now;
+  }
+  return mine.get();
+}
+
+bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_answer& a) {
+  auto* seen = view();
+  auto name = hls::parse_multivariant_path(r.path);
+  auto stream = seen && name ? seen->live.find(*name) : decltype(seen->live.find(""))();
+  if (!seen || !name || stream == seen->live.end()) {
+    counts_.unknown.fetch_add(1, std::memory_order_relaxed);
+    return refuse(a, 404, "this stream is not live\n");
+  }
+  steering::join joined;
+  if (seen->tables.newest_epoch() != 0) {
+    std::lock_guard lock(joining_);
+    auto drawn = admission_.admit(random_bits);
+    if (!drawn) {
+      counts_.refused_joins.fetch_add(1, std::memory_order_relaxed);
+      return refuse(a, 503, "all edges are full; please try again in a moment\n", "Retry-After: 5\r\n");
+    }
+    joined = *drawn;
+  }
+  auto text = hls::multivariant(stream->second->log, {.bucket = joined.bucket, .joined = joined.epoch, .backup = false});
+  if (!text)
+    return refuse(a, 404, "this stream has no segments yet\n");
+  counts_.joins.fetch_add(1, std::memory_order_relaxed);
+  a.content_type = playlist_type;
+  a.cache_control = "no-store"; // it assigns the viewer
+  own(a, std::move(*text));
+  return true;
+}
+
+bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer& a) {
+  counts_.playlists.fetch_add(1, std::memory_order_relaxed);
+  auto* seen = view();
+  auto address = hls::parse_playlist_path(r.path);
+  if (!seen || !address) {
+    counts_.unknown.fetch_add(1, std::memory_order_relaxed);
+    return refuse(a, 404, "there is no such playlist\n");
+  }
+  // "/p/B.J/NAME~I/RUNG.m3u8": the part between is the key.
+  auto from = r.path.find('/', 3) + 1;
+  auto stream = seen->by_address.find(r.path.substr(from, r.path.find('/', from) - from));
+  const director_view::rung* rung = nullptr;
+  if (stream != seen->by_address.end())
+    for (auto& one : stream->second->rungs)
+      if (one.name == address->rung)
+        rung = &one;
+  if (!rung) {
+    counts_.unknown.fetch_add(1, std::memory_order_relaxed);
+    return refuse(a, 404, "there is no such playlist\n");
+  }
+  auto& viewer = address->viewer;
+  if (viewer.joined > seen->tables.newest_epoch())
+    return refuse(a, 503, "this director does not know that edge set yet\n", "Retry-After: 1\r\n");
+  if (rung->playlist.stale(std::chrono::system_clock::now())) {
+    counts_.stale.fetch_add(1, std::memory_order_relaxed);
+    return refuse(a, 503, "the origin is silent\n", "Retry-After: 1\r\n");
+  }
+  a.content_type = playlist_type;
+  a.cache_control = "max-age=1";
+  thread_local std::vector<std::string_view> pieces;
+  rung->playlist.pieces(viewer.joined, [&](edge_epoch epoch) { return seen->tables.base_url(epoch, viewer.bucket, viewer.backup); }, pieces);
+  for (auto piece : pieces)
+    a.add(piece);
+  return true;
+}
+
+bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answer& a) {
+  auto* seen = view();
+  auto address = hls::parse_steering_path(r.path);
+  if (!seen || !address)
+    return refuse(a, 404, "there is no such steering manifest\n");
+  counts_.steering.fetch_add(1, std::memory_order_relaxed);
+  a.content_type = "application/vnd.apple.steering-list";
+  a.cache_control = "no-store";
+  own(a, hls::steering_manifest(*address, steering_ttl_));
+  return true;
+}
+
+void add_director_routes(http::server& server, const std::shared_ptr<playlist_desk>& desk) {
+  server.fast_path("/p/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_media(r, a); });
+  server.fast_path("/hls/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_multivariant(r, a); });
+  server.fast_path("/steer/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_steering(r, a); });
+}
+
+} // namespace weir

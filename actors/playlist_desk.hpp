@@ -1,0 +1,68 @@
+#pragma once
+// Where viewers' playlist requests are answered, on the HTTP threads, without a message to any actor: the DIRECTOR puts an immutable view here, requests
+// read it. Addresses: runtime/hls/addresses.hpp.
+#include "runtime/hls/playlist.hpp"
+#include "runtime/http/server.hpp"
+#include "runtime/steering/joins.hpp"
+#include "runtime/steering/table.hpp"
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+namespace weir {
+
+/// All that a playlist is made of. Never changed once it is shown.
+struct director_view {
+  struct rung {
+    std::string name;
+    hls::prepared_playlist playlist;
+  };
+  struct stream {
+    hls::stream_log log;
+    std::vector<rung> rungs;
+  };
+  std::map<std::string, std::shared_ptr<const stream>, std::less<>> live;      ///< by name: what new viewers get
+  std::map<std::string, std::shared_ptr<const stream>, std::less<>> by_address; ///< by "name~instance"
+  steering::table_history tables;
+};
+
+class playlist_desk {
+public:
+  explicit playlist_desk(std::chrono::seconds steering_ttl, steering::join_options joins = {}) : steering_ttl_(steering_ttl), admission_(joins) {}
+
+  void show(std::shared_ptr<const director_view> view);
+  /// Runs `f` on the admission of new viewers.
+  template <class F>
+  void with_admission(F f) {
+    std::lock_guard lock(joining_);
+    f(admission_);
+  }
+
+  /// Each answers requests under its prefix: /hls/, /p/, /steer/.
+  bool answer_multivariant(const http::fast_request& r, http::fast_answer& a);
+  bool answer_media(const http::fast_request& r, http::fast_answer& a);
+  bool answer_steering(const http::fast_request& r, http::fast_answer& a);
+
+  struct counters {
+    std::atomic<std::uint64_t> joins{0}, refused_joins{0}, playlists{0}, stale{0}, unknown{0}, steering{0};
+  };
+  const counters& counts() const { return counts_; }
+
+private:
+  const director_view* view() const;
+
+  std::chrono::seconds steering_ttl_;
+  std::atomic<std::uint64_t> version_{0};
+  mutable std::mutex showing_;
+  std::shared_ptr<const director_view> shown_;
+  std::mutex joining_;
+  steering::join_admission admission_;
+  counters counts_;
+};
+
+void add_director_routes(http::server& server, const std::shared_ptr<playlist_desk>& desk);
+
+} // namespace weir

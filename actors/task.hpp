@@ -1,0 +1,57 @@
+#pragma once
+#include "actors/interfaces.hpp"
+
+#include <chrono>
+#include <optional>
+
+namespace weir {
+
+/// What a TASK knows and decides. Sends nothing.
+struct task_state {
+  static inline const char* name = "task";
+  using time_point = caf::actor_clock::time_point;
+
+  task_status status;            ///< as the parent was last told
+  task_wish wish;
+  std::uint64_t wish_number = 0; ///< grows with every change of what is wanted: an older answer or timer means nothing
+  bool placing = false;          ///< the coordinator was asked and has not answered
+  std::optional<placement> run;  ///< the lease in force
+  bool revoked = false;          ///< its end was ordered
+  std::uint32_t refusals = 0;    ///< placements refused in a row
+  std::uint32_t earlier_attempts = 0; ///< starts under former leases since the stream went live
+  time_point started{};
+
+  bool wanted() const { return wish.wanted && status.spec.enabled && status.phase != task_phase::failed; }
+  /// Whether a running process reads something that `wish` no longer names, or runs options that are no longer configured.
+  bool outdated() const;
+
+  /// Each takes a fact; true when the parent should hear of it.
+  bool take(task_wish news);
+  bool take(task_spec spec);
+  bool take(placement where);
+  bool take_refusal(const error& why);
+  bool take(const task_report& report);
+  bool take(const lease_over& over);
+  /// By hand: forgets that it failed.
+  bool retry();
+
+  /// What to do next. At most one of the two is set.
+  struct action {
+    bool place = false;            ///< ask the coordinator
+    bool revoke = false;           ///< tell the node
+  };
+  action next() const;
+  /// How long to wait before asking for a place again.
+  std::chrono::milliseconds patience() const;
+};
+
+/// One wanted job: asks for a place, follows the run, asks again when the run is over and still wanted.
+///
+/// Parent:  STREAM, one for each configured task; restarted with the same specification.
+/// Tells:   STREAM of every change; COORDINATOR for a place; NODE to end a run.
+/// Fails:   never.
+/// Numbers: a place is asked for again after 0.25 s doubling to 5 s; a run's process restarts under the same lease (TRANSCODER).
+/// Source:  docs/2-how-it-works/3-life-of-a-stream.md
+task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, task_spec spec, stream_actor parent, coordinator_actor coordinator);
+
+} // namespace weir

@@ -1,0 +1,244 @@
+// HLS: transcodes the stream into a ladder and gives the segments to the origin.
+#include "actors/reporting.hpp"
+#include "actors/task_types.hpp"
+#include "actors/transcoder.hpp"
+#include "runtime/base/log.hpp"
+#include "runtime/http/client.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+
+namespace weir::tasks::hls {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t queue_limit = 64;    ///< segments that wait for the origin
+constexpr std::size_t uploads_at_once = 4;
+constexpr auto drain_patience = 3s;        ///< for the last segments after the engine ended
+
+struct options {
+  static constexpr bool needs_origin = true;
+
+  std::string ladder = "default";
+  hls_profile profile = hls_profile::standard;
+
+  static constexpr auto fields() {
+    return std::tuple{
+      field("ladder", &options::ladder, {1, 64}, "Name of the ladder: default, economy, low, or one of the node's own."),
+      field("profile", &options::profile, "Timing: standard (6 s segments), quick (4 s) or short (2 s)."),
+    };
+  }
+
+  std::int64_t cost_milli() const { return ladder == "low" ? 400 : ladder == "economy" ? 900 : 1500; } ///< measured: media.md 2
+};
+
+struct upload {
+  std::uint32_t run = 0;
+  segment_info info;
+  std::shared_ptr<const int> memory_file;
+  bool under_way = false;
+  std::uint32_t tries = 0;
+  caf::actor_clock::time_point born{};
+};
+
+struct state {
+  state() = default; // no aggregate: CAF would make its first member of the actor's pointer
+  static inline const char* name = "task-hls";
+  transcoder_actor engine;
+  task_report last;
+  std::map<std::uint64_t, upload> queue; ///< ticket → segment, oldest first
+  std::uint64_t tickets = 0;
+  std::uint32_t announced_run = 0;       ///< whose writer the origin knows
+  std::uint32_t announcing_run = 0;
+  std::map<std::uint32_t, std::vector<rung_info>> rungs; ///< by run
+  std::uint64_t delivered = 0;
+  std::uint64_t lost = 0;
+  bool engine_ended = false;
+  bool fenced = false;
+  caf::actor_clock::time_point drain_by{};
+};
+
+/// Grows with every start of an encoder under every lease, so that the origin can tell an old writer from a new one.
+std::uint64_t writer_epoch(const task_order& order, std::uint32_t run) { return order.epoch << 16 | (run & 0xffff); }
+
+task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> self, node_actor node, task_order order, options wanted, runner_tools tools) {
+  auto& my = self->state;
+  auto started = self->clock().now();
+  auto me = task_runner_actor{self};
+  auto timing = timing_of(wanted.profile);
+  my.last = {.task = order.task, .epoch = order.epoch, .phase = task_phase::starting, .attempts = 0, .cause = end_cause::none, .text = {}, .progress = {}, .log_tail = {},
+             .ended = false};
+
+  auto ladder = std::ranges::find(tools.ladders, wanted.ladder, &ladder_spec::name);
+  if (ladder == tools.ladders.end()) {
+    my.last.phase = task_phase::failed;
+    my.last.cause = end_cause::bad_options;
+    my.last.text = fmt::format("this node has no ladder {:?}", wanted.ladder);
+    my.last.ended = true;
+    tell(self, node, my.last);
+    self->quit(caf::exit_reason::user_shutdown);
+    return task_runner_actor::behavior_type::make_empty_behavior();
+  }
+  engine_plan plan;
+  plan.what.kind = media::pipeline_kind::hls;
+  plan.what.input_url = order.input_url;
+  plan.what.gop = timing.gop;
+  plan.what.segment = timing.target;
+  plan.what.ladder = *ladder;
+  plan.label = order.task.value;
+  plan.program = tools.program;
+  my.engine = self->spawn<caf::linked>(transcoder, std::move(plan), engine_owner_actor{me});
+
+  auto base = fmt::format("{}/origin/v1/streams/{}/writers/", order.origin_url, order.stream_name);
+  auto finish = [=, &my] {
+    if (!my.engine_ended || (!my.queue.empty() && !my.fenced && self->clock().now() < my.drain_by))
+      return;
+    if (!my.queue.empty())
+      log::warn("task-hls", "segments-undelivered", "task={} count={}", order.task.value, my.queue.size());
+    my.last.ended = true;
+    if (my.fenced) {
+      my.last.cause = end_cause::fenced;
+      my.last.text = "a newer writer has taken over";
+    }
+    tell(self, node, my.last);
+    self->quit(caf::exit_reason::user_shutdown);
+  };
+  // The answer comes on the client's thread and becomes a message.
+  auto send = [=](http::client_request request, std::uint32_t run, std::uint64_t ticket, std::shared_ptr<const int> file = nullptr) {
+    request.headers.add("Authorization", "Bearer " + order.origin_token);
+    request.deadline = std::chrono::milliseconds(timing.target) * 2;
+    tools.http->send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(me), run, ticket, file](expected<http::client_response> answer) { // `file` stays open until now
+      auto strong = caf::actor_cast<task_runner_actor>(caf::actor_cast<caf::strong_actor_ptr>(weak));
+      tell_anon(strong, answer ? upload_result{run, ticket, answer->status, answer->body} : upload_result{run, ticket, 0, answer.error().text});
+    });
+  };
+  auto announce = [=, &my](std::uint32_t run) {
+    my.announcing_run = run;
+    nlohmann::json rungs = nlohmann::json::array();
+    for (auto& r : my.rungs[run])
+      rungs.push_back(nlohmann::json::parse(describe::to_json(r)));
+    http::client_request request;
+    request.method = "PUT";
+    request.url = base + std::to_string(writer_epoch(order, run));
+    request.headers.add("Content-Type", "application/json");
+    request.body = nlohmann::json{{"publication", order.publication}, {"profile", to_string(wanted.profile)}, {"rungs", rungs}}.dump();
+    send(std::move(request), run, 0);
+  };
+  auto pump = [=, &my] {
+    auto busy = static_cast<std::size_t>(std::ranges::count_if(my.queue, [](auto& u) { return u.second.under_way; }));
+    for (auto& [ticket, u] : my.queue) {
+      if (busy >= uploads_at_once || my.fenced)
+        return;
+      if (u.under_way)
+        continue;
+      if (u.run != my.announced_run) { // in order: what was cut by the run before is delivered as that run
+        if (u.run > my.announced_run && my.announcing_run != u.run && busy == 0)
+          announce(u.run);
+        if (u.run > my.announced_run)
+          return;
+      }
+      u.under_way = true;
+      ++u.tries;
+      ++busy;
+      http::client_request request;
+      request.method = "PUT";
+      request.url = base + fmt::format("{}/segments", writer_epoch(order, u.run));
+      request.headers.add("Content-Type", "video/mp2t");
+      request.headers.add("Weir-Segment", describe::to_json(u.info));
+      request.body = http::fd_body{*u.memory_file, u.info.bytes};
+      send(std::move(request), u.run, ticket, u.memory_file);
+    }
+  };
+
+  on_end_of_child(self, [=, &my](const caf::actor_addr& who, const caf::error& why) {
+    if (my.engine.address() != who)
+      return false;
+    if (!my.engine_ended) // it died: so do we, and NODE reports it
+      self->quit(why ? why : caf::error{caf::exit_reason::unhandled_exception});
+    return true;
+  });
+  return {
+    [=, &my](engine_rungs& news) {
+      my.rungs[news.run] = std::move(news.rungs);
+      if (news.run == my.announced_run) // the ladder changed while it runs
+        my.announced_run = 0;
+      pump();
+    },
+    [=, &my](engine_segment& segment) {
+      if (my.queue.size() >= queue_limit) {
+        auto oldest = std::ranges::find_if(my.queue, [](auto& u) { return !u.second.under_way; });
+        if (oldest != my.queue.end()) {
+          my.queue.erase(oldest);
+          ++my.lost;
+          log::warn("task-hls", "segment-dropped", "task={} reason={}", order.task.value, "the origin takes nothing");
+        }
+      }
+      my.queue.emplace(++my.tickets, upload{segment.run, segment.info, segment.memory_file, false, 0, self->clock().now()});
+      pump();
+    },
+    [=, &my](engine_report& news) {
+      my.last.phase = news.phase;
+      my.last.attempts = news.run;
+      my.last.cause = news.cause;
+      my.last.text = std::move(news.text);
+      my.last.progress = news.progress;
+      my.last.log_tail = std::move(news.log_tail);
+      if (news.ended) {
+        my.engine_ended = true;
+        my.drain_by = self->clock().now() + drain_patience;
+        tell_after(self, drain_patience, me, upload_result{});
+        return finish();
+      }
+      tell(self, node, my.last);
+    },
+    [=, &my](const engine_retry& retry) { tell(self, my.engine, retry); },
+    [=, &my](const upload_result& result) {
+      bool good = result.status >= 200 && result.status < 300;
+      if (result.status == 409 && result.text.find("\"fenced\"") != std::string::npos) {
+        log::warn("task-hls", "fenced", "task={} epoch={}", order.task.value, order.epoch);
+        my.fenced = true;
+        tell(self, my.engine, stop{});
+      } else if (result.ticket == 0 && result.run != 0) {
+        my.announcing_run = 0;
+        if (good)
+          my.announced_run = result.run;
+        else {
+          log::warn("task-hls", "writer-refused", "task={} run={} status={} text={}", order.task.value, result.run, result.status, result.text);
+          tell_after(self, 500ms, me, upload_result{});
+          return;
+        }
+      } else if (auto u = my.queue.find(result.ticket); u != my.queue.end()) {
+        u->second.under_way = false;
+        // What the origin refuses by content it will refuse again; what it could not answer is worth another try while a player could still want it.
+        bool hopeless = (result.status >= 400 && result.status < 500 && result.status != 404 && result.status != 429) ||
+                        self->clock().now() - u->second.born > timing.target * 2;
+        if (good || hopeless) {
+          good ? ++my.delivered : ++my.lost;
+          if (!good)
+            log::warn("task-hls", "segment-lost", "task={} rung={} slot={} status={} text={}", order.task.value, u->second.info.rung, u->second.info.slot, result.status, result.text);
+          my.queue.erase(u);
+        } else {
+          if (result.status == 404) // the origin does not know this writer (any more)
+            my.announced_run = 0;
+          tell_after(self, 200ms, me, upload_result{});
+          return finish();
+        }
+      }
+      pump();
+      finish();
+    },
+    [=, &my](const stop& order_to_stop) { tell(self, my.engine, order_to_stop); },
+    [=, &my](const ask_status&) {
+      nlohmann::json status{{"phase", to_string(my.last.phase)}, {"waiting", my.queue.size()}, {"delivered", my.delivered}, {"lost", my.lost}, {"run", my.last.attempts}};
+      return report_of(self, "run/" + order.task.value, status, started, {caf::actor_cast<caf::actor>(my.engine)});
+    },
+  };
+}
+
+} // namespace
+
+WEIR_TASK_TYPE(hls, options, run, "Transcodes the stream into a ladder of renditions and publishes it as HLS.")
+
+} // namespace weir::tasks::hls

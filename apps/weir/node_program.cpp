@@ -1,0 +1,295 @@
+#include "apps/weir/node_program.hpp"
+
+#include "actors/coordinator.hpp"
+#include "actors/director.hpp"
+#include "actors/edge.hpp"
+#include "actors/http_bridge.hpp"
+#include "actors/ingest.hpp"
+#include "actors/introspection.hpp"
+#include "actors/node.hpp"
+#include "actors/origin.hpp"
+#include "apps/weir/free_port.hpp"
+#include "runtime/base/file.hpp"
+#include "runtime/base/log.hpp"
+#include "runtime/base/process_load.hpp"
+#include "runtime/base/secret.hpp"
+#include "runtime/base/version.hpp"
+
+#include <algorithm>
+#include <filesystem>
+
+namespace weir {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto stop_within = 8s; ///< for all roles together; the HTTP server and the actor system have the rest of the 10 s
+
+/// How others reach a listener: a wildcard address says nothing to them.
+std::string reachable(const std::string& scheme, const std::string& configured, const std::string& listen) {
+  if (!configured.empty())
+    return configured;
+  auto address = parse_host_port(listen);
+  if (!address)
+    return scheme + "://" + listen;
+  auto host = address->host == "0.0.0.0" || address->host == "::" || address->host.empty() ? hostname() : address->host;
+  return scheme + "://" + to_string(host_port{host, address->port});
+}
+
+std::string host_and_port(std::string url) {
+  if (auto at = url.find("://"); at != std::string::npos)
+    url.erase(0, at + 3);
+  return url.substr(0, url.find('/'));
+}
+
+} // namespace
+
+node_program::node_program(node_config config) : config_(std::move(config)) {}
+
+std::string node_program::publish_url(const std::string& app, const std::string& stream) const {
+  return rtmp_servers_.empty() ? std::string{} : rtmp_servers_.front().publish_url + "/" + app + "/" + stream;
+}
+
+expected<std::unique_ptr<node_program>> node_program::start(node_config config) {
+  std::unique_ptr<node_program> node(new node_program(std::move(config)));
+  if (auto ready = node->open(); !ready)
+    return fail(ready.error());
+  if (auto ready = node->spawn(); !ready)
+    return fail(ready.error());
+  return node;
+}
+
+/// What needs no actor: the folder, the token, addresses.
+expected<void> node_program::open() {
+  WEIR_TRY(make_private_directory(config_.data_dir));
+  token_file_ = config_.http.token_file.empty() ? config_.data_dir + "/api-token" : config_.http.token_file;
+  if (std::filesystem::exists(token_file_)) {
+    auto token = read_secret_file(token_file_);
+    WEIR_TRY(token);
+    api_token_ = std::move(*token);
+  } else {
+    api_token_ = random_token("weir_");
+    made_token_ = true;
+    WEIR_TRY(write_file_atomically(token_file_, api_token_ + "\n", 0600));
+  }
+
+  auto listen = parse_host_port(config_.http.listen);
+  WEIR_TRY(listen);
+  if (listen->port == 0) { // others must be told the address before anyone listens there
+    auto port = free_ports();
+    WEIR_TRY(port);
+    listen->port = *port;
+    config_.http.listen = to_string(*listen);
+  }
+  base_url_ = reachable("http", config_.http.public_url, config_.http.listen);
+  internal_url_ = config_.http.internal_url.empty() ? reachable("http", {}, config_.http.listen) : config_.http.internal_url;
+
+  client_ = std::make_shared<http::client>(http::client_options{.connections_per_host = 32});
+  server_ = std::make_unique<http::server>(http::server_options{.name = "http",
+                                                                .listen = config_.http.listen,
+                                                                .threads = config_.http.threads,
+                                                                .body_limit = static_cast<std::size_t>(config_.http.body_limit.bytes)});
+  return {};
+}
+
+expected<void> node_program::spawn() {
+  auto has = [&](role r) { return config_.has(r); };
+  if (!has(role::coordinator))
+    return fail(error_code::unsupported, "roles: a node without the coordinator role joins another node's cluster, which this version cannot do yet");
+  system_config_ = std::make_unique<caf::actor_system_config>();
+  system_config_->set("scheduler.max-threads", std::size_t{4});
+  system_ = std::make_unique<caf::actor_system>(*system_config_);
+  auto& system = *system_;
+  auto keep = [&](std::string name, const auto& actor) { roots_.push_back({std::move(name), caf::actor_cast<caf::actor>(actor)}); };
+
+  std::vector<rtmp_server> foreign;
+  for (auto& s : config_.rtmp_servers)
+    foreign.push_back({s.name, s.rtmp_url, s.public_url.empty() ? s.rtmp_url : s.public_url});
+
+  // coordinator
+  auto opened = store::store::open(config_.data_dir + "/store");
+  WEIR_TRY(opened);
+  coordinator_setup wanted{.cluster = config_.cluster.name,
+                           .playback_base = base_url_,
+                           .options = config_.coordinator,
+                           .steering = config_.director,
+                           .store = std::make_shared<store::store>(std::move(*opened)),
+                           .foreign_servers = foreign,
+                           .http = client_};
+  coordinator_ = system.spawn<caf::detached>(weir::coordinator, std::move(wanted));
+  keep("coordinator", coordinator_);
+
+  // origin
+  std::vector<origin_place> origins;
+  std::vector<origin_actor> origin_actors;
+  if (has(role::origin)) {
+    auto options = config_.origin;
+    if (options.dir.empty())
+      options.dir = config_.data_dir + "/origin";
+    auto segments = origin::open_folder_store(options.dir);
+    WEIR_TRY(segments);
+    std::shared_ptr<origin::segment_store> store = std::move(*segments);
+    auto keeper = system.spawn<caf::detached>(origin_keeper, origin_setup{store, options, {.grace = config_.coordinator.publish_grace}}, coordinator_);
+    keep("origin", keeper);
+    origin_actors.push_back(keeper);
+    auto token = random_token("origin_");
+    origins.push_back({options.url.empty() ? internal_url_ : options.url, token});
+    add_origin_routes(*server_, keeper, store, token, options.upload_limit);
+  }
+
+  // director
+  if (has(role::director)) {
+    desk_ = std::make_shared<playlist_desk>(std::chrono::duration_cast<std::chrono::seconds>(config_.director.steering_ttl),
+                                            steering::join_options{.epsilon = config_.director.slack_percent / 100.0});
+    keep("director", system.spawn(director, desk_, coordinator_, origin_actors));
+    add_director_routes(*server_, desk_);
+  }
+
+  // edges
+  std::string edge_origins;
+  if (has(role::edge)) {
+    auto ports = free_ports(2 * config_.edge.instances); // for their figures, and for viewers where none are configured
+    WEIR_TRY(ports);
+    auto first_port = config_.edge.first_port != 0 ? config_.edge.first_port : *ports + config_.edge.instances;
+    for (unsigned i = 0; i < config_.edge.instances; ++i) {
+      auto port = static_cast<std::uint16_t>(first_port + i);
+      auto listen = to_string(host_port{config_.edge.listen_host, port});
+      auto status = to_string(host_port{"127.0.0.1", static_cast<std::uint16_t>(*ports + i)});
+      edge_setup setup;
+      setup.spec.name = edge_name{fmt::format("{}-{}", config_.node.name, i + 1)};
+      setup.spec.node = node_name{config_.node.name};
+      setup.spec.url = config_.edge.public_host.empty() ? reachable("http", {}, listen) : "http://" + to_string(host_port{config_.edge.public_host, port});
+      setup.spec.capacity_bps = config_.edge.egress.bits_per_second;
+      setup.folder = fmt::format("{}/edge-{}", config_.data_dir, i + 1);
+      setup.program = config_.nginx.program;
+      setup.status_url = "http://" + status + "/status";
+      setup.config.listen = listen;
+      setup.config.status = status;
+      for (auto& o : config_.edge.origins)
+        setup.config.origins.push_back(host_and_port(o));
+      if (setup.config.origins.empty())
+        setup.config.origins.push_back(host_and_port(internal_url_));
+      if (!config_.edge.cache_dir.empty())
+        setup.config.cache_path = fmt::format("{}/edge-{}", config_.edge.cache_dir, i + 1);
+      setup.config.cache_size = config_.edge.cache_size;
+      setup.config.target_duration = timing_of(config_.origin.profile).target;
+      edge_origins += " " + setup.spec.url;
+      keep("edge " + setup.spec.name.value, system.spawn<caf::detached>(edge, std::move(setup), client_, coordinator_));
+    }
+  }
+
+  // ingest
+  if (has(role::ingest)) {
+    ingest_setup setup;
+    setup.server = config_.ingest.server.empty() ? config_.node.name : config_.ingest.server;
+    setup.folder = config_.data_dir + "/ingest";
+    setup.program = config_.nginx.program;
+    setup.config.listen = config_.ingest.rtmp_listen;
+    setup.config.statistics = config_.ingest.stat_listen;
+    setup.config.applications = config_.ingest.apps;
+    setup.config.allow_play = config_.ingest.play_allow;
+    setup.config.module = config_.nginx.rtmp_module;
+    setup.config.update_every = std::chrono::duration_cast<std::chrono::seconds>(config_.ingest.update_every);
+    setup.config.hook_url = internal_url_ + "/hooks/nginx-rtmp" + (config_.hooks.secret.empty() ? "" : "/" + config_.hooks.secret);
+    setup.statistics_url = "http://" + config_.ingest.stat_listen + "/stat";
+    setup.control_url = "http://" + config_.ingest.stat_listen + "/control";
+    rtmp_servers_.push_back({setup.server, reachable("rtmp", {}, config_.ingest.rtmp_listen),
+                             reachable("rtmp", config_.ingest.public_url, config_.ingest.rtmp_listen)});
+    keep("ingest", system.spawn<caf::detached>(ingest, std::move(setup), client_, coordinator_));
+  }
+
+  // node
+  node_setup self;
+  self.spec.name = node_name{config_.node.name};
+  self.spec.instance = random_uuid();
+  self.spec.roles = config_.role_list();
+  self.spec.http_url = internal_url_;
+  self.spec.version = std::string(version());
+  if (has(role::worker)) {
+    self.spec.capacity_milli = config_.worker.cores ? std::int64_t{config_.worker.cores} * 1000 : usable_cores_milli();
+    for (auto& t : task_types())
+      if (config_.worker.task_types.empty() || std::ranges::find(config_.worker.task_types, t.name) != config_.worker.task_types.end())
+        self.spec.task_types.push_back(t.name);
+  }
+  self.rtmp_servers = rtmp_servers_;
+  self.origins = origins;
+  self.tools.http = client_;
+  self.tools.ladders = config_.ladders;
+  keep("node", system.spawn(node, std::move(self), coordinator_));
+
+  // what people and servers speak to
+  std::vector<caf::actor> shown;
+  for (auto& r : roots_)
+    shown.push_back(r.actor);
+  auto tree = system.spawn(introspection, std::move(shown), config_.node.name);
+  http_bridge_setup bridge_setup{.coordinator = coordinator_, .introspection = tree, .api_token = api_token_, .hooks = config_.hooks, .foreign_servers = config_.rtmp_servers,
+                                 .edge_origins = edge_origins, .not_ready = [edges = has(role::edge), ingest = has(role::ingest), name = config_.node.name](const cluster_view& view) {
+                                   std::vector<std::string> missing;
+                                   auto me = std::ranges::find(view.nodes, name, [](auto& n) { return n.spec.name.value; });
+                                   if (me == view.nodes.end() || me->phase != node_phase::ready)
+                                     missing.push_back("node " + name + " is " + std::string(me == view.nodes.end() ? "joining" : to_string(me->phase)));
+                                   if (edges && std::ranges::none_of(view.edges, [](auto& e) { return e.phase == edge_phase::serving; }))
+                                     missing.push_back("no edge serves");
+                                   if (ingest && view.nodes.empty())
+                                     missing.push_back("no RTMP server has joined");
+                                   return missing;
+                                 }};
+  auto bridge = system.spawn(http_bridge, bridge_setup);
+  keep("http bridge", bridge);
+  keep("introspection", tree);
+  add_hook_routes(*server_, bridge, bridge_setup);
+  add_api_routes(*server_, bridge, bridge_setup);
+  add_page_routes(*server_, bridge, bridge_setup);
+  watcher_ = system.spawn<caf::hidden>([roots = roots_, died = died_](caf::event_based_actor* watcher) -> caf::behavior {
+    for (auto& r : roots)
+      watcher->monitor(r.actor);
+    watcher->set_down_handler([=](const caf::down_msg& down) {
+      for (auto& r : roots)
+        if (r.actor.address() == down.source)
+          log::critical("weir", "role-died", "role={} reason={}", r.name, from_caf(down.reason).text);
+      died->store(true);
+    });
+    return {[=](const weir::stop&) { watcher->quit(); }};
+  });
+  return server_->start();
+}
+
+void node_program::end() {
+  if (!system_)
+    return;
+  auto deadline = std::chrono::steady_clock::now() + stop_within;
+  tell_anon(watcher_, weir::stop{});
+  watcher_ = nullptr;
+  caf::scoped_actor self{*system_, true};
+  // In reverse: nobody new comes in, runs deliver their last segments, then whoever they deliver to. Coordinator and origin are last.
+  std::vector<std::string> order{"node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "coordinator"};
+  for (auto& what : order)
+    for (auto& r : roots_) {
+      if (!r.name.starts_with(what))
+        continue;
+      self->monitor(r.actor);
+      caf::anon_send(r.actor, weir::stop{});
+      bool gone = false;
+      auto left = std::max(deadline - std::chrono::steady_clock::now(), std::chrono::steady_clock::duration{100ms});
+      self->receive([&](const caf::down_msg&) { gone = true; }, caf::after(std::chrono::duration_cast<std::chrono::milliseconds>(left)) >> [] {});
+      if (!gone) {
+        log::error("weir", "role-hangs", "role={} killed=true", r.name);
+        caf::anon_send_exit(r.actor, caf::exit_reason::kill);
+      }
+    }
+  server_->stop(1s);
+  for (auto& r : roots_)
+    r.actor = nullptr;
+  coordinator_ = nullptr;
+}
+
+node_program::~node_program() {
+  end();
+  server_.reset();
+  client_.reset();
+  roots_.clear();
+  system_.reset();
+}
+
+} // namespace weir

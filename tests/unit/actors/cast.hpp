@@ -1,0 +1,111 @@
+#pragma once
+// Small actors with the real interfaces that stand in for neighbours and write down what they are told.
+#include "actors/interfaces.hpp"
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace weir::testing {
+
+/// What a stand-in heard; shared with the test.
+struct heard {
+  std::vector<task_news> task_news_;
+  std::vector<stream_news> stream_news_;
+  std::vector<assign> assigned;
+  std::vector<revoke> revoked;
+  std::vector<release_task> released;
+  std::vector<place_task> asked_for_place;
+  std::vector<task_report> reports;
+  std::uint64_t joins = 0, beats = 0;
+  std::vector<lease> last_beat;
+};
+using heard_ptr = std::shared_ptr<heard>;
+
+/// How the stand-in for COORDINATOR answers.
+struct coordinator_script {
+  std::function<expected<placement>(const place_task&)> place = [](const place_task&) -> expected<placement> { return fail(error_code::unavailable, "no node offers it"); };
+  std::function<std::vector<lease>(const std::vector<lease>&)> renew = [](const std::vector<lease>& asked) { return asked; };
+  bool silent = false;
+};
+
+inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::pointer self, heard_ptr log, std::shared_ptr<coordinator_script> script) {
+  auto unused = [] { return to_caf({error_code::unsupported, "the stand-in does not know this"}); };
+  return {
+    [=](const hook_call&) -> caf::result<hook_verdict> { return unused(); },
+    [=](const publication_list&) -> caf::result<drop_list> { return unused(); },
+    [=](const view_cluster&) -> caf::result<cluster_view> { return unused(); },
+    [=](const list_events&) -> caf::result<event_list> { return unused(); },
+    [=](const find_stream&) -> caf::result<stream_status> { return unused(); },
+    [=](const add_stream&) -> caf::result<stream_status> { return unused(); },
+    [=](const set_stream&) -> caf::result<stream_status> { return unused(); },
+    [=](const remove_stream&) {},
+    [=](const show_key&) -> caf::result<stream_key> { return unused(); },
+    [=](const rotate_key&) -> caf::result<stream_key> { return unused(); },
+    [=](const kick_stream&) {},
+    [=](const find_task&) -> caf::result<task_status> { return unused(); },
+    [=](const add_task&) -> caf::result<task_status> { return unused(); },
+    [=](const set_task&) -> caf::result<task_status> { return unused(); },
+    [=](const remove_task&) {},
+    [=](const retry_task&) {},
+    [=](const join&) {
+      ++log->joins;
+      return joined{"test", std::chrono::seconds(6)};
+    },
+    [=](const beat& b) -> caf::result<beat_answer> {
+      ++log->beats;
+      log->last_beat = b.leases;
+      if (script->silent)
+        return caf::delegated<beat_answer>{}; // never answered
+      return beat_answer{true, script->renew(b.leases)};
+    },
+    [=](const set_node_phase&) {},
+    [=](const place_task& wish) {
+      log->asked_for_place.push_back(wish);
+      return reply(script->place(wish));
+    },
+    [=](const release_task& done) { log->released.push_back(done); },
+    [=](const stream_news& news) { log->stream_news_.push_back(news); },
+    [=](const task_news& news) { log->task_news_.push_back(news); },
+    [=](const edge_hello&) {},
+    [=](const edge_load&) {},
+    [=](const edge_news&) {},
+    [=](const drain_edge&) {},
+    [=](const segment_listed&) {},
+    [=](const watch&) {},
+    [=](const tick&) {},
+    [=](const stop&) { self->quit(); },
+    [=](const ask_status&) { return actor_report{}; },
+  };
+}
+
+inline stream_actor::behavior_type stand_in_stream(stream_actor::pointer, heard_ptr log) {
+  return {
+    [](const published&) {},       [](const unpublished&) {},  [](const reconcile&) {}, [](const use_stream_spec&) {},
+    [](const use_task_spec&) {},   [](const drop_task&) {},    [](const retry_task&) {}, [](const lease_over&) {},
+    [=](const task_news& news) { log->task_news_.push_back(news); },
+    [](const grace_over&) {},      [](const ask_status&) { return actor_report{}; },
+  };
+}
+
+inline node_actor::behavior_type stand_in_node(node_actor::pointer self, heard_ptr log) {
+  return {
+    [=](const assign& order) { log->assigned.push_back(order); },
+    [=](const revoke& order) { log->revoked.push_back(order); },
+    [](const retry_task&) {},
+    [](const task_report&) {},
+    [](const tick&) {},
+    [=](const stop&) { self->quit(); },
+    [](const ask_status&) { return actor_report{}; },
+  };
+}
+
+inline task_actor::behavior_type stand_in_task(task_actor::pointer, heard_ptr log) {
+  return {
+    [](const task_wish&) {}, [](const use_task_spec&) {}, [](const retry_task&) {},
+    [=](const task_report& report) { log->reports.push_back(report); },
+    [](const lease_over&) {}, [](const place_again&) {}, [](const ask_status&) { return actor_report{}; },
+  };
+}
+
+} // namespace weir::testing

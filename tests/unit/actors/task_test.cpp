@@ -1,0 +1,197 @@
+#include "actors/task.hpp"
+#include "tests/unit/actors/cast.hpp"
+#include "tests/unit/actors/virtual_time.hpp"
+
+namespace weir::testing {
+namespace {
+
+using namespace std::chrono_literals;
+
+class Task : public virtual_time {
+public:
+  heard_ptr log = std::make_shared<heard>();
+  std::shared_ptr<coordinator_script> script = std::make_shared<coordinator_script>();
+  coordinator_actor boss = spawn(stand_in_coordinator, log, script);
+  stream_actor parent = spawn(stand_in_stream, log);
+  node_actor worker = spawn(stand_in_node, log);
+  lease_epoch epoch = 100;
+
+  Task() {
+    script->place = [this](const place_task& wish) -> expected<placement> {
+      placement p;
+      p.order.task = wish.task;
+      p.order.type = "hls";
+      p.order.options = "{}";
+      p.order.publication = wish.publication;
+      p.order.epoch = ++epoch;
+      p.node = node_name{"n1"};
+      p.where = worker;
+      return p;
+    };
+  }
+  static task_spec spec() {
+    task_spec s;
+    s.id = task_id{"t1"};
+    s.type = "hls";
+    s.options = "{}";
+    return s;
+  }
+  static task_wish wish(std::string publication = "srv/1/7") { return {.wanted = true, .reason = {}, .server = "srv", .publication = std::move(publication)}; }
+  static task_wish no_wish() { return {.wanted = false, .reason = "the stream is offline", .server = {}, .publication = {}}; }
+  task_report report(task_phase phase, bool ended = false, end_cause cause = end_cause::none) const {
+    return {.task = task_id{"t1"}, .epoch = epoch, .phase = phase, .attempts = 1, .cause = cause, .text = cause == end_cause::none ? "" : "why", .progress = {}, .log_tail = {}, .ended = ended};
+  }
+  const task_status& status() const { return log->task_news_.back().status; }
+};
+
+TEST_F(Task, IsPlacedOnceWhenItsStreamGoesLive) {
+  auto t = spawn(task, spec(), parent, boss);
+  EXPECT_EQ(status().phase, task_phase::waiting);
+  tell(t, wish());
+  ASSERT_EQ(log->assigned.size(), 1u);
+  EXPECT_EQ(log->assigned[0].order.epoch, 101u);
+  EXPECT_EQ(status().phase, task_phase::placed);
+  tell(t, report(task_phase::running));
+  EXPECT_EQ(status().phase, task_phase::running);
+  advance(60s);
+  EXPECT_EQ(log->asked_for_place.size(), 1u);
+}
+
+TEST_F(Task, AsksAgainWithPatienceWhileNoNodeOffersIt) {
+  auto good = script->place;
+  script->place = [](const place_task&) -> expected<placement> { return fail(error_code::unavailable, "no node offers hls"); };
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  EXPECT_EQ(status().phase, task_phase::waiting);
+  EXPECT_EQ(status().reason, "no node offers hls");
+  advance(60s);
+  auto asked = log->asked_for_place.size();
+  EXPECT_GE(asked, 10u);
+  EXPECT_LE(asked, 25u);
+  script->place = good;
+  advance(5s);
+  EXPECT_EQ(log->assigned.size(), 1u);
+}
+
+TEST_F(Task, StopsItsRunWhenItIsNoLongerWantedAndReleasesTheLeaseOnlyThen) {
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  tell(t, report(task_phase::running));
+  tell(t, no_wish());
+  ASSERT_EQ(log->revoked.size(), 1u);
+  EXPECT_EQ(log->revoked[0].epoch, 101u);
+  EXPECT_EQ(status().phase, task_phase::stopping);
+  EXPECT_TRUE(log->released.empty());
+  tell(t, report(task_phase::done, true, end_cause::requested));
+  ASSERT_EQ(log->released.size(), 1u);
+  EXPECT_EQ(status().phase, task_phase::waiting);
+  EXPECT_EQ(status().reason, "the stream is offline");
+}
+
+TEST_F(Task, StartsTheSuccessorOnlyAfterTheOldRunHasEnded) {
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  tell(t, report(task_phase::running));
+  tell(t, wish("srv/1/8")); // the encoder came back as another publication
+  ASSERT_EQ(log->revoked.size(), 1u);
+  advance(10s);
+  EXPECT_EQ(log->assigned.size(), 1u) << "two runs of one task at a time";
+  tell(t, report(task_phase::done, true, end_cause::requested));
+  ASSERT_EQ(log->assigned.size(), 2u);
+  EXPECT_EQ(log->assigned[1].order.publication, "srv/1/8");
+  EXPECT_GT(log->assigned[1].order.epoch, log->assigned[0].order.epoch);
+}
+
+TEST_F(Task, ANewNameOrCommentRestartsNothing) {
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  tell(t, report(task_phase::running));
+  auto renamed = spec();
+  renamed.name = "main ladder";
+  renamed.comment = "do not touch";
+  tell(t, use_task_spec{renamed});
+  advance(10s);
+  EXPECT_TRUE(log->revoked.empty());
+  EXPECT_EQ(log->assigned.size(), 1u);
+  EXPECT_EQ(status().spec.name, "main ladder");
+}
+
+TEST_F(Task, NewOptionsRestartIt) {
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  auto changed = spec();
+  changed.options = R"({"ladder":"low"})";
+  tell(t, use_task_spec{changed});
+  EXPECT_EQ(log->revoked.size(), 1u);
+}
+
+TEST_F(Task, ADisabledTaskStopsAndComesBackWhenEnabled) {
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  auto off = spec();
+  off.enabled = false;
+  tell(t, use_task_spec{off});
+  EXPECT_EQ(log->revoked.size(), 1u);
+  tell(t, report(task_phase::done, true, end_cause::requested));
+  EXPECT_EQ(status().reason, "the task is disabled");
+  advance(30s);
+  EXPECT_EQ(log->assigned.size(), 1u);
+  tell(t, use_task_spec{spec()});
+  EXPECT_EQ(log->assigned.size(), 2u);
+}
+
+TEST_F(Task, BadOptionsAreNotTriedAgainUntilSomebodyActs) {
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  tell(t, report(task_phase::failed, true, end_cause::bad_options));
+  advance(10min);
+  EXPECT_EQ(log->assigned.size(), 1u);
+  EXPECT_EQ(status().phase, task_phase::failed);
+  tell(t, retry_task{task_id{"t1"}, "test"});
+  advance(1s);
+  EXPECT_EQ(log->assigned.size(), 2u);
+}
+
+TEST_F(Task, ALostLeaseIsReplacedElsewhere) {
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  tell(t, report(task_phase::running));
+  tell(t, lease_over{task_id{"t1"}, 101, "its node is down"});
+  advance(1s);
+  ASSERT_EQ(log->asked_for_place.size(), 2u);
+  EXPECT_EQ(log->asked_for_place[1].avoid, node_name{"n1"});
+  EXPECT_EQ(status().last_cause, end_cause::lease_lost);
+}
+
+TEST_F(Task, ReportsOfAnOldEpochMeanNothing) {
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  auto old = report(task_phase::done, true, end_cause::crashed);
+  old.epoch = 5;
+  tell(t, old);
+  EXPECT_EQ(status().phase, task_phase::placed);
+  EXPECT_TRUE(log->released.empty());
+}
+
+TEST_F(Task, APlaceThatComesTooLateIsGivenBack) {
+  auto t = spawn(task, spec(), parent, boss);
+  // The wish ends while the coordinator still decides: both messages are in the mailbox before the answer.
+  caf::anon_send(t, wish());
+  caf::anon_send(t, no_wish());
+  settle();
+  EXPECT_TRUE(log->assigned.empty());
+  EXPECT_EQ(log->released.size(), log->asked_for_place.size());
+}
+
+TEST_F(Task, AnEndThatNobodyAskedForIsNoTightLoop) {
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  for (int i = 0; i < 5; ++i) {
+    tell(t, report(task_phase::waiting, true, end_cause::crashed));
+    settle();
+  }
+  EXPECT_LE(log->assigned.size(), 2u);
+}
+
+} // namespace
+} // namespace weir::testing
