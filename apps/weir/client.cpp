@@ -185,7 +185,6 @@ CLI::App* add_client_command(CLI::App& parent, const std::string& name, const st
                              command& run, std::function<int()> then) {
   auto* sub = parent.add_subcommand(name, about);
   sub->add_option("--server", options->servers, fmt::format("Address of a node; several are tried in order [WEIR_SERVER, else {}]", default_server))
-    ->delimiter(',')
     ->type_name("URL[,URL]")
     ->group("Connection");
   sub->add_option("--token", options->token, "API token; everyone on this machine can see it in the process list [WEIR_TOKEN]")->type_name("TOKEN")->group("Connection");
@@ -206,9 +205,7 @@ CLI::App* add_noun(CLI::App& app, const std::string& name, const std::string& ab
 std::string part(std::string_view text) { return http::percent_encode(text); }
 
 answer<connection> connection::open(const client_options& options) {
-  auto servers = options.servers;
-  if (servers.empty())
-    servers = split_list(environment("WEIR_SERVER"));
+  auto servers = split_list(options.servers.empty() ? environment("WEIR_SERVER") : options.servers);
   if (servers.empty())
     servers.emplace_back(default_server);
   auto token = find_token(options);
@@ -388,6 +385,14 @@ void tell(const refusal& why) {
     fmt::print(stderr, "  {}\n", place);
 }
 
+answer<void> understood(const std::function<answer<void>()>& work) {
+  try {
+    return work();
+  } catch (const nlohmann::json::exception& e) {
+    return fail(refusal(failed, fmt::format("the server's answer has an unexpected shape: {}", e.what())));
+  }
+}
+
 int speak_of_each(const client_options& options, const std::vector<std::string>& names, const std::function<answer<void>(connection&, const std::string&)>& work) {
   int status = done;
   auto refuse = [&](const refusal& why) {
@@ -395,16 +400,12 @@ int speak_of_each(const client_options& options, const std::vector<std::string>&
     if (status == done)
       status = why.status;
   };
-  try {
-    if (auto node = connection::open(options)) {
-      for (auto& name : names)
-        if (auto ready = work(*node, name); !ready)
-          refuse(ready.error());
-    } else {
-      refuse(node.error());
-    }
-  } catch (const nlohmann::json::exception& e) {
-    refuse({failed, fmt::format("the server's answer has an unexpected shape: {}", e.what())}); // another version of Weir, or not Weir
+  if (auto node = connection::open(options)) {
+    for (auto& name : names)
+      if (auto ready = understood([&] { return work(*node, name); }); !ready)
+        refuse(ready.error());
+  } else {
+    refuse(node.error());
   }
   if (!std::cout.flush())
     refuse({failed, "the output cannot be written"});

@@ -24,7 +24,7 @@ using json = nlohmann::ordered_json;
 
 /// What every command that speaks to a node takes.
 struct client_options {
-  std::vector<std::string> servers; ///< empty: WEIR_SERVER, else this machine
+  std::string servers; ///< with commas; empty: WEIR_SERVER, else this machine
   std::string token;
   std::string token_file;
   std::string form = "table"; ///< table, json or yaml
@@ -92,6 +92,8 @@ private:
 int speak(const client_options& options, const std::function<answer<void>(connection&)>& work);
 /// The same for several things: each is tried, the first refusal decides the exit status.
 int speak_of_each(const client_options& options, const std::vector<std::string>& names, const std::function<answer<void>(connection&, const std::string&)>& work);
+/// Runs the work; an answer of unexpected shape (of another version of Weir, or not of Weir) becomes a refusal.
+answer<void> understood(const std::function<answer<void>()>& work);
 /// `weir: …` on stderr, with the places below it.
 void tell(const refusal& why);
 

@@ -52,7 +52,8 @@ json by_phase(const json& items) {
 /// "3 streams: 1 live, 2 offline".
 std::string counted(const json& items, std::string_view what) {
   std::string phases;
-  for (auto& [phase, count] : by_phase(items).items())
+  auto counts = by_phase(items);
+  for (auto& [phase, count] : counts.items())
     phases += fmt::format("{} {} {}", phases.empty() ? ":" : ",", count.get<int>(), painted(tone_of(phase), phase));
   return fmt::format("{} {}{}{}\n", items.size(), what, items.size() == 1 ? "" : "s", phases);
 }
@@ -135,17 +136,20 @@ int top_command(const client_options& options) {
   int status = done;
   bool begun = false;
   while (!screen.ended_within(begun ? 1000 : 0)) {
-    status = done;
-    std::string lines;
-    auto node = connection::open(options);
-    auto seen = node ? look(*node) : answer<overview>(fail(node.error()));
     begun = true;
-    if (seen) {
+    std::string lines;
+    auto drawn = understood([&]() -> answer<void> {
+      auto node = connection::open(options);
+      WEIR_TRY(node);
+      auto seen = look(*node);
+      WEIR_TRY(seen);
       lines = live_view(*seen);
-    } else {
-      status = seen.error().status;
-      lines = painted(tone::bad, seen.error().text) + "\n";
-      for (auto& place : seen.error().places)
+      return {};
+    });
+    status = drawn ? done : drawn.error().status;
+    if (!drawn) { // and again in a second: it may come back
+      lines = painted(tone::bad, drawn.error().text) + "\n";
+      for (auto& place : drawn.error().places)
         lines += "  " + place + "\n";
     }
     auto size = full_screen::now();
@@ -230,7 +234,7 @@ int events_command(const client_options& options, const events_wish& wish) {
   if (!wish.follow)
     return speak(options, [&](connection& node) { return list_all_events(node, options, wish.after); });
   signals stopping;
-  auto ended = follow_events(options, wish.after, stopping);
+  auto ended = understood([&] { return follow_events(options, wish.after, stopping); });
   if (!ended)
     tell(ended.error());
   return ended ? int(done) : ended.error().status;

@@ -1,0 +1,464 @@
+// The commands that speak to a node, against a server with canned answers.
+#include "runtime/http/server.hpp"
+#include "tests/integration/cli/program.hpp"
+
+#include <atomic>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <mutex>
+#include <nlohmann/json.hpp>
+
+namespace weir {
+namespace {
+
+using namespace testing;
+using http::request;
+using http::responder;
+using nlohmann::json;
+
+const std::string token = "weir_t0psecret-of-the-test";
+const std::string stream_id = "11111111-1111-4111-8111-111111111111";
+const std::string task_id = "22222222-2222-4222-8222-222222222222";
+
+json stream(const std::string& name = "main") {
+  return {{"id", stream_id}, {"name", name},     {"app", "live"},        {"vhost", "__defaultVhost__"},
+          {"enabled", true}, {"title", "Ma\x1b[2Jin: stage"}, {"comment", ""}, {"revision", 3},
+          {"phase", "live"}, {"publishers", {{{"server", "ingest"}, {"client_id", "7"}, {"since", "2026-11-22T10:00:00Z"}}}},
+          {"playback_url", "http://play/hls/main/index.m3u8"}, {"publish_urls", {"rtmp://in/live/main"}}};
+}
+json task() {
+  return {{"id", task_id},  {"stream_id", stream_id}, {"type", "hls"}, {"options", {{"ladder", "no"}}}, {"enabled", true}, {"name", "ladder"},
+          {"phase", "crash_looping"}, {"reason", ""}, {"node", "node-1"}, {"last_error", "the encoder refused"}, {"progress", {{"speed", 1.0}, {"bitrate", 6'200'000}}}};
+}
+json node() {
+  return {{"name", "node-1"}, {"roles", {"coordinator", "worker"}}, {"phase", "ready"}, {"capacity", 8.0}, {"granted", 2.5}, {"cpu", 1.5},
+          {"memory_used", 1 << 30}, {"memory_total", 16LL << 30}, {"tasks", 1}, {"last_heartbeat", "2026-11-22T10:00:00Z"}, {"version", "0.1.0"}};
+}
+
+class ClientCommands : public ::testing::Test {
+protected:
+  void SetUp() override {
+    http::route_options guarded;
+    guarded.guard = [](const request& r) -> std::optional<http::response> {
+      if (r.header("Authorization").value_or("") == "Bearer " + token)
+        return std::nullopt;
+      return http::problem_response({error_code::unauthorized, "this needs the API token"}, r.id);
+    };
+    auto route = [&](std::string_view method, std::string_view pattern, http::handler f) {
+      web.route(method, pattern, guarded, [this, f = std::move(f)](const request& r, responder answer) {
+        {
+          std::lock_guard lock(guard);
+          asked.push_back(fmt::format("{} {} {}", r.method, r.raw_target, r.body()));
+        }
+        f(r, answer);
+      });
+    };
+    auto list = [](json items) {
+      return [items](const request&, responder answer) { answer(http::json_response(200, {{"items", items}, {"next", nullptr}})); };
+    };
+    auto same = [](json value) { return [value](const request&, responder answer) { answer(http::json_response(200, value)); }; };
+    auto nothing = [](const request&, responder answer) { answer(http::empty_response(204)); };
+    web.route("GET", "/livez", {}, [](const request&, responder answer) { answer(http::text_response(200, "alive\n")); });
+    web.route("GET", "/readyz", {}, [](const request&, responder answer) { answer(http::text_response(503, "no edge serves\n")); });
+
+    route("GET", "/api/v1/streams", [](const request& r, responder answer) {
+      // Two pages, so that the commands must turn one.
+      if (auto q = r.query.find("q").value_or(""); !q.empty() && q != "main" && q != "quiet")
+        return void(answer(http::json_response(200, {{"items", json::array()}, {"next", nullptr}})));
+      if (!r.query.find("cursor"))
+        return void(answer(http::json_response(200, {{"items", {stream()}}, {"next", "main"}})));
+      auto quiet = stream("quiet");
+      quiet["phase"] = "offline";
+      quiet["publishers"] = json::array();
+      answer(http::json_response(200, {{"items", {quiet}}, {"next", nullptr}}));
+    });
+    route("POST", "/api/v1/streams", [](const request& r, responder answer) {
+      auto body = json::parse(r.body());
+      if (body["name"] == "taken")
+        return void(answer.fail({error_code::already_exists, "a stream taken exists"}));
+      if (body["name"] == "wrong/name")
+        return void(answer.fail({error_code::invalid_config, "2 of the values sent cannot be taken"}, {{"/name", "has a slash"}, {"/app", "is empty"}}));
+      answer(http::json_response(201, stream(body["name"])));
+    });
+    route("GET", "/api/v1/streams/{id}", [](const request& r, responder answer) {
+      if (r.param("id") == stream_id)
+        answer(http::json_response(200, stream()));
+      else
+        answer.fail({error_code::not_found, fmt::format("there is no stream {}", r.param("id"))});
+    });
+    route("PATCH", "/api/v1/streams/{id}", same(stream()));
+    route("DELETE", "/api/v1/streams/{id}", nothing);
+    route("POST", "/api/v1/streams/{id}/kick", nothing);
+    route("GET", "/api/v1/streams/{id}/key", same({{"key", "k3y"}}));
+    route("POST", "/api/v1/streams/{id}/rotate-key", same({{"key", "n3w"}}));
+    route("GET", "/api/v1/streams/{id}/tasks", list({task()}));
+    route("POST", "/api/v1/streams/{id}/tasks", same(task()));
+    route("GET", "/api/v1/tasks", list({task()}));
+    route("PATCH", "/api/v1/tasks/{id}", same(task()));
+    route("DELETE", "/api/v1/tasks/{id}", nothing);
+    route("POST", "/api/v1/tasks/{id}/retry", nothing);
+    route("GET", "/api/v1/task-types",
+          same({{{"name", "hls"},
+                 {"summary", "Multi-variant HLS."},
+                 {"schema",
+                  {{"required", {"ladder"}},
+                   {"properties", {{"ladder", {{"type", "string"}, {"description", "Name of the ladder."}}}, {"cores", {{"type", "integer"}, {"default", 2}}}}}}}}}));
+    route("GET", "/api/v1/nodes", list({node()}));
+    for (auto verb : {"cordon", "drain", "undrain"})
+      route("POST", fmt::format("/api/v1/nodes/{{name}}/{}", verb), [](const request& r, responder answer) {
+        if (r.param("name") == "foreign")
+          answer.fail({error_code::forbidden, "this token may not do that"});
+        else
+          answer(http::empty_response(204));
+      });
+    route("GET", "/api/v1/edges", [this](const request&, responder answer) {
+      answer(http::json_response(200, {{"items", {{{"name", "edge-1"}, {"phase", "serving"}, {"weight", 0.5}, {"url", "http://e"}, {"load", {{"viewers", viewers.load()}, {"bits_per_second", 4.1e8}}}}}},
+                                       {"next", nullptr}}));
+      if (viewers > 0)
+        --viewers;
+    });
+    for (auto verb : {"drain", "undrain"})
+      route("POST", fmt::format("/api/v1/edges/{{name}}/{}", verb), nothing);
+    route("GET", "/introspect", same({{"actors",
+                                       {{{"name", "node"},
+                                         {"kind", "node"},
+                                         {"mailbox", 0},
+                                         {"uptime_seconds", 5.0},
+                                         {"status", json::object()},
+                                         {"children", {{{"name", "edge-1"}, {"kind", "edge"}, {"mailbox", 2}, {"restarts", 1}, {"status", {{"pid", 77}}}, {"children", json::array()}}}}}}}}));
+    route("GET", "/api/v1/events", [this](const request& r, responder answer) {
+      auto one = [](int n) { return json{{"number", n}, {"at", "2026-11-22T10:00:00Z"}, {"kind", "stream-live"}, {"subject", "stream/main"}, {"text", fmt::format("event {}", n)}, {"actor", "hook"}}; };
+      if (r.header("Accept").value_or("").find("event-stream") == std::string_view::npos) {
+        auto after = std::stoi(r.query.find("after").value_or("0"));
+        auto items = json::array();
+        for (int n = after + 1; n <= std::min(after + 2, 5); ++n)
+          items.push_back(one(n));
+        auto next = items.empty() ? json() : items.back()["number"];
+        return void(answer(http::json_response(200, {{"items", items}, {"next", next}})));
+      }
+      // Each connection tells two events and ends; the fourth says that some are missing, and stays.
+      auto after = std::stoi(std::string(r.header("Last-Event-ID").value_or("0")));
+      auto stream = answer.open_stream();
+      if (after >= 6) {
+        stream.send("", "gap", json{{"from", 7}, {"to", 8}}.dump());
+        stream.send("9", "event", one(9).dump());
+        std::lock_guard lock(guard);
+        streams.push_back(stream);
+        return;
+      }
+      stream.send(std::to_string(after + 1), "event", one(after + 1).dump());
+      stream.send(std::to_string(after + 2), "event", one(after + 2).dump());
+      stream.close();
+    });
+    ASSERT_TRUE(web.start());
+    server = fmt::format("http://127.0.0.1:{}", web.port());
+  }
+
+  struct result {
+    int status;
+    std::string out, err;
+  };
+  /// Runs off a terminal, with the token in the environment.
+  result weir(std::vector<std::string> arguments, std::map<std::string, std::string> more = {}) {
+    std::map<std::string, std::string> environment{{"WEIR_SERVER", server}, {"WEIR_TOKEN", token}};
+    for (auto& [name, value] : more)
+      environment[name] = value;
+    program p(std::move(arguments), environment);
+    result r{p.wait(), p.out, p.err};
+    EXPECT_EQ((r.out + r.err).find(token), std::string::npos) << "the token shows";
+    return r;
+  }
+  std::string last_asked() {
+    std::lock_guard lock(guard);
+    return asked.empty() ? "" : asked.back();
+  }
+  bool was_asked(std::string_view beginning) {
+    std::lock_guard lock(guard);
+    return std::ranges::any_of(asked, [&](auto& a) { return a.starts_with(beginning); });
+  }
+
+  http::server web{{}};
+  std::string server;
+  std::mutex guard;
+  std::vector<std::string> asked;
+  std::vector<http::event_stream> streams;
+  std::atomic<int> viewers{0};
+};
+
+// --- exit statuses ------------------------------------------------------------------------------------------------------------
+
+TEST_F(ClientCommands, Exit0WhenDone) {
+  auto r = weir({"stream", "list"});
+  EXPECT_EQ(r.status, 0) << r.err;
+  EXPECT_EQ(r.err, "");
+}
+
+TEST_F(ClientCommands, Exit1WhenTheServerCannotDoIt) {
+  auto r = weir({"stream", "add", "taken"});
+  EXPECT_EQ(r.status, 1);
+  EXPECT_EQ(r.err, "weir: a stream taken exists\n");
+}
+
+TEST_F(ClientCommands, Exit2OnWrongUsageAndOnValuesThatCannotBeTaken) {
+  EXPECT_EQ(weir({"stream", "show"}).status, 2);
+  EXPECT_EQ(weir({"stream", "fly"}).status, 2);
+  EXPECT_EQ(weir({"stream", "list", "-o", "xml"}).status, 2);
+  EXPECT_EQ(weir({"stream", "set", "main"}).status, 2);
+  EXPECT_EQ(weir({"stream", "list", "--server", "ftp://x"}).status, 2);
+  EXPECT_EQ(weir({"task", "add", "main", "hls", "--set", "novalue"}).status, 2);
+  EXPECT_EQ(weir({"task", "add", "main", "hls", "--options", "[1"}).status, 2);
+  auto r = weir({"stream", "add", "wrong/name"});
+  EXPECT_EQ(r.status, 2);
+  EXPECT_EQ(r.err, "weir: 2 of the values sent cannot be taken\n  /name: has a slash\n  /app: is empty\n");
+}
+
+TEST_F(ClientCommands, Exit3WhenThereIsNoSuchThing) {
+  auto r = weir({"stream", "show", "nobody"});
+  EXPECT_EQ(r.status, 3);
+  EXPECT_EQ(r.err, "weir: there is no stream nobody\n");
+  EXPECT_EQ(weir({"task", "show", "nothing"}).status, 3);
+  EXPECT_EQ(weir({"node", "show", "nowhere"}).status, 3);
+  EXPECT_EQ(weir({"task-type", "show", "teleport"}).status, 3);
+}
+
+TEST_F(ClientCommands, Exit4WhenNoServerCanBeReached) {
+  web.stop();
+  auto r = weir({"status"});
+  EXPECT_EQ(r.status, 4);
+  EXPECT_NE(r.err.find(server), std::string::npos);
+  EXPECT_EQ(weir({"events", "-f"}).status, 4);
+  EXPECT_EQ(weir({"stream", "list", "--server", server + "," + server}).status, 4);
+}
+
+TEST_F(ClientCommands, Exit5WithoutPermission) {
+  auto r = weir({"stream", "list"}, {{"WEIR_TOKEN", "weir_another"}});
+  EXPECT_EQ(r.status, 5);
+  EXPECT_EQ(r.err, "weir: this needs the API token\n");
+  EXPECT_EQ(weir({"node", "cordon", "foreign"}).status, 5);
+  EXPECT_EQ(weir({"events", "-f"}, {{"WEIR_TOKEN", "weir_another"}}).status, 5);
+}
+
+TEST_F(ClientCommands, AnAnswerThatIsNotWeirsIsAFailure) {
+  http::server other{{}};
+  other.route("GET", "/api/v1/tasks", {}, [](const request&, responder answer) { answer(http::text_response(200, "<html>hello</html>")); });
+  other.route("GET", "/api/v1/nodes", {}, [](const request&, responder answer) { answer(http::text_response(200, std::string(5000, '[') + std::string(5000, ']'))); });
+  other.route("GET", "/introspect", {}, [](const request&, responder answer) { answer(http::json_response(200, {{"actors", {{{"mailbox", "full"}}}}})); });
+  ASSERT_TRUE(other.start());
+  auto there = fmt::format("http://127.0.0.1:{}", other.port());
+  for (auto& command : {std::vector<std::string>{"task", "show", "x"}, {"node", "list"}, {"introspect"}}) {
+    auto r = weir(command, {{"WEIR_SERVER", there}});
+    EXPECT_EQ(r.status, 1) << command[0];
+    EXPECT_NE(r.err, "") << command[0];
+  }
+}
+
+// --- finding the server, and the token -------------------------------------------------------------------------------------------
+
+TEST_F(ClientCommands, TriesSeveralServersInOrder) {
+  auto r = weir({"stream", "list", "--server", "http://127.0.0.1:1," + server + "/"});
+  EXPECT_EQ(r.status, 0) << r.err;
+  EXPECT_NE(r.out.find("main"), std::string::npos);
+}
+
+TEST_F(ClientCommands, TakesTheTokenFromAPrivateFileOnly) {
+  std::string folder = "/tmp/weir-cli-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  auto file = folder + "/token";
+  std::ofstream(file) << token << "\n";
+  ::chmod(file.c_str(), 0600);
+  std::map<std::string, std::string> none{{"WEIR_TOKEN", ""}};
+  EXPECT_EQ(weir({"stream", "list", "--token-file", file}, none).status, 0);
+  EXPECT_EQ(weir({"stream", "list"}, {{"WEIR_TOKEN", ""}, {"WEIR_TOKEN_FILE", file}}).status, 0);
+  EXPECT_EQ(weir({"stream", "list", "--token-file", folder + "/absent"}, none).status, 3);
+  ::chmod(file.c_str(), 0644);
+  auto r = weir({"stream", "list", "--token-file", file}, none);
+  EXPECT_EQ(r.status, 5);
+  EXPECT_NE(r.err.find(file), std::string::npos);
+  std::filesystem::remove_all(folder);
+}
+
+TEST_F(ClientCommands, TheCommandLineGoesBeforeTheEnvironment) {
+  EXPECT_EQ(weir({"stream", "list", "--token", "weir_another"}).status, 5);
+  EXPECT_EQ(weir({"stream", "list", "--token", token}, {{"WEIR_TOKEN", "weir_another"}}).status, 0);
+  EXPECT_EQ(weir({"stream", "list", "--server", server}, {{"WEIR_SERVER", "http://127.0.0.1:1"}}).status, 0);
+}
+
+TEST_F(ClientCommands, NoPasswordOfAnAddressIsShown) {
+  auto r = weir({"stream", "list", "--server", "http://user:passw0rd@127.0.0.1:1"});
+  EXPECT_EQ(r.status, 4);
+  EXPECT_EQ(r.err.find("passw0rd"), std::string::npos) << r.err;
+}
+
+// --- what is printed --------------------------------------------------------------------------------------------------------------
+
+TEST_F(ClientCommands, TablesAreAlignedAndHoldAllPages) {
+  auto r = weir({"stream", "list"});
+  EXPECT_EQ(r.out.substr(0, r.out.find('\n')), "STREAM  PHASE    ENABLED  APP   PUBLISHERS  LIVE FOR  TITLE") << r.out;
+  EXPECT_NE(r.out.find("\nmain    live     yes      live           1"), std::string::npos) << r.out;
+  EXPECT_NE(r.out.find("\nquiet   offline  yes      live           0         -"), std::string::npos) << r.out;
+}
+
+TEST_F(ClientCommands, TextFromElsewhereCannotSteerTheTerminal) {
+  for (auto& command : {std::vector<std::string>{"stream", "list"}, {"stream", "show", "main"}, {"stream", "show", "main", "-o", "yaml"}, {"stream", "show", "main", "-o", "json"}})
+    EXPECT_EQ(weir(command).out.find('\x1b'), std::string::npos) << command[1];
+}
+
+TEST_F(ClientCommands, JsonIsTheServersOwn) {
+  auto r = weir({"stream", "list", "-o", "json"});
+  auto items = json::parse(r.out);
+  ASSERT_EQ(items.size(), 2u);
+  EXPECT_EQ(items[0], stream());
+  EXPECT_EQ(json::parse(weir({"task", "show", "2222", "-o", "json"}).out), task());
+}
+
+TEST_F(ClientCommands, YamlQuotesWhatWouldBeReadAsSomethingElse) {
+  auto r = weir({"task", "show", "ladder", "-o", "yaml"});
+  EXPECT_NE(r.out.find("options:\n  ladder: \"no\"\n"), std::string::npos) << r.out;
+  EXPECT_NE(r.out.find("phase: crash_looping\n"), std::string::npos) << r.out;
+  EXPECT_NE(weir({"stream", "show", "main", "-o", "yaml"}).out.find("title: \"Ma\\u001b[2Jin: stage\""), std::string::npos);
+}
+
+TEST_F(ClientCommands, ColoursOnlyOnATerminalAndNotWithNoColor) {
+  EXPECT_EQ(weir({"task", "list"}).out.find('\x1b'), std::string::npos);
+  std::map<std::string, std::string> environment{{"WEIR_SERVER", server}, {"WEIR_TOKEN", token}};
+  program coloured({"task", "list"}, environment, terminal::yes);
+  EXPECT_EQ(coloured.wait(), 0);
+  EXPECT_NE(coloured.out.find("\x1b[31;1mcrash_looping"), std::string::npos) << coloured.out;
+  environment["NO_COLOR"] = "1";
+  program plain({"task", "list"}, environment, terminal::yes);
+  EXPECT_EQ(plain.wait(), 0);
+  EXPECT_NE(plain.out.find("crash_looping"), std::string::npos);
+  EXPECT_EQ(plain.out.find('\x1b'), std::string::npos);
+}
+
+TEST_F(ClientCommands, StatusShowsWhatIsWrong) {
+  auto r = weir({"status"});
+  EXPECT_EQ(r.status, 0) << r.err;
+  for (auto text : {"not ready", "no edge serves", "2 streams: 1 live, 1 offline", "1 task: 1 crash_looping", "the encoder refused", "node-1", "edge-1", "410 Mbit/s"})
+    EXPECT_NE(r.out.find(text), std::string::npos) << text << " in\n" << r.out;
+  auto data = json::parse(weir({"status", "-o", "json"}).out);
+  EXPECT_EQ(data["ready"], false);
+  EXPECT_EQ(data["streams"]["live"], 1);
+  EXPECT_EQ(data["nodes"][0]["name"], "node-1");
+}
+
+TEST_F(ClientCommands, IntrospectDrawsATree) {
+  auto r = weir({"introspect"});
+  EXPECT_EQ(r.out, "node  up 5 s  mailbox 0\n└─ edge-1 (edge)  mailbox 2  restarts 1  pid=77\n");
+}
+
+TEST_F(ClientCommands, TaskTypeShowsItsOptions) {
+  auto r = weir({"task-type", "show", "hls"});
+  EXPECT_NE(r.out.find("ladder  string   required  Name of the ladder."), std::string::npos) << r.out;
+  EXPECT_NE(r.out.find("cores   integer  2"), std::string::npos) << r.out;
+}
+
+TEST_F(ClientCommands, HelpHasExamplesAndLeavesOutWhatIsNotThereYet) {
+  auto r = weir({"task", "add", "--help"});
+  EXPECT_EQ(r.status, 0);
+  EXPECT_NE(r.out.find("Examples:\n  weir task add main hls"), std::string::npos);
+  auto all = weir({"--help"}).out;
+  for (auto later : {"\n  user ", "\n  token ", "\n  export ", "\n  diff ", "\n  apply ", "\n  backup ", "\n  restore ", "\n  import "})
+    EXPECT_EQ(all.find(later), std::string::npos) << later;
+}
+
+// --- what is asked ----------------------------------------------------------------------------------------------------------------
+
+TEST_F(ClientCommands, StreamChangesSendOnlyWhatWasNamed) {
+  EXPECT_EQ(weir({"stream", "set", "main", "--title", "Day 2", "--disable"}).status, 0);
+  EXPECT_EQ(last_asked(), fmt::format(R"(PATCH /api/v1/streams/{} {{"title":"Day 2","enabled":false}})", stream_id));
+  EXPECT_EQ(weir({"stream", "add", "new", "--app", "in"}).status, 0);
+  EXPECT_EQ(last_asked(), R"(POST /api/v1/streams {"app":"in","name":"new"})");
+}
+
+TEST_F(ClientCommands, KeysKicksAndRemovals) {
+  EXPECT_EQ(weir({"stream", "key", "main"}).out, "k3y\n");
+  EXPECT_EQ(weir({"stream", "rotate-key", stream_id}).out, "n3w\n");
+  EXPECT_EQ(weir({"stream", "key", "main", "-o", "json"}).out, "{\n  \"key\": \"k3y\"\n}\n");
+  EXPECT_EQ(weir({"stream", "kick", "main"}).status, 0);
+  EXPECT_TRUE(was_asked(fmt::format("POST /api/v1/streams/{}/kick", stream_id)));
+  EXPECT_EQ(weir({"stream", "rm", "nobody", "main"}).status, 3) << "the first refusal decides";
+  EXPECT_TRUE(was_asked(fmt::format("DELETE /api/v1/streams/{}", stream_id))) << "and the others are tried";
+}
+
+TEST_F(ClientCommands, RemovingAsksOnATerminal) {
+  std::map<std::string, std::string> environment{{"WEIR_SERVER", server}, {"WEIR_TOKEN", token}};
+  program asks({"stream", "rm", "main"}, environment, terminal::yes);
+  ASSERT_TRUE(asks.says("[y/N]")) << asks.out;
+  asks.type("n\n");
+  EXPECT_EQ(asks.wait(), 1);
+  EXPECT_FALSE(was_asked("DELETE"));
+  program sure({"stream", "rm", "main", "--yes"}, environment, terminal::yes);
+  EXPECT_EQ(sure.wait(), 0);
+  EXPECT_TRUE(was_asked("DELETE"));
+}
+
+TEST_F(ClientCommands, TaskOptionsFollowTheSchema) {
+  EXPECT_EQ(weir({"task", "add", "main", "hls", "--set", "ladder=720", "--set", "cores=3", "--name", "x"}).status, 0);
+  EXPECT_EQ(last_asked(), fmt::format(R"(POST /api/v1/streams/{}/tasks {{"name":"x","options":{{"ladder":"720","cores":3}},"type":"hls"}})", stream_id));
+  EXPECT_EQ(weir({"task", "set", "ladder", "--options", R"({"cores": 1})", "--set", "ladder=a=b", "--enable"}).status, 0);
+  EXPECT_EQ(last_asked(), fmt::format(R"(PATCH /api/v1/tasks/{} {{"enabled":true,"options":{{"cores":1,"ladder":"a=b"}}}})", task_id));
+  EXPECT_EQ(weir({"task", "retry", "2222"}).status, 0);
+  EXPECT_EQ(weir({"task", "rm", task_id}).status, 0);
+  EXPECT_TRUE(was_asked("DELETE /api/v1/tasks/" + task_id));
+  EXPECT_NE(weir({"task", "list", "main"}).out.find("the encoder refused"), std::string::npos);
+}
+
+TEST_F(ClientCommands, DrainWaitsUntilNothingIsLeft) {
+  viewers = 2;
+  auto r = weir({"edge", "drain", "edge-1"});
+  EXPECT_EQ(r.status, 0) << r.err;
+  EXPECT_EQ(r.out, "edge edge-1 drains\nedge edge-1: 2 viewers left\nedge edge-1: 1 viewer left\nedge edge-1 is drained\n");
+  viewers = 1000;
+  r = weir({"edge", "drain", "edge-1", "--deadline", "1ms"});
+  EXPECT_EQ(r.status, 1);
+  EXPECT_NE(r.err.find("goes on draining"), std::string::npos);
+  EXPECT_EQ(weir({"edge", "drain", "edge-1", "--detach"}).out, "edge edge-1 drains\n");
+  EXPECT_EQ(weir({"edge", "undrain", "edge-1"}).status, 0);
+  EXPECT_EQ(weir({"node", "drain", "other"}).status, 0);
+  EXPECT_EQ(weir({"node", "cordon", "node-1"}).out, "node node-1 takes no new tasks\n");
+}
+
+// --- following --------------------------------------------------------------------------------------------------------------------
+
+TEST_F(ClientCommands, EventsAreListedToTheEnd) {
+  auto r = weir({"events", "--after", "1", "-o", "json"});
+  auto events = json::parse(r.out);
+  ASSERT_EQ(events.size(), 4u) << r.out;
+  EXPECT_EQ(events.back()["number"], 5);
+  EXPECT_NE(weir({"events"}).out.find("event 2"), std::string::npos);
+}
+
+TEST_F(ClientCommands, FollowingGoesOnAfterTheLastEventOverLostConnections) {
+  program p({"events", "-f", "-o", "json"}, {{"WEIR_SERVER", server}, {"WEIR_TOKEN", token}});
+  ASSERT_TRUE(p.says("\"event 9\"")) << p.out << p.err;
+  p.signal(SIGINT);
+  EXPECT_EQ(p.wait(), 0);
+  std::vector<int> numbers;
+  for (std::size_t at = 0; at < p.out.size(); at = p.out.find('\n', at) + 1)
+    numbers.push_back(json::parse(p.out.substr(at, p.out.find('\n', at) - at))["number"]);
+  EXPECT_EQ(numbers, (std::vector{1, 2, 3, 4, 5, 6, 9}));
+  EXPECT_NE(p.err.find("events 7 to 8 are no longer kept"), std::string::npos) << p.err;
+  EXPECT_EQ((p.out + p.err).find(token), std::string::npos);
+}
+
+TEST_F(ClientCommands, TopDrawsOnATerminalUntilQAndPrintsOnceElsewhere) {
+  auto once = weir({"top"});
+  EXPECT_EQ(once.status, 0);
+  EXPECT_EQ(once.out.find('\x1b'), std::string::npos);
+  EXPECT_NE(once.out.find("node-1"), std::string::npos);
+  for (auto [key, number] : {std::pair{"q", 0}, {"", SIGINT}}) {
+    program p({"top"}, {{"WEIR_SERVER", server}, {"WEIR_TOKEN", token}}, terminal::yes);
+    ASSERT_TRUE(p.says("q ends")) << p.out;
+    EXPECT_NE(p.out.find("\x1b[?1049h"), std::string::npos);
+    EXPECT_NE(p.out.find("crash_looping"), std::string::npos);
+    number == 0 ? p.type(key) : p.signal(number);
+    EXPECT_EQ(p.wait(), 0);
+    EXPECT_NE(p.out.find("\x1b[?1049l"), std::string::npos) << "the terminal is given back";
+  }
+}
+
+} // namespace
+} // namespace weir
