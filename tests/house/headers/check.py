@@ -1,7 +1,7 @@
 """Every header compiles alone: whoever includes it needs to know nothing else first.
 
 check.py BUILD_DIR: takes include folders and definitions from its compile_commands.json, but no precompiled header, which would hide what is missing.
-The one exception is actors/caf.hpp, for headers that include it anyway: CAF's own headers take most of their time.
+The one exception is actors/interfaces.hpp, for headers that include it anyway: the typed interfaces take most of their time.
 A header whose own text and whose headers of ours did not change since it passed is not compiled again (BUILD_DIR/headers-alone/passed.json).
 """
 import hashlib
@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tree
 
-CAF = "actors/caf.hpp"
+HEAVY = "actors/interfaces.hpp"
 build = Path(sys.argv[1]).resolve()
 headers = tree.files("schemas", "runtime", "actors", "apps", ends=(".hpp",))
 
@@ -54,20 +54,20 @@ def fingerprint(path, options):
     return digest.hexdigest()
 
 
-def precompile_caf(options):
-    """BUILD_DIR/headers-alone/actors/caf.hpp.gch, found before the header itself by whoever searches that folder first."""
-    made = build / "headers-alone/actors/caf.hpp.gch"
+def precompile_heavy(options):
+    """BUILD_DIR/headers-alone/actors/interfaces.hpp.gch, found before the header itself by whoever searches that folder first."""
+    made = build / f"headers-alone/{HEAVY}.gch"
     made.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["g++", *options, "-Wall", "-x", "c++-header", "actors/caf.hpp", "-o", made], cwd=tree.ROOT, check=True)
+    subprocess.run(["g++", *options, "-w", "-x", "c++-header", HEAVY, "-o", made], cwd=tree.ROOT, check=True)
 
 
 def compile_alone(path, options):
     """Twice in a row, so that a missing guard shows as well."""
     unit = f'#include "{path}"\n#include "{path}"\n'
-    speaks_caf = set()
-    closure(path, speaks_caf)
-    if CAF in speaks_caf and path != CAF:
-        options = [f"-I{build / 'headers-alone'}", "-include", CAF, *options]
+    seen = set()
+    closure(path, seen)
+    if HEAVY in seen and path != HEAVY:
+        options = [f"-I{build / 'headers-alone'}", "-include", HEAVY, *options]
     done = subprocess.run(["g++", *options, "-fsyntax-only", "-Wall", "-x", "c++", "-"], input=unit, cwd=tree.ROOT, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else f"{path}: does not compile alone\n" + "\n".join(done.stderr.splitlines()[:8])
 
@@ -79,7 +79,7 @@ prints = {path: fingerprint(path, options) for path in headers}
 kept.parent.mkdir(exist_ok=True)
 due = [path for path in headers if passed.get(path) != prints[path]]
 if any(path.startswith("actors/") for path in due):
-    precompile_caf(options)
+    precompile_heavy(options)
 with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
     results = dict(zip(due, pool.map(lambda path: compile_alone(path, options), due)))
 kept.write_text(json.dumps({path: prints[path] for path in headers if not results.get(path)}))

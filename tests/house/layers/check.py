@@ -19,7 +19,7 @@ PARTS = {  # file → the actor it is a part of
     "http_api_routes": "http_bridge",
     "http_hook_routes": "http_bridge",
     "http_page_routes": "http_bridge",
-    "http_metrics_routes": "http_bridge",
+    "http_metrics": "http_bridge",
 }
 # 4. A task type never includes another one.
 # 5. One door for each library, and its headers stay out of ours (.hpp), which others include: they are slow to compile. Nobody includes those of apps/.
