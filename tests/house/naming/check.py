@@ -17,7 +17,8 @@ VERSIONED = re.compile(r"[a-z](2|_v\d+|_new|_old)\.\w+$")
 # 4. Shell scripts pass shellcheck.
 OURS = ["schemas", "runtime", "actors", "apps", "tools", "tests", "bench", "cmake", "config", "web/src", "web/tests", "docs"]
 CODE = (".hpp", ".cpp", ".ts", ".mjs")
-SHELL = ["run", "test", ".ci/run", *tree.files("tools", "tests", "bench", ends=(".sh",)), *(["bench/run"] if (tree.ROOT / "bench/run").exists() else [])]
+SCRIPTS = [p for p in ["run", "test", ".ci/run", "bench/run"] if (tree.ROOT / p).exists()] + tree.files("tools", "tests", "bench", ends=(".sh",))
+SHELL = [path for path in SCRIPTS if tree.text(path).startswith("#!/bin/sh")]
 # Words of other people's interfaces.
 FOREIGN = re.compile(r"\bstd::\w+|\b(?:av|sws|swr)_\w+|\bROCKSDB_NAMESPACE::\S+|\bcaf::\S+|\bboost::\S+")
 
