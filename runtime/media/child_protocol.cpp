@@ -84,6 +84,7 @@ expected<void> read_value(const json& j, const F& f, T& x) {
       return bad(f.name, "is not a list");
     if (f.allowed && (j.size() < f.allowed->min || j.size() > f.allowed->max))
       return bad(f.name, fmt::format("has {} entries, {} to {} are allowed", j.size(), f.allowed->min, f.allowed->max));
+    x.clear(); // of the entries that it has by default
     for (auto& one : j)
       WEIR_TRY(read_object(one, x.emplace_back(), f.name));
     return {};
