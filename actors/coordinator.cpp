@@ -19,6 +19,7 @@ constexpr auto suspect_after = 3s;
 constexpr auto lease_margin = 500ms; ///< clock rates and scheduling, cluster.md 5
 constexpr auto kick_lasts = 10s;
 constexpr lease_epoch epochs_at_once = 1024;
+constexpr auto prune_every = 1min;
 
 bool same_app(const std::string& spec_vhost, const std::string& vhost) {
   // nginx-rtmp knows no virtual hosts; SRS calls the one that everybody has __defaultVhost__.
@@ -574,6 +575,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     spawn_monitor(known.spec);
   my.note("coordinator-started", "cluster", fmt::format("{} streams and {} tasks are configured.", my.streams.size(), my.tasks.size()), "coordinator", wall());
   tell_after(self, 250ms, me, tick{});
+  auto pruned = std::make_shared<coordinator_state::time_point>(now());
 
   return {
     [=, &my](const hook_call& call) {
@@ -864,6 +866,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (now() - my.edges_told >= 1s) {
         my.edges_told = now();
         tell_watchers(edge_list{my.edge_set.statuses()});
+      }
+      if (now() - *pruned >= prune_every) {
+        *pruned = now();
+        if (auto done = my.setup.store->prune_events(my.setup.options.events_kept); !done)
+          log::warn("coordinator", "events-not-pruned", "error={}", done.error().text);
       }
       tell_after(self, 250ms, me, tick{});
     },
