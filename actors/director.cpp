@@ -32,9 +32,17 @@ bool director_state::take(hls::stream_log log, time_point now) {
 }
 
 bool director_state::forget(time_point now) {
-  return std::erase_if(streams, [&](auto& s) { return now - s.second.taken > keep_ended && (s.second.stream->log.ended || std::ranges::any_of(streams, [&](auto& other) {
-                         return other.second.stream->log.stream == s.second.stream->log.stream && other.second.stream->log.instance > s.second.stream->log.instance;
-                       })); }) != 0;
+  auto oldest = tables.newest_epoch();
+  for (auto& [address, one] : streams)
+    if (!one.stream->log.entries.empty())
+      oldest = std::min(oldest, one.stream->log.entries.front().edges);
+  auto tables_before = tables.size(), streams_before = streams.size();
+  tables.forget_before(oldest);
+  auto followed = [&](const hls::stream_log& log) {
+    return std::ranges::any_of(streams, [&](auto& other) { return other.second.stream->log.stream == log.stream && other.second.stream->log.instance > log.instance; });
+  };
+  std::erase_if(streams, [&](auto& one) { return now - one.second.taken > keep_ended && (one.second.stream->log.ended || followed(one.second.stream->log)); });
+  return tables.size() != tables_before || streams.size() != streams_before;
 }
 
 std::shared_ptr<const director_view> director_state::view() const {
@@ -64,7 +72,9 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
   tell_after(self, 1s, me, tick{});
   return {
     [=, &my](hls::stream_log& log) {
-      if (my.take(std::move(log), now()))
+      if (!my.knows_edges_of(log))
+        my.early[address_of(log)] = std::move(log);
+      else if (my.take(std::move(log), now()))
         my.desk->show(my.view());
     },
     [=, &my](const tick&) {
@@ -80,6 +90,14 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
       if (auto added = my.tables.add(std::move(table)); !added) {
         log::error("director", "edge-table-refused", "epoch={} error={}", epoch, added.error().text);
         return;
+      }
+      for (auto waiting = my.early.begin(); waiting != my.early.end();) {
+        if (!my.knows_edges_of(waiting->second)) {
+          ++waiting;
+          continue;
+        }
+        my.take(std::move(waiting->second), now());
+        waiting = my.early.erase(waiting);
       }
       // The desk knows the table before a viewer can be given its epoch.
       my.desk->show(my.view());

@@ -17,13 +17,16 @@ struct director_state {
   };
   std::shared_ptr<playlist_desk> desk;
   std::map<std::string, entry> streams; ///< by "name~instance"
+  std::map<std::string, hls::stream_log> early; ///< logs that name an edge set which is still on its way: shown now, their addresses would change later
   steering::table_history tables;
   std::map<edge_name, std::uint64_t> reported; ///< sequence of the last report that admission has
   time_point started{};
 
   /// Takes a log unless a newer one is there; prepares its playlists.
   bool take(hls::stream_log log, time_point now);
-  /// Forgets instances that ended or were followed by another one long ago.
+  /// Whether every edge set that the log names is here.
+  bool knows_edges_of(const hls::stream_log& log) const { return log.entries.empty() || log.entries.back().edges <= tables.newest_epoch(); }
+  /// Forgets instances that ended or were followed by another one long ago, and edge sets that no listed entry names.
   bool forget(time_point now);
   std::shared_ptr<const director_view> view() const;
 };

@@ -16,6 +16,7 @@ struct http_bridge_setup {
   coordinator_actor coordinator;
   introspection_actor introspection;
   std::string api_token;
+  std::shared_ptr<metrics::registry> metrics;
   hook_options hooks;
   std::vector<rtmp_server_options> foreign_servers; ///< whose callbacks carry a secret of their own
   std::string edge_origins;                         ///< for the pages' content security policy: "http://host:port …"

@@ -21,13 +21,18 @@ void decide(const http_bridge_actor& bridge, dialect d, hook_call call, std::chr
   in_bridge(bridge, [=, call = std::move(call)](http_bridge_self self) {
     ++self->state.hooks;
     ask(self, within, self->state.setup.coordinator, call)
-      .then([=](const hook_verdict& v) { answer(render(d, call.kind, v)); },
-            [=](const caf::error& why) {
-              ++self->state.late_hooks;
-              auto v = rtmp::verdict_in_trouble(call.kind, from_caf(why).text);
-              log::error("http-bridge", "hook-undecided", "kind={} server={} stream={} accepted={} error={}", to_string(call.kind), call.server, call.stream, v.accept, v.reason);
-              answer(render(d, call.kind, v));
-            });
+      .then(
+        [=](const hook_verdict& v) {
+          auto& m = *self->state.setup.metrics;
+          m.counter<metrics::family::hook_decisions>(d == dialect::srs ? "srs" : "nginx-rtmp", to_string(call.kind), v.accept ? "accepted" : "refused").add();
+          answer(render(d, call.kind, v));
+        },
+        [=](const caf::error& why) {
+          ++self->state.late_hooks;
+          auto v = rtmp::verdict_in_trouble(call.kind, from_caf(why).text);
+          log::error("http-bridge", "hook-undecided", "kind={} server={} stream={} accepted={} error={}", to_string(call.kind), call.server, call.stream, v.accept, v.reason);
+          answer(render(d, call.kind, v));
+        });
   });
 }
 

@@ -75,8 +75,9 @@ std::string transcoder_state::watch(time_point now) const {
   if (!now_running || now_running->exit || !now_running->killed_for.empty())
     return {};
   auto& l = *now_running;
-  if (now - l.last_heartbeat > heartbeat_patience)
-    return "no heartbeat for 3 s";
+  // The first one comes when the program is loaded, which takes a while on a machine that starts many at once.
+  if (now - l.last_heartbeat > (l.last_heartbeat == l.started ? start_patience : heartbeat_patience))
+    return fmt::format("no heartbeat for {}", to_string(std::chrono::floor<std::chrono::milliseconds>(now - l.last_heartbeat)));
   if (l.first_read == time_point{})
     return now - l.started > start_patience + plan.what.source_patience ? "no packet of the source was read" : "";
   if (phase == task_phase::starting)

@@ -106,7 +106,7 @@ public:
     how.name = "weir-sender";
     how.arguments = {std::string(media::sender_word)};
     how.environment = {{"WEIR_SENDER_URL", node_.publish_url("live", "demo") + "?key=" + keys_.at("demo")}};
-    how.on_line = [](const std::string& line) { log::warn("demo", "sender", "text={}", line); };
+    how.on_line = [](const std::string& line) { log::info("demo", "sender", "text={}", line); };
     auto sender = supervise::process::spawn(std::move(how));
     WEIR_TRY(sender);
     sender_ = std::move(*sender);
@@ -185,6 +185,9 @@ public:
         return fail(error_code::source_ended, "interrupted");
       if (node_.role_died())
         return fail(error_code::internal, "a part of Weir ended; see the log above");
+      // nginx may not listen yet when the sender first asks, and a chaos run may take its connection away.
+      if (!sender_.running())
+        WEIR_TRY(send());
       auto p = play();
       if (p && p->msn >= msn)
         return p;

@@ -4,6 +4,7 @@
 #include "actors/director.hpp"
 #include "actors/edge.hpp"
 #include "actors/http_bridge.hpp"
+#include "actors/http_metrics.hpp"
 #include "actors/ingest.hpp"
 #include "actors/introspection.hpp"
 #include "actors/node.hpp"
@@ -223,7 +224,7 @@ expected<void> node_program::spawn() {
   for (auto& r : roots_)
     shown.push_back(r.actor);
   auto tree = system.spawn(introspection, std::move(shown), config_.node.name);
-  http_bridge_setup bridge_setup{.coordinator = coordinator_, .introspection = tree, .api_token = api_token_, .hooks = config_.hooks, .foreign_servers = config_.rtmp_servers,
+  http_bridge_setup bridge_setup{.coordinator = coordinator_, .introspection = tree, .api_token = api_token_, .metrics = std::make_shared<metrics::registry>(), .hooks = config_.hooks, .foreign_servers = config_.rtmp_servers,
                                  .edge_origins = edge_origins, .not_ready = [edges = has(role::edge), ingest = has(role::ingest), name = config_.node.name](const cluster_view& view) {
                                    std::vector<std::string> missing;
                                    auto me = std::ranges::find(view.nodes, name, [](auto& n) { return n.spec.name.value; });
@@ -241,6 +242,8 @@ expected<void> node_program::spawn() {
   add_hook_routes(*server_, bridge, bridge_setup);
   add_api_routes(*server_, bridge, bridge_setup);
   add_page_routes(*server_, bridge, bridge_setup);
+  add_metrics_route(*server_, bridge, bridge_setup);
+  count_answers(*server_, bridge_setup.metrics);
   watcher_ = system.spawn<caf::hidden>([roots = roots_, died = died_](caf::event_based_actor* watcher) -> caf::behavior {
     for (auto& r : roots)
       watcher->monitor(r.actor);

@@ -1,0 +1,164 @@
+#include "actors/http_metrics.hpp"
+
+#include "schemas/config.hpp"
+
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+
+namespace weir {
+
+using metrics::family;
+using nlohmann::json;
+
+namespace {
+
+/// The meters of one route on one thread: looked up once, since a hot path must not search by text.
+struct route_meters {
+  metrics::histogram* seconds = nullptr;
+  metrics::histogram* special_seconds = nullptr; ///< as playlist, origin request or hook
+  std::map<int, std::pair<metrics::counter*, metrics::counter*>> by_status;
+};
+
+route_meters make_meters(metrics::registry& r, std::string_view route) {
+  route_meters m;
+  m.seconds = &r.histogram<family::http_seconds>(route);
+  if (route == "/p/" || route == "/hls/" || route == "/steer/")
+    m.special_seconds = &r.histogram<family::playlist_seconds>(route == "/p/" ? "media" : route == "/hls/" ? "multivariant" : "steering");
+  else if (route.starts_with("/s/") || route.starts_with("/origin/"))
+    m.special_seconds = &r.histogram<family::origin_seconds>(route.starts_with("/s/") ? "GET" : "PUT");
+  else if (route.starts_with("/hooks/") || route.starts_with("/rtmp/"))
+    m.special_seconds = &r.histogram<family::hook_seconds>(route.starts_with("/hooks/nginx") ? "nginx-rtmp" : "srs");
+  return m;
+}
+
+std::pair<metrics::counter*, metrics::counter*> make_counters(metrics::registry& r, std::string_view route, int status) {
+  auto text = std::to_string(status);
+  metrics::counter* special = nullptr;
+  if (route == "/p/" || route == "/hls/" || route == "/steer/")
+    special = &r.counter<family::playlist_requests>(route == "/p/" ? "media" : route == "/hls/" ? "multivariant" : "steering", text);
+  else if (route.starts_with("/s/") || route.starts_with("/origin/"))
+    special = &r.counter<family::origin_requests>(route.starts_with("/s/") ? "GET" : "PUT", text);
+  return {&r.counter<family::http_requests>(route, text), special};
+}
+
+/// Sums over the actor tree: mailboxes and restarts by kind; and what the origin counted.
+struct tree_sums {
+  std::map<std::string, double> mailbox, restarts;
+  double written = 0, bytes = 0, fenced = 0;
+  void add(const json& actor) {
+    auto kind = actor.value("kind", "?");
+    mailbox[kind] += actor.value("mailbox", 0.0);
+    restarts[kind] += actor.value("restarts", 0.0);
+    if (kind == "origin" && actor.contains("status") && actor["status"].is_object()) {
+      written += actor["status"].value("written", 0.0);
+      bytes += actor["status"].value("bytes", 0.0);
+      fenced += actor["status"].value("fenced", 0.0);
+    }
+    if (actor.contains("children"))
+      for (auto& child : actor["children"])
+        add(child);
+  }
+};
+
+void show_cluster(metrics::scrape& out, const cluster_view& view, const tree_sums& tree) {
+  std::map<std::string, double> streams{{"offline", 0}, {"live", 0}, {"ending", 0}};
+  double publishers = 0;
+  for (auto& s : view.streams) {
+    ++streams[std::string(to_string(s.phase))];
+    publishers += double(s.publishers.size());
+  }
+  for (auto& [phase, n] : streams)
+    out.set<family::streams>(n, phase);
+  out.set<family::publishers>(publishers);
+  std::map<std::pair<std::string, std::string>, double> tasks;
+  std::map<std::string, std::pair<double, double>> work; // dropped frames, CPU seconds
+  for (auto& t : view.tasks) {
+    ++tasks[{t.spec.type, std::string(to_string(t.phase))}];
+    work[t.spec.type].first += double(t.progress.dropped_frames);
+    work[t.spec.type].second += double(t.progress.cpu_milliseconds) / 1000;
+    if (t.phase == task_phase::running)
+      out.set<family::transcoder_speed>(double(t.progress.speed_milli) / 1000, t.spec.id.value);
+  }
+  for (auto& [key, n] : tasks)
+    out.set<family::tasks>(n, key.first, key.second);
+  for (auto& [type, sums] : work) {
+    out.set<family::transcoder_dropped_frames>(sums.first, type);
+    out.set<family::transcoder_cpu_seconds>(sums.second, type);
+  }
+  for (auto& n : view.nodes) {
+    auto& name = n.spec.name.value;
+    out.set<family::node_up>(n.phase != node_phase::down && n.phase != node_phase::suspect ? 1 : 0, name);
+    out.set<family::node_capacity_cores>(double(n.spec.capacity_milli) / 1000, name);
+    out.set<family::node_granted_cores>(double(n.granted_milli) / 1000, name);
+    out.set<family::node_used_cores>(double(n.load.cpu_milli) / 1000, name);
+    out.set<family::node_memory_used>(double(n.load.memory_used.bytes), name);
+    out.set<family::node_memory_total>(double(n.load.memory_total.bytes), name);
+  }
+  for (auto& e : view.edges) {
+    auto& name = e.spec.name.value;
+    out.set<family::edge_bytes_per_second>(double(e.load.bits_per_second) / 8, name);
+    out.set<family::edge_viewers>(double(e.load.viewers), name);
+    out.set<family::edge_up>(e.phase == edge_phase::serving ? 1 : 0, name);
+    out.set<family::edge_weight>(double(e.weight_milli) / 1000, name);
+    out.set<family::edge_suspicion>(double(e.phi_milli) / 1000, name);
+    out.set<family::edge_restarts>(e.restarts, name);
+  }
+  out.set<family::edge_set_epoch>(double(view.edges_epoch));
+  out.set<family::segments_written>(tree.written);
+  out.set<family::segment_bytes>(tree.bytes);
+  out.set<family::segments_fenced>(tree.fenced);
+  for (auto& [kind, n] : tree.mailbox)
+    out.set<family::mailbox_length>(n, kind);
+  for (auto& [kind, n] : tree.restarts)
+    out.set<family::actor_restarts>(n, kind);
+}
+
+} // namespace
+
+void count_answers(http::server& server, const std::shared_ptr<metrics::registry>& registry) {
+  server.on_answer([registry](std::string_view route, int status, std::uint64_t microseconds) {
+    thread_local std::unordered_map<std::string_view, route_meters> mine; // routes are static text of the server
+    auto [meters, fresh] = mine.try_emplace(route);
+    if (fresh)
+      meters->second = make_meters(*registry, route.empty() ? "unknown" : route);
+    auto [counters, first] = meters->second.by_status.try_emplace(status);
+    if (first)
+      counters->second = make_counters(*registry, route.empty() ? "unknown" : route, status);
+    counters->second.first->add();
+    meters->second.seconds->observe(double(microseconds) / 1e6);
+    if (counters->second.second)
+      counters->second.second->add();
+    if (meters->second.special_seconds)
+      meters->second.special_seconds->observe(double(microseconds) / 1e6);
+  });
+}
+
+void add_metrics_route(http::server& server, const http_bridge_actor& bridge, const http_bridge_setup& setup) {
+  auto access = std::make_shared<api_access>(setup.api_token);
+  http::route_options options;
+  options.guard = [access](const http::request& r) { return is_loopback(r.peer_address) ? std::nullopt : access->check(r); };
+  server.route("GET", "/metrics", options, [bridge](const http::request&, http::responder answer) {
+    in_bridge(bridge, [answer](http_bridge_self self) {
+      auto& my = self->state;
+      ask(self, std::chrono::seconds(3), my.setup.coordinator, view_cluster{})
+        .then(
+          [=, &my](const cluster_view& view) {
+            ask(self, std::chrono::seconds(3), my.setup.introspection, ask_tree{})
+              .then(
+                [=, &my](const actor_tree& tree) {
+                  tree_sums sums;
+                  auto parsed = json::parse(tree.json, nullptr, false);
+                  if (parsed.is_object())
+                    for (auto& root : parsed["actors"])
+                      sums.add(root);
+                  auto shown = my.setup.metrics->collect_with([&](metrics::scrape& out) { show_cluster(out, view, sums); });
+                  answer(http::text_response(200, my.setup.metrics->text(), std::string(metrics::content_type)));
+                },
+                [=](const caf::error& why) { answer.fail(from_caf(why)); });
+          },
+          [=](const caf::error& why) { answer.fail(from_caf(why)); });
+    });
+  });
+}
+
+} // namespace weir

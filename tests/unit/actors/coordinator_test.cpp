@@ -1,0 +1,237 @@
+#include "actors/coordinator.hpp"
+#include "runtime/base/secret.hpp"
+#include "tests/unit/actors/cast.hpp"
+#include "tests/unit/actors/virtual_time.hpp"
+
+#include <filesystem>
+
+namespace weir::testing {
+namespace {
+
+using namespace std::chrono_literals;
+using time_point = coordinator_state::time_point;
+
+/// The COORDINATOR's decisions on a real store, without its actor.
+class Coordinator : public virtual_time {
+public:
+  std::filesystem::path folder = std::filesystem::temp_directory_path() / ("weir-coordinator-" + random_uuid());
+  std::unique_ptr<coordinator_state> state = open();
+  time_point t0{std::chrono::hours(1000)};
+  timestamp wall = std::chrono::system_clock::now();
+  heard_ptr log = std::make_shared<heard>();
+
+  ~Coordinator() override {
+    state.reset();
+    std::filesystem::remove_all(folder);
+  }
+
+  std::unique_ptr<coordinator_state> open() {
+    auto s = std::make_unique<coordinator_state>();
+    auto db = store::store::open(folder);
+    if (!db)
+      throw std::runtime_error(db.error().text);
+    s->setup.store = std::make_shared<store::store>(std::move(*db));
+    s->setup.cluster = "test";
+    if (auto loaded = s->load(std::chrono::system_clock::now(), time_point{}); !loaded)
+      throw std::runtime_error(loaded.error().text);
+    return s;
+  }
+  void reopen() {
+    state.reset();
+    state = open();
+  }
+
+  stream_spec stream(std::string name = "conf", std::string key = "secret-key") {
+    add_stream wish;
+    wish.spec.name = std::move(name);
+    wish.spec.key = std::move(key);
+    auto made = state->add(std::move(wish), wall);
+    EXPECT_TRUE(made) << made.error().text;
+    return made.value_or(stream_spec{});
+  }
+  task_spec task(const stream_id& of, std::string url = "rtmp://host/live/key") {
+    add_task wish;
+    wish.spec.stream = of;
+    wish.spec.type = "restream";
+    wish.spec.options = nlohmann::json{{"url", url}}.dump();
+    auto made = state->add(std::move(wish), wall);
+    EXPECT_TRUE(made) << made.error().text;
+    return made.value_or(task_spec{});
+  }
+  void node(std::string name, std::int64_t capacity = 2000) {
+    auto& n = state->nodes[node_name{name}];
+    n.status.spec.name = node_name{name};
+    n.status.spec.instance = name + "-1";
+    n.status.spec.task_types = {"hls", "restream"};
+    n.status.spec.capacity_milli = capacity;
+    n.status.phase = node_phase::ready;
+    n.rtmp_servers = {{"srv", "rtmp://127.0.0.1:1935", "rtmp://public"}};
+    n.last_beat = t0;
+  }
+  expected<placement> place(const task_id& id) { return state->place({.task = id, .server = "srv", .publication = "srv/1/1", .avoid = {}}, t0, wall); }
+  static hook_call call(hook_kind kind, std::string key = "secret-key", std::string name = "conf") {
+    return {.kind = kind, .server = "srv", .service_id = "s1", .client_id = "7", .address = "10.1.1.1", .vhost = {}, .app = "live", .stream = std::move(name), .key = std::move(key)};
+  }
+};
+
+TEST_F(Coordinator, AcceptsAPublisherOnlyWithTheKeyOfAnEnabledStream) {
+  auto spec = stream();
+  EXPECT_TRUE(state->judge(call(hook_kind::publish), t0, wall).answer.accept);
+  EXPECT_FALSE(state->judge(call(hook_kind::publish, "wrong-key!"), t0, wall).answer.accept);
+  EXPECT_FALSE(state->judge(call(hook_kind::publish, ""), t0, wall).answer.accept);
+  EXPECT_FALSE(state->judge(call(hook_kind::publish, "secret-key", "other"), t0, wall).answer.accept);
+  EXPECT_FALSE(state->judge(call(hook_kind::publish, "secret-ke"), t0, wall).answer.accept);
+  spec.enabled = false;
+  ASSERT_TRUE(state->set({.spec = spec, .if_revision = 0, .actor = "test"}, wall));
+  auto verdict = state->judge(call(hook_kind::publish), t0, wall);
+  EXPECT_FALSE(verdict.answer.accept);
+  EXPECT_EQ(verdict.answer.reason.find("secret"), std::string::npos);
+}
+
+TEST_F(Coordinator, NeverRefusesConnectionsPlayersAndNotesForNothing) {
+  stream();
+  EXPECT_TRUE(state->judge(call(hook_kind::connect, "", ""), t0, wall).answer.accept);
+  EXPECT_TRUE(state->judge(call(hook_kind::note, "", ""), t0, wall).answer.accept);
+  EXPECT_TRUE(state->judge(call(hook_kind::play, ""), t0, wall).answer.accept);
+  EXPECT_TRUE(state->judge(call(hook_kind::unpublish, "", "unknown"), t0, wall).answer.accept);
+}
+
+TEST_F(Coordinator, AStrangersUnpublishTearsNothingDown) { // predecessor's fault L16
+  stream();
+  auto verdict = state->judge(call(hook_kind::close, "", ""), t0, wall);
+  EXPECT_TRUE(verdict.stream.value.empty());
+}
+
+TEST_F(Coordinator, EpochsGrowOverRestartsAndNeverRepeat) {
+  auto spec = stream();
+  node("n1", 1'000'000);
+  lease_epoch last = 0;
+  for (int restart = 0; restart < 3; ++restart) {
+    for (int i = 0; i < 5; ++i) {
+      auto t = task(spec.id);
+      auto where = place(t.id);
+      ASSERT_TRUE(where) << where.error().text;
+      EXPECT_GT(where->order.epoch, last);
+      last = where->order.epoch;
+    }
+    state->nodes.clear();
+    reopen();
+    node("n1", 1'000'000);
+  }
+}
+
+TEST_F(Coordinator, OneTaskIsGrantedOnceHoweverOftenItIsClaimed) { // L5: 43 % were granted twice
+  auto spec = stream();
+  node("n1", 1'000'000);
+  node("n2", 1'000'000);
+  auto t = task(spec.id);
+  int granted = 0;
+  for (int i = 0; i < 10'000; ++i)
+    granted += place(t.id).has_value();
+  EXPECT_EQ(granted, 1);
+}
+
+TEST_F(Coordinator, PlacesByTypeCapacityAndShare) {
+  auto spec = stream();
+  node("small", 1000);
+  node("large", 4000);
+  std::map<std::string, int> count;
+  for (int i = 0; i < 50; ++i) {
+    auto where = place(task(spec.id).id);
+    ASSERT_TRUE(where) << where.error().text;
+    ++count[where->node.value];
+  }
+  EXPECT_NEAR(count["large"], 40, 3);
+  state->nodes[node_name{"large"}].status.phase = node_phase::cordoned;
+  state->nodes[node_name{"small"}].status.spec.task_types = {"hls"};
+  auto none = place(task(spec.id).id);
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().text, "no node offers restream");
+}
+
+TEST_F(Coordinator, ANodeThatIsSilentLosesItsLeasesOnlyWhenTheyAreOver) {
+  auto spec = stream();
+  node("n1", 1'000'000);
+  auto where = place(task(spec.id).id);
+  ASSERT_TRUE(where);
+  EXPECT_TRUE(state->judge_nodes(t0 + 3500ms, wall).empty());
+  EXPECT_EQ(state->nodes[node_name{"n1"}].status.phase, node_phase::suspect);
+  EXPECT_TRUE(state->judge_nodes(t0 + 6400ms, wall).empty()) << "the node may still run it";
+  EXPECT_EQ(state->judge_nodes(t0 + 6600ms, wall).size(), 1u);
+  EXPECT_EQ(state->nodes[node_name{"n1"}].status.phase, node_phase::down);
+}
+
+TEST_F(Coordinator, ABeatRenewsOnlyWhatIsGrantedToThatNode) {
+  auto spec = stream();
+  node("n1", 1'000'000);
+  auto t = task(spec.id);
+  auto where = place(t.id);
+  ASSERT_TRUE(where);
+  std::vector<lease> lost;
+  auto answer = state->take(beat{node_name{"n1"}, "n1-1", {}, {{t.id, where->order.epoch}, {t.id, 1}, {task_id{"unknown"}, 9}}}, t0, wall, lost);
+  ASSERT_EQ(answer.renewed.size(), 1u);
+  EXPECT_EQ(answer.renewed[0].epoch, where->order.epoch);
+  EXPECT_TRUE(lost.empty());
+  EXPECT_FALSE(state->take(beat{node_name{"n1"}, "another start", {}, {}}, t0, wall, lost).known);
+  state->take(beat{node_name{"n1"}, "n1-1", {}, {}}, t0 + 10s, wall, lost);
+  EXPECT_EQ(lost.size(), 1u) << "the node does not know a lease that is 10 s old";
+}
+
+TEST_F(Coordinator, NothingAcknowledgedIsLostByARestart) {
+  auto spec = stream("keep");
+  auto t = task(spec.id);
+  auto changed = t;
+  changed.comment = "changed";
+  ASSERT_TRUE(state->set({.spec = changed, .if_revision = t.revision, .actor = "test"}, wall));
+  auto gone = stream("gone");
+  ASSERT_TRUE(state->remove(remove_stream{gone.id, 0, "test"}, wall));
+  reopen();
+  ASSERT_EQ(state->streams.size(), 1u);
+  EXPECT_EQ(state->streams.begin()->second.spec.key, "secret-key");
+  ASSERT_EQ(state->tasks.size(), 1u);
+  EXPECT_EQ(state->tasks.begin()->second.spec.comment, "changed");
+}
+
+TEST_F(Coordinator, TwoChangesOfOneRevisionConflict) {
+  auto spec = stream();
+  auto one = spec, two = spec;
+  one.title = "one";
+  two.title = "two";
+  ASSERT_TRUE(state->set({.spec = one, .if_revision = spec.revision, .actor = "a"}, wall));
+  auto second = state->set({.spec = two, .if_revision = spec.revision, .actor = "b"}, wall);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, error_code::conflict);
+}
+
+TEST_F(Coordinator, RefusesNamesKeysAndTargetsThatCouldBecomeSomethingElse) {
+  for (std::string name : {"", "a/b", "../x", "a b", ".hidden", "x\ny", std::string(65, 'x')}) {
+    add_stream wish;
+    wish.spec.name = name;
+    EXPECT_FALSE(state->add(std::move(wish), wall)) << name;
+  }
+  auto spec = stream();
+  for (std::string url : {"", "host/live", "rtmp://", "rtmp://h/a b", "rtmp://h/a\n[program:x]\ncommand=id", "file:///etc/passwd", "http://h/x", "-f flv /tmp/x"}) {
+    add_task wish;
+    wish.spec.stream = spec.id;
+    wish.spec.type = "restream";
+    wish.spec.options = nlohmann::json{{"url", url}}.dump();
+    EXPECT_FALSE(state->add(std::move(wish), wall)) << url;
+  }
+  task(spec.id, "rtmp://h/live/a%2Fb"); // L13: made the predecessor's node useless
+}
+
+TEST_F(Coordinator, WritesAnEventForEverythingThatChanges) {
+  auto spec = stream();
+  auto t = task(spec.id);
+  ASSERT_TRUE(state->show(show_key{spec.id, "api 10.0.0.9"}, wall));
+  auto events = state->setup.store->read_last_events(10);
+  ASSERT_TRUE(events);
+  std::vector<std::string> kinds;
+  for (auto& e : *events)
+    kinds.push_back(e.kind);
+  EXPECT_EQ(kinds, (std::vector<std::string>{"stream-added", "task-added", "stream-key-shown"}));
+  EXPECT_EQ(events->back().actor, "api 10.0.0.9");
+}
+
+} // namespace
+} // namespace weir::testing

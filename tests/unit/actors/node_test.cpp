@@ -1,0 +1,88 @@
+#include "actors/node.hpp"
+#include "tests/unit/actors/cast.hpp"
+#include "tests/unit/actors/virtual_time.hpp"
+
+namespace weir::testing {
+namespace {
+
+using namespace std::chrono_literals;
+
+class Node : public virtual_time {
+public:
+  heard_ptr log = std::make_shared<heard>();
+  std::shared_ptr<coordinator_script> script = std::make_shared<coordinator_script>();
+  coordinator_actor boss = spawn(stand_in_coordinator, log, script);
+  task_actor teller = spawn(stand_in_task, log);
+
+  node_actor make() {
+    node_setup setup;
+    setup.spec.name = node_name{"n1"};
+    setup.spec.instance = "i1";
+    setup.tools.program = "/bin/false"; // a pipeline that ends at once
+    return spawn(node, setup, boss);
+  }
+  assign order(lease_epoch epoch, std::string type = "restream") {
+    assign a;
+    a.order.task = task_id{"t1"};
+    a.order.type = std::move(type);
+    a.order.options = R"({"url":"rtmp://127.0.0.1:1/live/x"})";
+    a.order.epoch = epoch;
+    a.order.input_url = "rtmp://127.0.0.1:1/live/y";
+    a.teller = teller;
+    return a;
+  }
+};
+
+TEST_F(Node, JoinsThenBeatsEachSecond) {
+  make();
+  advance(10s);
+  EXPECT_EQ(log->joins, 1u);
+  EXPECT_GE(log->beats, 9u);
+  EXPECT_LE(log->beats, 11u);
+}
+
+TEST_F(Node, RefusesATypeThatItDoesNotHave) {
+  auto n = make();
+  tell(n, order(5, "teleport"));
+  ASSERT_EQ(log->reports.size(), 1u);
+  EXPECT_TRUE(log->reports[0].ended);
+  EXPECT_EQ(log->reports[0].cause, end_cause::bad_options);
+}
+
+TEST_F(Node, NamesItsRunsInEachBeatAndADoubledOrderStartsNothing) {
+  auto n = make();
+  advance(1s);
+  tell(n, order(5));
+  tell(n, order(5));
+  tell(n, order(4));
+  advance(1s);
+  ASSERT_EQ(log->last_beat.size(), 1u);
+  EXPECT_EQ(log->last_beat[0].epoch, 5u);
+  auto report = ask<actor_report>(n, ask_status{});
+  EXPECT_EQ(report.children.size(), 1u);
+}
+
+TEST_F(Node, EndsWhatIsNotRenewed) {
+  auto n = make();
+  advance(1s);
+  tell(n, order(5));
+  script->renew = [](const std::vector<lease>&) { return std::vector<lease>{}; };
+  // The pipeline's process is real: its end comes from another thread.
+  for (int i = 0; i < 200 && (log->reports.empty() || !log->reports.back().ended); ++i) {
+    advance(1s);
+    std::this_thread::yield();
+  }
+  ASSERT_FALSE(log->reports.empty());
+  EXPECT_TRUE(log->reports.back().ended);
+}
+
+TEST_F(Node, StopsEverythingBeforeItsLeasesCouldBeGivenToSomebodyElse) {
+  node_state s;
+  s.joined = true;
+  s.last_answer = now();
+  EXPECT_FALSE(s.cut_off(now() + 3900ms));
+  EXPECT_TRUE(s.cut_off(now() + 4100ms)) << "the lease is 6 s; a kill takes at most 0.5 s";
+}
+
+} // namespace
+} // namespace weir::testing
