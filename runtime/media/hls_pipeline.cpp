@@ -21,6 +21,8 @@ namespace {
 
 // Packets are looked at before the ladder is planned: for as long as a stream that was announced may still come.
 constexpr ticks longest_look = ticks_per_second;
+// nginx-rtmp gives a reader who comes between two key frames sound only until the next one. Nothing is lost by waiting: what was looked at is used.
+constexpr ticks longest_wait_for_pictures = 4 * ticks_per_second;
 constexpr std::size_t most_looked_at = 600;
 constexpr std::size_t pictures_for_a_rate = 12;
 
@@ -309,6 +311,7 @@ struct hls_pipeline::state {
         pass.reset();
       if (rungs.empty() || !suits(shape)) {
         WEIR_TRY(build(picture, shape));
+        WEIR_TRY(encode_held_sound());
         if (pass)
           begin_passing();
         key = true;
@@ -409,14 +412,34 @@ struct hls_pipeline::state {
         return {};
       if (plan.empty() && (!expects_video || !rungs.empty())) {
         const auto next = cut.slot(frame.pts);
+        if (awaits_picture(frame, next)) {
+          held_sound.push_back(same_frame(frame));
+          return {};
+        }
         if (rungs.empty())
           WEIR_TRY(build_sound_only());
         slot = std::max(slot, next);
         if (rungs[0]->failed())
           return finish_rungs();
+        WEIR_TRY(encode_held_sound());
       }
-      return sound ? sound->encode(frame, [&](av<AVPacket> encoded) { share(std::move(encoded)); }) : expected<void>{};
+      return encode_sound(frame);
     });
+  }
+
+  // A late picture joins with the next segment. Decoded pictures come after their sound, so the sound of that segment waits for the first of them;
+  // when none comes within the wait, sound goes on alone.
+  std::deque<av<AVFrame>> held_sound;
+  bool awaits_picture(const AVFrame& frame, std::int64_t its_slot) const {
+    return plan_anew && expects_video && !rungs.empty() && its_slot > slot && (held_sound.empty() || frame.pts - held_sound.front()->pts < longest_wait_for_pictures);
+  }
+  expected<void> encode_held_sound() {
+    for (auto waiting = std::exchange(held_sound, {}); auto& frame : waiting)
+      WEIR_TRY(encode_sound(*frame));
+    return {};
+  }
+  expected<void> encode_sound(const AVFrame& frame) {
+    return sound ? sound->encode(frame, [&](av<AVPacket> encoded) { share(std::move(encoded)); }) : expected<void>{};
   }
 
   expected<void> take_video(const AVPacket& packet) {
@@ -463,9 +486,11 @@ struct hls_pipeline::state {
       first = std::min(first, i.packet->dts);
       last = std::max(last, i.packet->dts);
     }
-    if (looked_at.size() >= most_looked_at || (!looked_at.empty() && last - first > longest_look))
+    const bool pictures_may_come = video_stream || settings.realtime; // a live source announces only what it sends already
+    const auto longest = pictures == 0 && pictures_may_come ? longest_wait_for_pictures : longest_look;
+    if (looked_at.size() >= most_looked_at || (!looked_at.empty() && last - first > longest))
       return true;
-    return (pictures >= pictures_for_a_rate || !video_stream) && (sounds > 0 || !audio_stream) && pictures + sounds > 0;
+    return (pictures >= pictures_for_a_rate || !pictures_may_come) && (sounds > 0 || !audio_stream) && pictures + sounds > 0;
   }
 
   expected<void> stop_looking() {
@@ -513,6 +538,7 @@ struct hls_pipeline::state {
           WEIR_TRY(stop_looking());
         WEIR_TRY(drain_decoders());
         audio.reset();
+        WEIR_TRY(encode_held_sound());
         WEIR_TRY(finish_rungs());
         pass.reset();
         to_copy.clear();

@@ -277,6 +277,23 @@ TEST(HlsPipeline, AddsSoundThatComesLate) {
   EXPECT_EQ(std::count_if(made.begin(), made.end(), [](auto& s) { return s.info.discontinuity; }), 1);
 }
 
+TEST(HlsPipeline, AddsAPictureThatComesLate) {
+  scratch_folder folder;
+  auto clip = make_clip(folder, "a.ts", tone + "-itsoffset 7 " + picture + x264 + aac + "-t 14");
+  pipeline_run run(hls_of(clip));
+  run.finish();
+  check_segments(run);
+  ASSERT_EQ(run.rungs.size(), 2u);
+  EXPECT_EQ(run.rungs[0].rungs.at(0).name, "audio");
+  EXPECT_EQ(run.rungs[1].rungs.at(0).name, "180p");
+  auto alone = run.of("audio"), joined = run.of("180p");
+  ASSERT_GE(joined.size(), 2u);
+  EXPECT_EQ(joined[0].info.slot, alone.back().info.slot + 1) << "the picture joins with the next segment, none is made twice or left out";
+  EXPECT_TRUE(joined[0].info.discontinuity);
+  for (auto& s : joined)
+    EXPECT_EQ(probe_bytes(s.bytes)->audio, "aac");
+}
+
 TEST(HlsPipeline, CopiesTheTopRungWhileKeyFramesAllow) {
   scratch_folder folder;
   auto clip = make_clip(folder, "a.flv", picture + tone + "-c:v libx264 -preset ultrafast -g 25 -bf 2 -pix_fmt yuv420p " + aac + "-t 6 -output_ts_offset 0.36");
