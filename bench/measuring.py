@@ -76,10 +76,10 @@ LOAD_BEFORE = round(os.getloadavg()[0], 1)
 
 
 @contextlib.contextmanager
-def on_core(core):
-    """Whatever is started meanwhile stays on that core for its life."""
+def on_cores(cores):
+    """Whatever is started meanwhile stays on these cores for its life."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
@@ -150,9 +150,9 @@ def wait_for_port(port, process, within=10):
 
 
 @contextlib.contextmanager
-def nginx(server, top=""):
-    """A tuned nginx with one worker on the server core; `server` is the inside of its server block, {folder} and {port} are filled in.
-    Gives (port, pid of the worker, folder)."""
+def nginx(server, top="", cores=frozenset({SERVER_CORE})):
+    """A tuned nginx with one worker on the server core; `server` is the inside of its server block, {folder} is filled in, `top` stands before
+    everything. Gives (port, pid of the worker, folder)."""
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as folder, contextlib.ExitStack() as stack:
         os.chmod(folder, 0o755)
         port = free_port()
@@ -183,11 +183,11 @@ http {{
   scgi_temp_path {folder}/scgi;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    {server.format(folder=folder, port=port)}
+    {server.format(folder=folder)}
   }}
 }}
 """)
-        with on_core(SERVER_CORE):
+        with on_cores(cores):
             master = stack.enter_context(running(["/usr/sbin/nginx", "-p", folder, "-c", "nginx.conf"], stderr=subprocess.DEVNULL))
         wait_for_port(port, master)
         yield port, worker_of(master.pid), folder
@@ -217,7 +217,7 @@ class Load:
             raise BenchFailed(f"{connections} connections need as many open files; this machine allows {hard}")
         if soft < connections + 100:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        with on_core(LOAD_CORE):
+        with on_cores({LOAD_CORE}):
             done = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", os.path.join(ROOT, "bench/load.lua"),
                                    f"http://127.0.0.1:{port}/", "--", self.file], capture_output=True, text=True, timeout=seconds + 60, check=False)
         if done.returncode != 0:

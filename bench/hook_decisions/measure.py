@@ -5,7 +5,7 @@ import re
 import sys
 import tempfile
 
-from measuring import ROOT, SERVER_CORE, BenchFailed, Load, line, middle, nginx, on_core, rounded, say
+from measuring import ROOT, SERVER_CORE, BenchFailed, Load, line, middle, nginx, on_cores, rounded, say
 
 sys.path.insert(0, os.path.join(ROOT, "tests/system"))
 import weir_node
@@ -36,7 +36,7 @@ def measure(names, settings):
     runs = settings.runs(usual=5, quick=2)
     node = weir_node.Node(roles=["coordinator", "origin", "director"], log={"level": "warn", "format": "text"})
     try:
-        with on_core(SERVER_CORE):
+        with on_cores({SERVER_CORE}):
             node.start()
         streams = [node.add_stream(f"bench-{i}") for i in range(STREAMS)]
         wrong = callback("on_publish", streams[0].name, "not-the-key", 1)
@@ -60,7 +60,7 @@ def measure(names, settings):
                     for kept, result in zip((ours, peer, changing), results):
                         kept.append(result)
         if not all(s.status()["phase"] == "live" for s in streams[:5]):
-            raise BenchFailed("the streams are not live after their hooks were accepted")
+            raise BenchFailed(f"the streams are not live after their hooks were accepted: {streams[0].status()}")
         node.stop()
     finally:
         node.remove()

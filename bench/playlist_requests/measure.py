@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 
-from measuring import SERVER_CORE, BenchFailed, Load, line, middle, nginx, on_core, running, rounded, say
+from measuring import SERVER_CORE, BenchFailed, Load, line, middle, nginx, on_cores, running, rounded, say
 
 CASES = {
     "playlist_requests": "rewritten playlists a second of server CPU, 100 connections, beside nginx sending the same bytes as a static file",
@@ -47,7 +47,7 @@ def measure(names, settings):
     random.Random(1).shuffle(sessions)
     seconds = 3 if settings.quick else 8
     runs = settings.runs(usual=5, quick=2)
-    with on_core(SERVER_CORE):
+    with on_cores({SERVER_CORE}):
         serving = running([settings.program("bench/bench_playlist_requests")], stdout=subprocess.PIPE, text=True)
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as folder, serving as server:
         port = int(server.stdout.readline().split()[1])

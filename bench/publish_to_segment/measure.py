@@ -16,8 +16,9 @@ TARGETS = ["weir"]
 
 LOOK_EVERY = 0.025
 PEER = "nginx-rtmp exec_push ffmpeg -f hls -hls_time 2, same ladder"
-# The ladder that the node has too (weir_node.SMALL_LADDER), and the same limits on probing.
-PEER_COMMAND = ("{ffmpeg} -hide_banner -nostdin -v error -probesize 200000 -analyzeduration 1000000 -i rtmp://127.0.0.1:{rtmp}/live/$name"
+# The ladder that the node has too (weir_node.SMALL_LADDER). It probes longer than key frames lie apart: with less, ffmpeg finds no picture, ends, and
+# exec_push tries again 5 s later.
+PEER_COMMAND = ("{ffmpeg} -hide_banner -nostdin -v error -probesize 1000000 -analyzeduration 2500000 -i rtmp://127.0.0.1:{rtmp}/live/$name"
                 " -filter_complex [0:v]scale=-2:180:flags=bicubic,split[a][b];[b]scale=-2:120:flags=bicubic[c] -map [a] -map 0:a -map [c] -map 0:a"
                 " -c:v libx264 -preset superfast -threads:v 1 -pix_fmt yuv420p -b:v:0 250k -maxrate:v:0 275k -bufsize:v:0 500k -b:v:1 100k -maxrate:v:1 110k -bufsize:v:1 200k"
                 " -force_key_frames expr:gte(t,n_forced*2) -sc_threshold 0 -g 600 -c:a aac -b:a 64k -f hls -hls_time 2 -hls_list_size 30"
@@ -55,7 +56,7 @@ def measure(names, settings):
             link = os.path.join(node.folder, "peer")
             command = PEER_COMMAND.format(ffmpeg=shutil.which("ffmpeg"), rtmp=rtmp, folder=link)
             words = " ".join(f"'{word}'" if any(c in word for c in "[]();,") else word for word in command.replace("\\ ", "\0").split(" ")).replace("\0", " ")
-            port, _, folder = stack.enter_context(nginx("root {folder}/www; open_file_cache off; add_header Cache-Control no-cache;", PEER_TOP.format(rtmp=rtmp, command=words)))
+            port, _, folder = stack.enter_context(nginx("root {folder}/www; open_file_cache off; add_header Cache-Control no-cache;", PEER_TOP.format(rtmp=rtmp, command=words), cores=os.sched_getaffinity(0)))
             os.symlink(folder, link)
             os.mkdir(f"{folder}/www")
             os.chmod(node.folder, 0o755)
