@@ -45,6 +45,7 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
     auto& entry = streams[id];
     entry.status.spec = entry.spec = spec;
     entry.status.publishers = kept->publishers[id];
+    entry.idle = entry.status.publishers.empty(); // until its STREAM says more: whoever watches must not take a broadcast that goes on for one that is over
     for (auto& p : entry.status.publishers)
       services[p.server] = p.service_id;
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <utility>
 
 namespace weir {
 
@@ -69,10 +70,13 @@ std::vector<edge_target> edge_set::targets(time_point now) const {
 edge_set::change edge_set::judge(time_point now) {
   change made;
   made.phases = jury_.decide(now);
-  for (auto& p : made.phases) {
+  for (auto& p : made.phases)
     edges_[p.edge].phase = p.to;
+  for (auto& [name, e] : edges_) // a drain is no verdict of the jury's, but it knows of it
+    if (auto phase = jury_.phase(name); phase != e.phase)
+      made.phases.push_back({.edge = name, .from = std::exchange(e.phase, phase), .to = phase, .reason = "set by hand"});
+  for (auto& p : made.phases)
     made.cause += (made.cause.empty() ? "" : "; ") + fmt::format("{} is {} ({})", p.edge.value, to_string(p.to), p.reason);
-  }
   if (now - weighed_ >= weigh_every) {
     weighed_ = now;
     std::vector<steering::edge_measure> loads;

@@ -12,7 +12,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto answer_within = 900ms;
-constexpr auto cut_off_after = 4s; ///< the lease is 6 s: what is killed now is dead before anyone else starts it
 
 } // namespace
 
@@ -47,7 +46,8 @@ std::vector<task_id> node_state::not_renewed(const beat& asked, const beat_answe
   return gone;
 }
 
-bool node_state::cut_off(time_point now) const { return joined && now - last_answer > cut_off_after; }
+// What is killed after two thirds of the lease is dead before anyone else may start it.
+bool node_state::cut_off(time_point now) const { return joined && now - last_answer > lease_ttl * 2 / 3; }
 
 node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, node_setup setup, coordinator_actor coordinator) {
   auto& my = self->state;
@@ -72,6 +72,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
         [=, &my](const joined& in) {
           my.asking = false;
           my.joined = true;
+          my.lease_ttl = in.lease_ttl;
           my.last_answer = now();
           log::info("node", "joined", "node={} cluster={}", my.setup.spec.name.value, in.cluster);
         },
@@ -161,7 +162,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
     },
     [=, &my](const tick&) {
       if (my.cut_off(now()) && !my.runs.empty()) {
-        log::error("node", "lease-lost", "node={} runs={} silent_for=4s", my.setup.spec.name.value, my.runs.size());
+        log::error("node", "lease-lost", "node={} runs={} lease={}", my.setup.spec.name.value, my.runs.size(), to_string(my.lease_ttl));
         for (auto& [id, run] : my.runs)
           stop_run(id);
         my.stopped_by_itself += my.runs.size();

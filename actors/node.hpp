@@ -45,6 +45,7 @@ struct node_state {
   std::vector<task_id> not_renewed(const beat& asked, const beat_answer& answer) const;
   /// Whether leases may be over at the coordinator: everything must be stopped before somebody else starts it.
   bool cut_off(time_point now) const;
+  std::chrono::milliseconds lease_ttl = std::chrono::seconds(6); ///< as the coordinator grants them
 };
 
 /// One machine: says how it is, runs what it is ordered to run, stops what it holds no lease for.
@@ -52,7 +53,7 @@ struct node_state {
 /// Parent:  the program; its end ends the node.
 /// Tells:   COORDINATOR each second; the TASK that ordered a run about it.
 /// Fails:   never.
-/// Numbers: without an answer for 4 s it ends all runs (the lease is 6 s), by its own monotonic clock.
+/// Numbers: without an answer for two thirds of the lease (4 s of 6 s) it ends all runs, by its own monotonic clock.
 /// Source:  docs/2-how-it-works/3-life-of-a-stream.md
 node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, node_setup setup, coordinator_actor coordinator);
 

@@ -96,7 +96,7 @@ struct http_options {
       field("public_url", &o::public_url, {0, 500}, "How viewers and operators reach this listener, such as https://live.example.org; http://LISTEN when empty."),
       field("internal_url", &o::internal_url, {0, 500}, "How other nodes reach this listener; the public address when empty."),
       field("threads", &o::threads, {1, 64}, "Threads that answer requests.", needs_restart),
-      field("token_file", &o::token_file, {0, 4096}, "File with the operator's token, made at the first start with mode 0600; DATA_DIR/token when empty.",
+      field("token_file", &o::token_file, {0, 4096}, "File with the operator's token, made at the first start with mode 0600; DATA_DIR/api-token when empty.",
             needs_restart),
       field("body_limit", &o::body_limit, {byte_size{1 << 10}, byte_size{64 << 20}}, "Largest request body of the API."),
     };

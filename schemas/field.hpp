@@ -59,17 +59,10 @@ template <class R, class P>
 struct is_duration<std::chrono::duration<R, P>> : std::true_type {};
 
 namespace detail {
-template <class T, class = void>
-struct bound_type {
-  using type = T; // numbers, durations, units: the value itself
-};
-template <>
-struct bound_type<std::string> {
-  using type = std::size_t; // text: its length in bytes
-};
 template <class T>
-struct bound_type<std::vector<T>> {
-  using type = std::size_t; // a list: its length
+struct bound_type {
+  // Numbers, durations and units: the value itself. Texts, ids, lists and maps: their length.
+  using type = std::conditional_t<std::is_trivially_copyable_v<T>, T, std::size_t>;
 };
 template <class T>
 struct bound_type<std::optional<T>> {

@@ -204,7 +204,7 @@ TEST_F(Coordinator, TwoChangesOfOneRevisionConflict) {
 }
 
 TEST_F(Coordinator, RefusesNamesKeysAndTargetsThatCouldBecomeSomethingElse) {
-  for (std::string name : {"", "a/b", "../x", "a b", ".hidden", "x\ny", std::string(65, 'x')}) {
+  for (auto& name : std::vector<std::string>{"", "a/b", "../x", "a b", ".hidden", "x\ny", std::string(65, 'x')}) {
     add_stream wish;
     wish.spec.name = name;
     EXPECT_FALSE(state->add(std::move(wish), wall)) << name;

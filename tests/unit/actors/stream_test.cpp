@@ -101,7 +101,7 @@ TEST_F(Stream, RestartsADeadTaskActor) {
   tell(s, use_task_spec{spec});
   auto before = ask<actor_report>(s, ask_status{});
   ASSERT_EQ(before.children.size(), 1u);
-  self->send_exit(before.children[0], caf::exit_reason::kill);
+  self->send_exit(before.children[0], caf::exit_reason::unhandled_exception);
   settle();
   advance(1s);
   auto after = ask<actor_report>(s, ask_status{});
