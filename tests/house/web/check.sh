@@ -4,29 +4,15 @@
 set -eu
 cd "$(dirname "$0")/../../../web"
 
-missing() {
-  if [ -n "${WEIR_CI:-}" ]; then
-    echo "FAILED: $1" >&2
-    exit 1
-  fi
-  echo "SKIPPED: $1"
-  exit 0
-}
-command -v node >/dev/null || missing "node is not installed (packages.txt, shelf test)"
-command -v npm >/dev/null || missing "npm is not installed (packages.txt, shelf test)"
-
 if grep -nE '"resolved"|https?://' package-lock.json; then
   echo "FAILED: package-lock.json names the address of a registry" >&2
   exit 1
 fi
 
-# node_modules carries a copy of the lock file it was installed from.
-stamp=node_modules/.weir-lock.json
-if ! cmp -s package-lock.json "$stamp"; then
-  echo "installing what package-lock.json names"
-  npm ci --no-audit --no-fund --ignore-scripts
-  cp package-lock.json "$stamp"
-fi
+status=0
+../tools/web_packages.sh || status=$?
+[ "$status" = 3 ] && exit 0
+[ "$status" = 0 ] || exit "$status"
 
 node node_modules/typescript/bin/tsc --noEmit
 node test.mjs

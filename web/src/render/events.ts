@@ -4,6 +4,9 @@ import type { FeedRow } from "../state";
 import { h, type VNode } from "./dom";
 import type { View } from "./parts";
 
+/** "task/868bfe83-fe8f-40db-9ba2-8b53a6092736" → "task/868bfe83": enough to tell two apart by eye. */
+const shortIds = (subject: string): string => subject.replace(/\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f-]{22}\b/g, "$1");
+
 export function eventSection(feed: FeedRow[], view: View): VNode {
   const { t, plural, lang } = view.words;
   return h("aside", { class: "feed", "aria-labelledby": "h-events" },
@@ -18,5 +21,5 @@ export function eventSection(feed: FeedRow[], view: View): VNode {
               h("time", { datetime: row.event.at, title: dateTime(row.event.at, lang), class: "number" }, clock(row.event.at, lang)),
               h("code", null, row.event.kind)),
             h("p", null, row.event.text),
-            h("p", { class: "quiet" }, [row.event.subject, row.event.actor].filter(Boolean).join(" · "))))));
+            h("p", { class: "quiet", title: row.event.subject }, [shortIds(row.event.subject), row.event.actor].filter(Boolean).join(" · "))))));
 }

@@ -37,7 +37,7 @@ function streamCard(stream: StreamStatus, tasks: TaskStatus[], key: string | und
 
 function publisherLine(publisher: Publisher, view: View): VNode {
   const { t, lang } = view.words;
-  return h("li", { key: `${publisher.server}/${publisher.client_id}/${publisher.client_id}` },
+  return h("li", { key: `${publisher.server}/${publisher.client_id}` },
     h("strong", null, publisher.server), " ",
     publisher.address && h("span", { class: "quiet" }, `${t("from", { address: publisher.address })} `),
     h("span", { class: "number", title: dateTime(publisher.since, lang) }, t("since", { age: duration(view.now - time(publisher.since), lang) })));
