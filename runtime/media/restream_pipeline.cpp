@@ -14,6 +14,7 @@ namespace weir::media {
 namespace {
 
 constexpr ticks longest_look = ticks_per_second;
+constexpr ticks longest_wait_for_pictures = 4 * ticks_per_second; ///< nginx-rtmp gives a new reader sound only until the next key frame
 constexpr std::size_t most_looked_at = 600;
 constexpr milliseconds refusal_window{2'000}; ///< a target that asks its own hooks first closes a refused connection so late
 
@@ -193,11 +194,12 @@ struct restream_pipeline::state {
   }
 
   bool looked_enough() const {
-    bool picture = !video_stream, heard = !audio_stream;
+    // A live source announces only what it sends already.
+    bool picture = !video_stream && !settings.realtime, heard = !audio_stream;
     for (auto& i : looked_at)
       (i.video ? picture : heard) = true;
     return (picture && heard && !looked_at.empty()) || looked_at.size() >= most_looked_at ||
-           (!looked_at.empty() && looked_at.back().packet->dts - looked_at.front().packet->dts > longest_look);
+           (!looked_at.empty() && looked_at.back().packet->dts - looked_at.front().packet->dts > (picture ? longest_look : longest_wait_for_pictures));
   }
 
   // A stream that was announced and never came would leave a target waiting for it.

@@ -38,7 +38,7 @@ class Access(NodeCase):
         self.assertEqual(fetch(self.node.url + "/api/v1/streams", "POST", {"name": "intruder"}).status, 401)
         self.assertEqual(fetch(self.node.url + "/api/v1/streams", headers={"Cookie": "weir_session=9999999999.AAAA"}).status, 401)
         self.assertEqual(fetch(self.node.url + "/api/v1/streams?token=" + self.node.token).status, 401, "a token in an address would be logged")
-        self.assertEqual(self.node.items("/api/v1/streams"), [])
+        self.assertNotIn("intruder", [s["name"] for s in self.node.items("/api/v1/streams")])
 
     def test_zz_wrong_tokens_are_slowed_down(self):
         """Last in order, since it uses up this address's patience."""
@@ -112,7 +112,7 @@ class Access(NodeCase):
     def test_what_is_wrong_with_a_body_is_said_with_its_place(self):
         cases = {
             '{"name": "x", "colour": 1}': "/colour", '{"name": 5}': "/name", '{"name": ""}': "/name", '{"name": "a", "enabled": "yes"}': "/enabled",
-            '{"name": "a", "name": "b"}': "/name",
+            '{"name": "a", "name": "b"}': "",  # the object that holds it twice
         }
         for body, pointer in cases.items():
             with self.subTest(body):

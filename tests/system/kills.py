@@ -8,7 +8,8 @@ import time
 
 from weir_node import Encoder, Follower, NodeCase, Process, Viewer, eventually, fetch, main, processes, wait_until_playable
 
-TARGET = 4  # seconds: the profile quick
+TARGET = 4     # seconds: the profile quick
+SANITIZED = 2  # seconds more, for the start of a sanitized program
 
 
 class Kills(NodeCase):
@@ -29,25 +30,27 @@ class Kills(NodeCase):
         viewer = wait_until_playable(node, "show", 60)
         with Follower(viewer) as follower:
             eventually("the first list", lambda: follower.seen, 5)
+            first = follower.newest()
+            eventually("it runs steadily", lambda: follower.newest() >= first + 2, 5 * TARGET)
+            pid = node.pid_of_task(task)
+            begun = node.task(task)
             before = follower.newest()
             known = follower.discontinuities()
-            pid = node.pid_of_task(task)
-            epoch = node.task(task)["epoch"]
             os.kill(pid, signal.SIGKILL)
             died = time.monotonic()
-            fresh = eventually("another process", lambda: (p := node.pid_of_task(task)) not in (0, pid) and p, 8)
+            fresh = eventually("another process", lambda: (p := node.pid_of_task(task)) not in (0, pid) and p, 20)
             # What the dead one had delivered may still be listed: the first segment behind the discontinuity is the new one's.
             behind = lambda: [m for m in follower.discontinuities() if m > before and not follower.seen[m][0].gap]
-            eventually("a segment of the new process", behind, 2 * TARGET + 4)
+            eventually("a segment of the new process", behind, 6 * TARGET)
             took = follower.seen[behind()[0]][1] - died
-            eventually("more segments", lambda: follower.newest() >= behind()[0] + 2, 3 * TARGET + 4)
+            eventually("more segments", lambda: follower.newest() >= behind()[0] + 2, 6 * TARGET)
         print(f"transcoder killed: first new segment listed after {took:.1f} s", file=sys.stderr)
-        self.assertLess(took, 2 * TARGET)
+        self.assertLess(took, 2 * TARGET + SANITIZED)
         self.assertEqual(len(follower.discontinuities()) - len(known), 1)
         self.assert_unbroken(follower)
         self.assertEqual(follower.failures, [])
         shown = node.task(task)
-        self.assertEqual((shown["phase"], shown["attempts"], shown["last_cause"], shown["epoch"]), ("running", 2, "crashed", epoch))
+        self.assertEqual((shown["phase"], shown["attempts"], shown["last_cause"], shown["epoch"]), ("running", begun["attempts"] + 1, "crashed", begun["epoch"]))
         self.assertEqual(node.pid_of_task(task), fresh)
         pipelines = processes(lambda p: p.session in node.sessions and "weir-pipeline" in p.command)
         self.assertEqual([p.pid for p in pipelines], [fresh], "one process for one task")
@@ -66,14 +69,14 @@ class Kills(NodeCase):
             begun = follower.newest()
             os.kill(master, signal.SIGKILL)
             died = time.monotonic()
-            eventually("another master", lambda: node.nginx_master(f"edge-{number}") != master, 5, every=0.02)
-            eventually("the edge answers", lambda: fetch(edge + "/", timeout=1).status == 404, 5, every=0.02)
+            eventually("another master", lambda: node.nginx_master(f"edge-{number}") != master, 20, every=0.02)
+            eventually("the edge answers", lambda: fetch(edge + "/", timeout=1).status == 404, 20, every=0.02)
             took = time.monotonic() - died
-            eventually("three more segments", lambda: follower.newest() >= begun + 3, 4 * TARGET)
+            eventually("three more segments", lambda: follower.newest() >= begun + 3, 6 * TARGET)
             for entry in follower.media_since(died):
                 self.assertEqual(fetch(entry.uri).status, 200)
         print(f"edge killed: serves again after {took:.2f} s", file=sys.stderr)
-        self.assertLess(took, 2.0)
+        self.assertLess(took, 1.0 + SANITIZED)
         self.assertEqual([w for w in workers if os.path.exists(f"/proc/{w.pid}") and Process(w.pid).state != "Z"], [], "no worker outlives its master")
         self.assert_unbroken(follower)
         self.assertEqual(follower.failures, [])

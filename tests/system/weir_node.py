@@ -223,7 +223,8 @@ class Node:
 
     def start(self, within=40):
         with open(self.log_file, "ab") as log:
-            self.process = _spawn([PROGRAM, "run", "-c", self.config_file], stdout=log, stderr=log)
+            environment = {k: v for k, v in os.environ.items() if not k.startswith("WEIR_")}  # the node would read them as settings
+            self.process = _spawn([PROGRAM, "run", "-c", self.config_file], stdout=log, stderr=log, env=environment)
         self.sessions.append(self.process.pid)
 
         def ready():
