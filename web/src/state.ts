@@ -32,6 +32,12 @@ export type Action =
 export const feedLimit = 200;
 export const historyLimit = 60;
 
+/** Viewers fetch a segment every few seconds, so that a single second says little: the mean of the last ten reports. */
+export function recentRate(history: number[] | undefined): number {
+  const last = (history ?? []).slice(-10);
+  return last.length ? last.reduce((sum, value) => sum + value, 0) / last.length : 0;
+}
+
 export const initial: Model = { signedIn: true, connection: { phase: "connecting" }, cluster: null, receivedAt: 0, skew: 0, feed: [], history: {} };
 
 function newest(feed: FeedRow[]): number {

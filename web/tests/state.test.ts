@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { feedLimit, historyLimit, initial, problems, reduce, type Model } from "../src/state";
+import { feedLimit, historyLimit, initial, problems, recentRate, reduce, type Model } from "../src/state";
 import type { ClusterState, EdgeStatus, NodeStatus, TaskStatus, WeirEvent } from "../src/types";
 
 const at = "2026-11-22T10:00:00.000Z";
@@ -61,6 +61,12 @@ test("each edge keeps a minute of its load, and a gone edge is forgotten", () =>
   assert.equal(model.history["a"]?.length, historyLimit);
   assert.equal(model.history["a"]?.at(-1), historyLimit + 5);
   assert.deepEqual(reduce(model, { type: "state", state: cluster(), at: 99 }).history, {});
+});
+
+test("the rate shown is the mean of the last ten reports", () => {
+  assert.equal(recentRate(undefined), 0);
+  assert.equal(recentRate([1000, 10, 20]), 1030 / 3);
+  assert.equal(recentRate([1e9, ...Array<number>(5).fill(0), ...Array<number>(5).fill(10)]), 5);
 });
 
 test("what needs attention comes worst first, and healthy things do not", () => {

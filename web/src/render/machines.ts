@@ -1,6 +1,6 @@
 // Nodes and edges.
 import { bitRate, bytes, duration, number, percent, time } from "../format";
-import { historyLimit } from "../state";
+import { historyLimit, recentRate } from "../state";
 import type { EdgeStatus, NodeStatus } from "../types";
 import { h, type VNode } from "./dom";
 import { bar, fact, phaseChip, sparkline, type View } from "./parts";
@@ -36,10 +36,11 @@ export function edgeSection(edges: EdgeStatus[], history: Record<string, number[
 function edgeCard(edge: EdgeStatus, history: number[], view: View): VNode {
   const { t, lang } = view.words;
   const { load } = edge;
+  const rate = recentRate(history);
   const failing = edge.phase === "dead" || edge.phase === "suspect";
   return h("li", { class: "card", key: edge.name, id: `edge-${edge.name}` },
     h("div", { class: "card-head" }, h("div", { class: "card-title" }, h("h3", null, edge.name), h("code", { class: "quiet" }, edge.url.replace(/^https?:\/\//, ""))), phaseChip(edge.phase, view.words)),
-    bar(t("egress"), load.bits_per_second, edge.capacity, t("of", { part: bitRate(load.bits_per_second, lang), all: bitRate(edge.capacity, lang) })),
+    bar(t("egress"), rate, edge.capacity, t("of", { part: bitRate(rate, lang), all: bitRate(edge.capacity, lang) })),
     sparkline(history, historyLimit, 0, `${t("egress")}, ${t("last_minute")}`),
     h("dl", { class: "facts" },
       fact(t("viewers"), number(load.viewers, lang)),

@@ -1,7 +1,7 @@
 // The dashboard as a whole: header, state of the connection, numbers at a glance, sections.
 import { bitRate, duration, number } from "../format";
 import type { Lang, Words } from "../i18n";
-import { problems, type Model } from "../state";
+import { problems, recentRate, type Model } from "../state";
 import type { ClusterState } from "../types";
 import { h, type Child, type VNode } from "./dom";
 import { eventSection } from "./events";
@@ -75,14 +75,14 @@ function lostBanner(model: Model, words: Words, now: number): VNode | null {
 
 function dashboard(cluster: ClusterState, model: Model, desk: Desk, view: View): VNode {
   return h("div", { class: model.connection.phase === "lost" ? "desk stale" : "desk", key: "desk" },
-    tiles(cluster, view.words),
+    tiles(cluster, model.history, view.words),
     attention(cluster, view.words),
     h("div", { class: "layout" },
       h("div", { class: "sections" }, streamSection(cluster, desk.keys, view), edgeSection(cluster.edges, model.history, view), nodeSection(cluster.nodes, view)),
       eventSection(model.feed, view)));
 }
 
-function tiles(cluster: ClusterState, words: Words): VNode {
+function tiles(cluster: ClusterState, history: Model["history"], words: Words): VNode {
   const { t, lang } = words;
   const count = (all: { phase: string }[], ...phases: string[]): number => all.filter((one) => phases.includes(one.phase)).length;
   const sum = (pick: (edge: ClusterState["edges"][number]) => number): number => cluster.edges.reduce((total, edge) => total + pick(edge), 0);
@@ -92,7 +92,7 @@ function tiles(cluster: ClusterState, words: Words): VNode {
     tile(number(count(cluster.streams, "live", "ending"), lang), t("tile_live"), cluster.streams.length),
     tile(number(count(cluster.tasks, "running"), lang), t("tile_tasks"), cluster.tasks.length),
     tile(number(sum((edge) => edge.load.viewers), lang), t("tile_viewers")),
-    tile(bitRate(sum((edge) => edge.load.bits_per_second), lang), t("tile_egress")),
+    tile(bitRate(sum((edge) => recentRate(history[edge.name])), lang), t("tile_egress")),
     tile(number(count(cluster.edges, "serving"), lang), t("tile_edges"), cluster.edges.length),
     tile(number(count(cluster.nodes, "ready"), lang), t("tile_nodes"), cluster.nodes.length));
 }
