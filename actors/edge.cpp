@@ -3,7 +3,6 @@
 #include "actors/nginx_child.hpp"
 #include "actors/reporting.hpp"
 #include "runtime/base/log.hpp"
-#include "runtime/http/client.hpp"
 
 namespace weir {
 
@@ -62,14 +61,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       tell(self, coordinator, load);
       tell_after(self, 1s, me, tick{});
       // Its answer is part of the next report: one second old at most.
-      http::client_request request;
-      request.method = "GET";
-      request.url = my.setup.status_url;
-      request.deadline = 800ms;
-      client->send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(me)](expected<http::client_response> answer) {
-        auto strong = caf::actor_cast<edge_actor>(caf::actor_cast<caf::strong_actor_ptr>(weak));
-        tell_anon(strong, answer ? status_page{answer->status, std::move(answer->body), {}} : status_page{0, {}, answer.error().text});
-      });
+      fetch_status(*client, me, my.setup.status_url, 800ms);
     },
     [=, &my](const status_page& page) {
       auto status = page.status == 200 ? nginx::parse_stub_status(page.body) : expected<nginx::stub_status>(fail(error_code::unavailable, page.error));

@@ -77,15 +77,7 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
   return {
     [=, &my](const tick&) {
       tell_after(self, 2s, me, tick{});
-      http::client_request request;
-      request.method = "GET";
-      request.url = my.setup.statistics_url;
-      request.deadline = 1500ms;
-      request.response_limit = rtmp::list_limit;
-      client->send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(me)](expected<http::client_response> answer) {
-        auto strong = caf::actor_cast<ingest_actor>(caf::actor_cast<caf::strong_actor_ptr>(weak));
-        tell_anon(strong, answer ? status_page{answer->status, std::move(answer->body), {}} : status_page{0, {}, answer.error().text});
-      });
+      fetch_status(*client, me, my.setup.statistics_url, 1500ms);
     },
     [=, &my](const status_page& page) {
       auto list = page.status == 200 ? rtmp::parse_nginx_stat(page.body, my.setup.server) : expected<publication_list>(fail(error_code::unavailable, page.error));

@@ -1,7 +1,8 @@
 #pragma once
-// How EDGE and INGEST start their nginx: swept folder, guarded process, its end as a message.
+// How EDGE and INGEST start their nginx and ask how it is: swept folder, guarded process; its end and its status page as messages.
 #include "actors/local_messages.hpp"
 #include "runtime/base/log.hpp"
+#include "runtime/http/client.hpp"
 #include "runtime/nginx/server.hpp"
 
 #include <string>
@@ -18,6 +19,18 @@ expected<supervise::process> start_nginx(const nginx::prefix& folder, const Hand
     tell_anon(caf::actor_cast<Handle>(caf::actor_cast<caf::strong_actor_ptr>(weak)), process_ended{generation, end.code, end.signal});
   };
   return supervise::process::spawn(std::move(how));
+}
+
+/// Asks one of nginx's own pages; `who` hears of it as status_page.
+template <class Handle>
+void fetch_status(http::client& client, const Handle& who, std::string url, std::chrono::milliseconds deadline) {
+  http::client_request request;
+  request.url = std::move(url);
+  request.deadline = deadline;
+  client.send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(who)](expected<http::client_response> answer) {
+    auto strong = caf::actor_cast<Handle>(caf::actor_cast<caf::strong_actor_ptr>(weak));
+    tell_anon(strong, answer ? status_page{answer->status, std::move(answer->body), {}} : status_page{0, {}, answer.error().text});
+  });
 }
 
 } // namespace weir
