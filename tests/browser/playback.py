@@ -229,7 +229,7 @@ class Playback(NodeCase):
         self.assertEqual((stream["title"], stream["chips"][0]), ("Main hall", "live"))
         task, = seen["tasks"]
         self.assertEqual((task["title"], task["chips"]), ("hls", ["running"]))
-        self.assertGreater(float(task["facts"]["speed"].rstrip("×")), 0.8)
+        self.assertGreater(float(task["facts"]["speed"].rstrip("×")), 0.5)
         self.assertEqual([(e["title"], e["chips"]) for e in seen["edges"]], [("lab-1", ["serving"]), ("lab-2", ["serving"])])
         self.assertEqual([(n["title"], n["chips"]) for n in seen["nodes"]], [("lab", ["ready"])])
         self.assertEqual([seen["tiles"][t] for t in ("live streams", "running tasks", "serving edges", "ready nodes")], ["1 of 1", "1 of 1", "2 of 2", "1 of 1"])
@@ -269,7 +269,7 @@ class Playback(NodeCase):
                 later = [n for n in loaded if s["at"] + 3 <= n["at"] <= s["at"] + 5]
                 if later and later[0]["currentTime"] - s["currentTime"] >= 0.95 * (later[0]["at"] - s["at"]):
                     return s["at"]
-            return 0
+            raise AssertionError(fresh[-1:])
 
         recovered = {page: eventually(f"{page} plays again", lambda page=page: plays_again(page), 45) for page in self.pages}
         say(f"node killed, ready again after {ready - died:.1f} s:")
