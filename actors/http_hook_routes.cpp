@@ -4,6 +4,8 @@
 #include "runtime/base/secret.hpp"
 #include "runtime/rtmp/hooks.hpp"
 
+#include <nlohmann/json.hpp>
+
 namespace weir {
 
 using namespace std::chrono_literals;
@@ -44,6 +46,7 @@ void add_hook_routes(http::server& server, const http_bridge_actor& bridge, cons
     if (auto range = parse_address_range(text))
       ranges->push_back(*range);
 
+  auto known = std::make_shared<const std::vector<rtmp_server_options>>(setup.foreign_servers);
   auto add = [&](std::string path, dialect d, std::string method = "POST") {
     http::route_options options;
     options.body_limit = static_cast<std::size_t>(setup.hooks.body_limit.bytes);
@@ -60,7 +63,7 @@ void add_hook_routes(http::server& server, const http_bridge_actor& bridge, cons
       log::warn("http-bridge", "hook-from-stranger", "address={} allowed={} secret={}", r.peer_address, allowed, right);
       return http::problem_response({error_code::forbidden, "this address may not send callbacks, or the secret in the path is wrong"}, r.id);
     };
-    server.route(method, path, options, [bridge, d, within = setup.hooks.answer_within](const http::request& r, http::responder answer) {
+    server.route(method, path, options, [bridge, d, known, within = setup.hooks.answer_within](const http::request& r, http::responder answer) {
       if (r.method == "GET") { // SRS's on_hls_notify asks with an empty body
         answer(render(d, hook_kind::note, {.accept = true, .reason = {}}));
         return;
@@ -72,6 +75,12 @@ void add_hook_routes(http::server& server, const http_bridge_actor& bridge, cons
         answer.fail(call.error());
         return;
       }
+      // An SRS that does not name itself in the address is known by its server_id, if an operator configured one of that name.
+      if (d == dialect::srs && !r.query.has("server"))
+        if (auto body = nlohmann::json::parse(r.body(), nullptr, false); body.is_object() && body.contains("server_id") && body["server_id"].is_string())
+          for (auto& f : *known)
+            if (f.name == body["server_id"].get_ref<const std::string&>())
+              call->server = f.name;
       if (auto service = r.query.find("service"))
         call->service_id = *service;
       decide(bridge, d, std::move(*call), within, std::move(answer));

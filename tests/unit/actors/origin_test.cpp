@@ -1,0 +1,120 @@
+#include "actors/origin.hpp"
+#include "runtime/base/secret.hpp"
+
+#include <filesystem>
+#include <gtest/gtest.h>
+
+namespace weir::testing {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// The ORIGIN's decisions on a real folder store, without its actor.
+class Origin : public ::testing::Test {
+public:
+  std::filesystem::path folder = std::filesystem::temp_directory_path() / ("weir-origin-" + random_uuid());
+  std::unique_ptr<origin_state> state = open();
+  timestamp now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+
+  ~Origin() override { std::filesystem::remove_all(folder); }
+
+  std::unique_ptr<origin_state> open() {
+    auto s = std::make_unique<origin_state>();
+    auto store = origin::open_folder_store(folder);
+    EXPECT_TRUE(store);
+    s->setup.store = std::move(*store);
+    s->setup.options.dir = folder.string();
+    auto loaded = s->load(std::chrono::system_clock::now());
+    EXPECT_TRUE(loaded) << loaded.error().text;
+    return s;
+  }
+  expected<void> announce(std::uint64_t epoch, std::string stream = "conf") {
+    rung_info rung{.name = "180p", .width = 320, .height = 180, .fps_milli = 25'000, .codecs = "avc1.42c01e,mp4a.40.2", .nominal = {400'000}};
+    return state->announce({.stream = std::move(stream), .writer_epoch = epoch, .publication = "srv/1/1", .profile = hls_profile::brief, .rungs = {rung}, .answer = {}});
+  }
+  expected<void> put(std::uint64_t epoch, std::uint64_t slot) {
+    segment_offer offer;
+    offer.stream = "conf";
+    offer.writer_epoch = epoch;
+    offer.bytes = std::make_shared<const std::string>(188 * 10, 'G');
+    offer.info = {.rung = "180p", .slot = slot, .first_pts = static_cast<std::int64_t>(slot) * 180'000, .duration = 180'000, .independent = true, .discontinuity = false,
+                  .captured = now, .bytes = offer.bytes->size()};
+    hls::log_change change;
+    now += 2s;
+    auto done = state->take(offer, now, change);
+    if (change.changed) {
+      auto& log = state->logs.at("conf");
+      EXPECT_TRUE(state->setup.store->save_log("conf", log.to_json()));
+    }
+    return done;
+  }
+};
+
+TEST_F(Origin, ListsSegmentsAfterThreeAndCountsThem) {
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 14; ++slot)
+    ASSERT_TRUE(put(65536, slot)) << slot;
+  EXPECT_EQ(state->written, 4u);
+  EXPECT_EQ(state->logs.at("conf").snapshot().entries.size(), 4u);
+}
+
+TEST_F(Origin, RefusesAndCountsAnOldEpoch) {
+  ASSERT_TRUE(announce(65536));
+  ASSERT_TRUE(put(65536, 10));
+  ASSERT_TRUE(announce(131072));
+  ASSERT_TRUE(put(131072, 11));
+  auto late = put(65536, 12);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, error_code::fenced);
+  EXPECT_EQ(announce(65536).error().code, error_code::fenced);
+  EXPECT_EQ(state->fenced, 2u);
+}
+
+TEST_F(Origin, ARetriedSegmentIsNoError) {
+  ASSERT_TRUE(announce(65536));
+  ASSERT_TRUE(put(65536, 10));
+  EXPECT_TRUE(put(65536, 10));
+  EXPECT_EQ(state->written, 1u);
+}
+
+TEST_F(Origin, AWriterThatIsNotAnnouncedIsTold) {
+  EXPECT_EQ(put(65536, 10).error().code, error_code::not_found);
+}
+
+TEST_F(Origin, NumbersGoOnAfterARestartOfTheOriginAndOfTheWriter) {
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 16; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  auto before = state->logs.at("conf").snapshot();
+  state = open();
+  auto after = state->logs.at("conf").snapshot();
+  EXPECT_EQ(after.entries, before.entries);
+  ASSERT_TRUE(announce(65537)); // the encoder was restarted
+  ASSERT_TRUE(put(65537, 16));
+  ASSERT_TRUE(put(65537, 17));
+  auto grown = state->logs.at("conf").snapshot();
+  EXPECT_GT(grown.entries.back().msn, before.entries.back().msn);
+  EXPECT_GT(grown.entries.back().dsn, before.entries.back().dsn) << "a discontinuity where the encoder restarted";
+  EXPECT_EQ(grown.instance, before.instance);
+}
+
+TEST_F(Origin, RefusesNamesThatCouldLeaveItsFolder) {
+  for (std::string name : {"../x", "a/b", "", ".hidden"})
+    EXPECT_FALSE(announce(65536, name)) << name;
+}
+
+TEST_F(Origin, RefusesToStartOnALogThatItCannotRead) {
+  ASSERT_TRUE(announce(65536));
+  ASSERT_TRUE(put(65536, 10));
+  ASSERT_TRUE(state->setup.store->save_log("conf", "{\"half\": "));
+  auto again = std::make_unique<origin_state>();
+  auto store = origin::open_folder_store(folder);
+  ASSERT_TRUE(store);
+  again->setup.store = std::move(*store);
+  auto loaded = again->load(now);
+  ASSERT_FALSE(loaded);
+  EXPECT_NE(loaded.error().text.find("conf"), std::string::npos);
+}
+
+} // namespace
+} // namespace weir::testing
