@@ -50,7 +50,10 @@ def measure(names, settings):
     with on_cores({SERVER_CORE}):
         serving = running([settings.program("bench/bench_playlist_requests")], stdout=subprocess.PIPE, text=True)
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as folder, serving as server:
-        port = int(server.stdout.readline().split()[1])
+        said = server.stdout.readline().split()
+        if len(said) != 2:
+            raise BenchFailed("our server did not start")
+        port = int(said[1])
         playlist = fetch(port, sessions[0])
         check(playlist)
         sizes = [len(fetch(port, path)) for path in sessions[:16]]
