@@ -151,6 +151,29 @@ function onError(player: HlsType, data: ErrorData): void {
   later("error", `${data.details}${status ? ` (HTTP ${status})` : ""}${data.error?.message ? `: ${data.error.message}` : ""}`);
 }
 
+/** Milliseconds without a new picture after which the source counts as over (its list has ended), or is loaded anew. */
+const patience = { ended: 3000, live: 15_000 };
+let seen = { position: 0, at: Date.now() };
+
+/**
+ * Nobody tells when a picture stands still for good: a list may end with segments that its transcoder never delivered, and then the
+ * element waits for them. Looks twice a second.
+ */
+function watchPicture(): void {
+  if (!hls || state !== "buffering" || video.currentTime !== seen.position) {
+    seen = { position: video.currentTime, at: Date.now() };
+    return;
+  }
+  const still = Date.now() - seen.at;
+  const over = hls.levels[hls.currentLevel]?.details?.live === false;
+  if (still < (over ? patience.ended : patience.live)) return;
+  if (over) {
+    endedOnce = true;
+    attempt = 0;
+  }
+  later(over ? "ended" : "error");
+}
+
 /** Seconds that can be played without loading more. */
 function buffered(): number {
   const { buffered: ranges, currentTime } = video;
@@ -292,6 +315,9 @@ function draw(): void {
 document.documentElement.lang = lang;
 namePage();
 video.muted = true; // the only way a browser lets it start by itself
-setInterval(draw, 500);
+setInterval(() => {
+  watchPicture();
+  draw();
+}, 500);
 draw();
 void look();
