@@ -1,6 +1,7 @@
 #include "actors/task.hpp"
 
 #include "actors/reporting.hpp"
+#include "actors/task_types.hpp"
 #include "runtime/base/log.hpp"
 
 #include <algorithm>
@@ -209,7 +210,12 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
             act();
           });
     },
-    [=, &my](const ask_status&) { return report_of(self, "task/" + my.status.spec.id.value, my.status, my.started); },
+    [=, &my](const ask_status&) {
+      auto shown = my.status; // its type alone knows which of its options are secret
+      auto* type = find_task_type(shown.spec.type);
+      shown.spec.options = type ? type->masked(shown.spec.options) : "{}";
+      return report_of(self, "task/" + shown.spec.id.value, shown, my.started);
+    },
   };
 }
 
