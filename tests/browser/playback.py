@@ -279,6 +279,8 @@ class Playback(NodeCase):
             with self.subTest(page=page):
                 self.assertEqual(stretch.reloads, 0)
                 self.assertLess(at - died, 30)
+        # The hole has emptied the buffers; once they hold a segment again, nothing may be seen of it any more.
+        eventually("the buffers hold a segment again", lambda: all(self.viewers.said("sample", page=p)[-1]["buffered"] >= 4 for p in self.pages), 20)
         self.assert_smooth(self.watch_for(8), share=0.9)
         if desk := getattr(self, "desk", None):
             self.assertTrue([d for d in desk.said("desk") if d["at"] > died and d["lost"]], "the dashboard says that the connection is lost")
