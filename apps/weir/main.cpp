@@ -11,11 +11,6 @@
 #include <fmt/format.h>
 #include <string_view>
 
-#ifdef __SANITIZE_ADDRESS__
-/// CAF 0.17's mailboxes cast the end mark of their lists to an element without looking at it; UndefinedBehaviorSanitizer would end the program.
-extern "C" const char* __ubsan_default_suppressions() { return "vptr_check:task_queue\nvptr_check:drr_queue\n"; }
-#endif
-
 namespace weir {
 namespace {
 
