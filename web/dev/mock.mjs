@@ -31,7 +31,7 @@ const task = (n, of, type, name, phase, more = {}) => ({
   log_tail: ["[info] input: h264 1920x1080 25 fps, aac 48 kHz stereo", "[info] rungs: 1080p 720p 480p 360p", "[warning] source clock jumped by 41 ms"], ...more,
 });
 const node = (name, roles, phase = "ready") => ({
-  name, instance: "i", roles, task_types: ["hls", "restream"], capacity: 8, http_url: "", version: "0.1.0", phase,
+  name, instance: "i", roles, task_types: ["hls", "restream"], capacity: 8, http_url: "", version: "0.1.0", labels: { room: "control" }, phase,
   cpu: wave(name === "node-a" ? 5200 : 900, 0.15, 9) / 1000, task_cpu: 4, memory_used: 3.1e9, memory_total: 16e9, tasks: name === "node-a" ? 3 : 0,
   granted: 4.2, joined: ago(7200), last_heartbeat: ago(phase === "ready" ? 0.4 : 14),
 });

@@ -25,6 +25,30 @@ export class StallMeter {
   }
 }
 
+/**
+ * Whether a picture that ran dry may run again. A live list gains one segment a target duration, so a player that goes on with its
+ * first new segment runs dry with each one; holding for a second segment makes that one interruption instead of many.
+ */
+export class Refill {
+  /** The picture is held back until the buffer has grown. */
+  holding = false;
+  private dry = false;
+
+  ranDry(): void {
+    this.dry = true;
+  }
+  /** The picture could run: true when it has to be held for now. `ahead` and `targetDuration` in seconds. */
+  holds(ahead: number, targetDuration: number, live: boolean): boolean {
+    this.holding = this.dry && live && ahead < 1.5 * targetDuration;
+    if (!this.holding) this.dry = false;
+    return this.holding;
+  }
+  /** A person wants to see something now, or the source changes. */
+  reset(): void {
+    this.holding = this.dry = false;
+  }
+}
+
 /** Milliseconds before poll n (0, 1, …): 2 s growing to 10 s, ±20 % so that an audience does not knock at one instant. */
 export function pollDelay(attempt: number, random: () => number = Math.random): number {
   return Math.round(Math.min(2000 * 1.5 ** Math.min(attempt, 20), 10_000) * (0.8 + 0.4 * random()));

@@ -75,6 +75,7 @@ export interface NodeStatus {
   task_types: string[];
   http_url: string;
   version: string;
+  labels: Record<string, string>;
   phase: NodePhase;
   /** Cores. */
   capacity: number;

@@ -4,7 +4,7 @@ import type { ErrorData } from "hls.js";
 import { ApiError, publicStream } from "./api";
 import { bitRate, duration, number } from "./format";
 import { pickLanguage, words } from "./i18n";
-import { loadPolicy, pollDelay, StallMeter, streamOfPath, type PlayerState } from "./playback";
+import { loadPolicy, pollDelay, Refill, StallMeter, streamOfPath, type PlayerState } from "./playback";
 import { h, patch, type Child } from "./render/dom";
 import { button, chip, fact } from "./render/parts";
 
@@ -30,6 +30,7 @@ let recoveredAt = 0;
 let edge = "";
 const edges: Record<string, number> = {};
 const stalls = new StallMeter();
+const refill = new Refill();
 const errors = { fatal: 0, recovered: 0 };
 
 /** For tests and for people with a console. */
@@ -68,6 +69,7 @@ function unload(): void {
   hls = null;
   video.removeAttribute("src");
   stalls.reset();
+  refill.reset();
 }
 
 /** Looks again later: what is shown meanwhile is `next`. */
@@ -160,6 +162,7 @@ let seen = { position: 0, at: Date.now() };
  * element waits for them. Looks twice a second.
  */
 function watchPicture(): void {
+  if (refill.holding && !holds()) play();
   if (!hls || state !== "buffering" || video.currentTime !== seen.position) {
     seen = { position: video.currentTime, at: Date.now() };
     return;
@@ -182,6 +185,19 @@ function buffered(): number {
   return 0;
 }
 
+/** Whether the picture, which ran dry, has to wait for more segments. */
+function holds(): boolean {
+  const details = hls?.levels[hls.currentLevel]?.details;
+  return refill.holds(buffered(), details?.targetduration ?? 0, details?.live === true);
+}
+
+/** The picture moves. The library jumps over holes only while the element is not paused, so it may hold from here on, not earlier. */
+function moves(): void {
+  if (holds()) return video.pause();
+  stalls.moves();
+  become("playing");
+}
+
 function play(): void {
   video.play().catch((error: unknown) => {
     if (error instanceof DOMException && error.name === "NotAllowedError") become("blocked");
@@ -195,6 +211,17 @@ function unmute(): void {
   draw();
 }
 
+/** Paused by a person: a picture that is held back counts as running. */
+const stopped = (): boolean => video.paused && !refill.holding;
+
+/** What the button and a click on the picture do. */
+function toggle(): void {
+  if (stopped()) return play();
+  refill.reset();
+  video.pause();
+  become("paused");
+}
+
 function toLive(): void {
   const live = hls?.liveSyncPosition;
   if (live) video.currentTime = live;
@@ -202,23 +229,20 @@ function toLive(): void {
 }
 
 video.addEventListener("playing", () => {
-  stalls.moves();
   attempt = 0;
   endedOnce = false;
-  become("playing");
+  moves();
 });
 video.addEventListener("timeupdate", () => {
-  if (state === "buffering" && !video.paused && video.readyState > 2) {
-    stalls.moves();
-    become("playing");
-  }
+  if (state === "buffering" && !video.paused && video.readyState > 2) moves();
 });
 video.addEventListener("waiting", () => {
   stalls.stood(video.seeking);
+  if (!video.seeking) refill.ranDry();
   if (state === "playing") become("buffering");
 });
 video.addEventListener("pause", () => {
-  if (!video.ended && (state === "playing" || state === "buffering")) become("paused");
+  if (!video.ended && !refill.holding && (state === "playing" || state === "buffering")) become("paused");
 });
 video.addEventListener("ended", () => {
   endedOnce = true;
@@ -231,7 +255,7 @@ video.addEventListener("error", () => {
   later("error", video.error?.message ?? "");
 });
 video.addEventListener("volumechange", () => draw());
-video.addEventListener("click", () => (video.paused ? play() : video.pause()));
+video.addEventListener("click", toggle);
 
 const speaker = "M2 5.5h3l4-3.5v12l-4-3.5H2z";
 const icons = {
@@ -293,7 +317,7 @@ function controlsView(): Child[] {
       shows && chip("good", t("player_live")),
       shows && h("div", { class: "buttons" },
         behind && button(t("player_go_live"), toLive, { class: "primary" }),
-        iconButton(video.paused ? "play" : "pause", video.paused ? t("player_play") : t("player_pause"), () => (video.paused ? play() : video.pause())),
+        iconButton(stopped() ? "play" : "pause", stopped() ? t("player_play") : t("player_pause"), toggle),
         iconButton(video.muted ? "mute" : "sound", video.muted ? t("player_unmute") : t("player_mute"), () => (video.muted = !video.muted)),
         qualityMenu(),
         document.fullscreenEnabled && iconButton("full", t("player_fullscreen"), () => void (document.fullscreenElement ? document.exitFullscreen() : stage.requestFullscreen())))),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { loadPolicy, pollDelay, StallMeter, streamOfPath } from "../src/playback";
+import { loadPolicy, pollDelay, Refill, StallMeter, streamOfPath } from "../src/playback";
 import { template } from "../src/render/forms";
 
 test("one incident is one stall, whoever reports it", () => {
@@ -19,6 +19,24 @@ test("one incident is one stall, whoever reports it", () => {
   meter.reset();
   meter.stood(false);
   assert.equal(meter.count, 2);
+});
+
+test("a picture that ran dry waits for a second segment", () => {
+  const refill = new Refill();
+  assert.equal(refill.holds(1, 4, true), false, "nothing ran dry");
+  refill.ranDry();
+  assert.equal(refill.holds(4, 4, true), true);
+  assert.equal(refill.holding, true);
+  assert.equal(refill.holds(8, 4, true), false);
+  assert.equal(refill.holds(1, 4, true), false, "once is enough");
+  refill.ranDry();
+  assert.equal(refill.holds(4, 4, true), true);
+  assert.equal(refill.holds(4, 4, false), false, "nothing more will come");
+  refill.ranDry();
+  assert.equal(refill.holds(4, 4, true), true);
+  refill.reset();
+  assert.equal(refill.holding, false);
+  assert.equal(refill.holds(1, 4, true), false);
 });
 
 test("the preset is hls.md 8.4 rule 4, and a closed port is tried again", () => {

@@ -17,7 +17,7 @@ const task = (phase: TaskStatus["phase"]): TaskStatus => ({
   last_error: "boom", log_tail: [], progress: { since: at, speed: 0, fps: 0, bitrate: "0", last_output_at: at, output_bytes: 0, dropped_frames: 0, cpu_seconds: 0 },
 });
 const node = (name: string, phase: NodeStatus["phase"]): NodeStatus => ({
-  name, instance: "", roles: [], task_types: [], http_url: "", version: "", phase, capacity: 0, granted: 0, cpu: 0, task_cpu: 0, memory_used: 0, memory_total: 0, tasks: 0, joined: at, last_heartbeat: at,
+  name, instance: "", roles: [], task_types: [], http_url: "", version: "", labels: {}, phase, capacity: 0, granted: 0, cpu: 0, task_cpu: 0, memory_used: 0, memory_total: 0, tasks: 0, joined: at, last_heartbeat: at,
 });
 const cluster = (more: Partial<ClusterState> = {}): ClusterState => ({ cluster: { name: "c", version: "1", now: at }, streams: [], tasks: [], nodes: [], edges: [], ...more });
 

@@ -18,7 +18,8 @@ function nodeCard(node: NodeStatus, view: View): VNode {
   const heard = time(node.last_heartbeat);
   return h("li", { class: "card", key: node.name, id: `node-${node.name}` },
     h("div", { class: "card-head" }, h("h3", null, node.name), phaseChip(node.phase, view.words)),
-    h("ul", { class: "tags" }, node.roles.map((role) => h("li", { key: role }, role))),
+    h("ul", { class: "tags" }, node.roles.map((role) => h("li", { key: role }, role)),
+      Object.entries(node.labels).map(([name, value]) => h("li", { key: `label ${name}`, class: "quiet" }, `${name}: ${value}`))),
     bar(t("cpu"), node.cpu, node.capacity, t("cores", { used: number(node.cpu, lang, 1), all: number(node.capacity, lang) })),
     bar(t("memory"), node.memory_used, node.memory_total, t("of", { part: bytes(node.memory_used, lang), all: bytes(node.memory_total, lang) })),
     h("p", { class: "quiet" }, [plural("tasks_here", node.tasks), heard && view.now - heard > 3000 && t("heard", { age: duration(view.now - heard, lang) }), node.version && `${t("version")} ${node.version}`]
