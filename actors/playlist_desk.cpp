@@ -1,6 +1,7 @@
 #include "actors/playlist_desk.hpp"
 
 #include "runtime/base/secret.hpp"
+#include "runtime/http/gzip.hpp"
 
 #include <fmt/format.h>
 #include <random>
@@ -9,6 +10,9 @@ namespace weir {
 namespace {
 
 constexpr std::string_view playlist_type = "application/vnd.apple.mpegurl";
+constexpr std::string_view plain_fields = "Vary: Accept-Encoding\r\n";
+constexpr std::string_view coded_fields = "Vary: Accept-Encoding\r\nContent-Encoding: gzip\r\n";
+constexpr std::size_t most_coded = 512; ///< forms of one playlist; a cluster has fewer edges
 
 bool refuse(http::fast_answer& a, int status, std::string_view text, std::string_view extra = {}) {
   a.status = status;
@@ -35,7 +39,33 @@ std::uint64_t random_bits() {
   return source();
 }
 
+/// Whether this request gets the coded form; says so to caches either way.
+bool wants_coded(const http::fast_request& r, http::fast_answer& a) {
+  bool coded = http::accepts_gzip(r.header("Accept-Encoding"));
+  a.extra = coded ? coded_fields : plain_fields;
+  return coded;
+}
+
 } // namespace
+
+std::shared_ptr<const std::string> coded_playlists::of(const std::vector<std::string_view>& pieces) {
+  // Pieces 1, 3, 5, … are the edges; all others are the same in every form.
+  thread_local std::string key;
+  key.clear();
+  for (std::size_t i = 1; i + 1 < pieces.size(); i += 2)
+    if (i == 1 || pieces[i] != pieces[i - 2])
+      fmt::format_to(std::back_inserter(key), "{} {}\n", i, pieces[i]);
+  std::lock_guard lock(guard_);
+  if (auto made = made_.find(key); made != made_.end())
+    return made->second;
+  std::string text;
+  for (auto piece : pieces)
+    text += piece;
+  auto coded = http::gzip(text);
+  if (made_.size() >= most_coded)
+    made_.clear();
+  return made_[key] = coded.empty() ? nullptr : std::make_shared<const std::string>(std::move(coded));
+}
 
 void playlist_desk::show(std::shared_ptr<const director_view> view) {
   {
@@ -84,6 +114,12 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
   counts_.joins.fetch_add(1, std::memory_order_relaxed);
   a.content_type = playlist_type;
   a.cache_control = "no-store"; // it assigns the viewer
+  if (wants_coded(r, a)) {
+    if (auto coded = http::gzip(*text); !coded.empty())
+      *text = std::move(coded);
+    else
+      a.extra = plain_fields;
+  }
   own(a, std::move(*text));
   return true;
 }
@@ -119,6 +155,14 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
   a.cache_control = "max-age=1";
   thread_local std::vector<std::string_view> pieces;
   rung->playlist.pieces(viewer.joined, [&](edge_epoch epoch) { return seen->tables.base_url(epoch, viewer.bucket, viewer.backup); }, pieces);
+  if (wants_coded(r, a)) {
+    if (auto coded = rung->coded->of(pieces)) {
+      a.add(*coded);
+      a.owner = std::move(coded);
+      return true;
+    }
+    a.extra = plain_fields;
+  }
   for (auto piece : pieces)
     a.add(piece);
   return true;

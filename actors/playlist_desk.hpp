@@ -11,14 +11,28 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace weir {
+
+/// The gzip-coded forms of one media playlist. Viewers of the same edges get the same bytes, so each is coded once.
+class coded_playlists {
+public:
+  /// `pieces` as prepared_playlist gives them out. Null when coding gains nothing. Thread-safe.
+  std::shared_ptr<const std::string> of(const std::vector<std::string_view>& pieces);
+
+private:
+  std::mutex guard_;
+  std::map<std::string, std::shared_ptr<const std::string>, std::less<>> made_; ///< by the edges' addresses in the playlist's order
+};
 
 /// All that a playlist is made of. Never changed once it is shown.
 struct director_view {
   struct rung {
     std::string name;
     hls::prepared_playlist playlist;
+    std::shared_ptr<coded_playlists> coded = std::make_shared<coded_playlists>();
   };
   struct stream {
     hls::stream_log log;

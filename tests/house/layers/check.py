@@ -26,7 +26,7 @@ PARTS = {  # file → the actor it is a part of
 DOORS = {
     r"rocksdb/": "runtime/store",
     r"libav\w+/|libsw\w+/": "runtime/media",
-    r"boost/|curl/": "runtime/http",
+    r"boost/|curl/|libdeflate": "runtime/http",
     r"spdlog/|sodium": "runtime/base",
     r"caf/io/": "runtime/cluster",
     r"yaml-cpp/": "runtime/describe",

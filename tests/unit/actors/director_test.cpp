@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <libdeflate.h>
+#include <set>
 
 namespace weir::testing {
 namespace {
@@ -53,18 +55,33 @@ public:
     if (state.tables.newest())
       desk->with_admission([&](auto& a) { a.use(state.tables.newest()); });
   }
-  std::pair<int, std::string> get(std::string_view path) {
+  std::string extra; ///< header lines of the last answer
+  std::pair<int, std::string> get(std::string_view path, std::string_view accepts = {}) {
+    const http::fast_request::field field{"Accept-Encoding", accepts};
     http::fast_request r;
     r.path = path;
+    if (!accepts.empty())
+      r.fields = {&field, 1};
     http::fast_answer a;
     bool known = path.starts_with("/p/") ? desk->answer_media(r, a) : path.starts_with("/hls/") ? desk->answer_multivariant(r, a) : desk->answer_steering(r, a);
     EXPECT_TRUE(known);
     std::string text;
     for (auto piece : a.pieces())
       text += piece;
+    extra = a.extra;
     return {a.status, text};
   }
 };
+
+std::string plain(const std::string& coded) {
+  std::string out(1 << 16, '\0');
+  std::size_t got = 0;
+  auto* decoder = libdeflate_alloc_decompressor();
+  auto result = libdeflate_gzip_decompress(decoder, coded.data(), coded.size(), out.data(), out.size(), &got);
+  libdeflate_free_decompressor(decoder);
+  out.resize(result == LIBDEFLATE_SUCCESS ? got : 0);
+  return out;
+}
 
 TEST_F(Director, AnswersNothingForAStreamThatIsNotLive) {
   show();
@@ -87,6 +104,30 @@ TEST_F(Director, GivesEachViewerAnEdgeAndABackup) {
     EXPECT_NE(on_a, main.second.find("http://b/s/") != std::string::npos) << "one edge for all entries";
     EXPECT_NE(on_a, spare.second.find("http://a/s/") != std::string::npos) << "the backup is the other one";
   }
+}
+
+TEST_F(Director, CodesPlaylistsForWhoTakesThem) {
+  ASSERT_TRUE(state.tables.add(table(1, {"a", "b"})));
+  ASSERT_TRUE(state.tables.add(table(2, {"b", "c"})));
+  auto log = log_of(1, 12, 1);
+  for (std::size_t i = 6; i < log.entries.size(); ++i)
+    log.entries[i].edges = 2;
+  state.take(log, now);
+  show();
+  std::set<std::string> seen;
+  for (int round = 0; round < 2; ++round) // the second one is answered from what the first one made
+    for (unsigned bucket = 0; bucket < 1024; bucket += 64)
+      for (bool backup : {false, true}) {
+        auto path = hls::path_of(hls::playlist_address{{bucket, 1, backup}, "conf", 1, "720p"});
+        auto text = get(path).second;
+        EXPECT_EQ(extra, "Vary: Accept-Encoding\r\n");
+        auto coded = get(path, "gzip, deflate").second;
+        EXPECT_EQ(extra, "Vary: Accept-Encoding\r\nContent-Encoding: gzip\r\n");
+        EXPECT_EQ(plain(coded), text) << path;
+        seen.insert(coded);
+      }
+  EXPECT_GE(seen.size(), 3u) << "viewers of other edges get other playlists";
+  EXPECT_NE(plain(get("/hls/conf/index.m3u8", "gzip").second).find("#EXTM3U"), std::string::npos);
 }
 
 TEST_F(Director, AnAddressOnceListedNeverChanges) {
