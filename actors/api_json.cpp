@@ -74,6 +74,7 @@ json node_json(const node_status& n) {
           {"task_types", n.spec.task_types},
           {"http_url", n.spec.http_url},
           {"version", n.spec.version},
+          {"labels", n.spec.labels},
           {"phase", to_string(n.phase)},
           {"capacity", double(n.spec.capacity_milli) / 1000},
           {"granted", double(n.granted_milli) / 1000},

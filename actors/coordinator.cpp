@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto suspect_after = 3s;
+constexpr auto order_patience = 3s; ///< from a grant until its node must name it
 constexpr auto lease_margin = 500ms; ///< clock rates and scheduling, cluster.md 5
 constexpr auto kick_lasts = 10s;
 constexpr lease_epoch epochs_at_once = 1024;
@@ -416,7 +416,7 @@ beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wal
     if (auto held = leases.find(l.task); held != leases.end() && held->second.epoch == l.epoch && held->second.node == b.node)
       answer.renewed.push_back(l);
   for (auto& [task, held] : leases) // an order may still be on its way: only an old grant that the node does not name is lost
-    if (held.node == b.node && now - held.granted > suspect_after && std::ranges::find(b.leases, lease{task, held.epoch}) == b.leases.end())
+    if (held.node == b.node && now - held.granted > order_patience && std::ranges::find(b.leases, lease{task, held.epoch}) == b.leases.end())
       lost.push_back({task, held.epoch});
   return answer;
 }
@@ -433,9 +433,9 @@ std::vector<lease> coordinator_state::judge_nodes(time_point now, timestamp wall
       for (auto& [task, held] : leases)
         if (held.node == id)
           over.push_back({task, held.epoch});
-    } else if (silent > suspect_after && phase != node_phase::suspect && phase != node_phase::down && phase != node_phase::left) {
+    } else if (silent > setup.suspect_after && phase != node_phase::suspect && phase != node_phase::down && phase != node_phase::left) {
       phase = node_phase::suspect;
-      note("node-suspect", "node/" + id.value, "No heartbeat for 3 s: it gets no new tasks.", "coordinator", wall);
+      note("node-suspect", "node/" + id.value, fmt::format("No heartbeat for {}: it gets no new tasks.", to_string(setup.suspect_after)), "coordinator", wall);
     }
   }
   return over;

@@ -18,6 +18,7 @@ struct coordinator_setup {
   std::string cluster;
   std::string playback_base; ///< "http://host:port": what viewers are told
   coordinator_options options;
+  std::chrono::milliseconds suspect_after = std::chrono::seconds(3); ///< silence of a node
   director_options steering;
   std::shared_ptr<store::store> store;
   std::vector<rtmp_server> foreign_servers; ///< RTMP servers that no node of ours runs
@@ -122,7 +123,7 @@ private:
 /// Parent:  the program; its end ends the node. Detached: it waits for the disk.
 /// Tells:   STREAMs, NODEs' tasks (through STREAM) about leases, WATCHERs about edges and phases.
 /// Fails:   to start when the store cannot be read.
-/// Numbers: beats come every 1 s; a node is suspect after 3 s and down after the lease's 6 s + 0.5 s; the edge set changes within 0.25 s of a verdict.
+/// Numbers: beats come every 1 s; a node is suspect after 3 s (cluster.down_after) and down after the lease's 6 s + 0.5 s; the edge set changes within 0.25 s of a verdict.
 /// Source:  docs/2-how-it-works/3-life-of-a-stream.md
 coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer<coordinator_state> self, coordinator_setup setup);
 

@@ -47,6 +47,8 @@ using node_actor = typed_actor_t<
   void(retry_task),
   // A RUNNER's report, passed on to the TASK.
   void(task_report),
+  // The node's configuration was read again.
+  void(use_tools),
   // INTERNAL: each second.
   void(tick),
   // Ends all runs, then itself.

@@ -93,6 +93,12 @@ struct segment_offer {
   std::function<void(expected<void>)> answer;
 };
 
+struct runner_tools;
+/// Program → node: how runs are started from now on.
+struct use_tools {
+  std::shared_ptr<const runner_tools> tools;
+};
+
 /// HTTP thread → http bridge: work to be done in the actor.
 struct bridge_call {
   std::function<void(void* bridge)> work; ///< the bridge's self pointer
@@ -111,4 +117,5 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::upload_result)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::writer_hello)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::segment_offer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::use_tools)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::bridge_call)

@@ -160,6 +160,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
       if (!report.ended) // the last one is passed on when the runner has really ended
         tell(self, run->second.teller, std::move(report));
     },
+    [=, &my](const use_tools& news) { my.setup.tools = *news.tools; },
     [=, &my](const tick&) {
       if (my.cut_off(now()) && !my.runs.empty()) {
         log::error("node", "lease-lost", "node={} runs={} lease={}", my.setup.spec.name.value, my.runs.size(), to_string(my.lease_ttl));

@@ -6,6 +6,7 @@
 #include "runtime/describe/decode.hpp"
 #include "runtime/describe/encode.hpp"
 #include "runtime/describe/schema.hpp"
+#include "runtime/supervise/backoff.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -25,6 +26,8 @@ struct runner_tools {
   std::shared_ptr<http::client> http;
   std::vector<ladder_spec> ladders;
   std::string program = "/proc/self/exe"; ///< that knows the pipelines' hidden mode
+  supervise::backoff_rule retry;          ///< of a task's process that fails
+  int niceness = 0;                       ///< of a task's process, 0 to 19
 };
 
 struct task_type {

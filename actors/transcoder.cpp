@@ -5,7 +5,10 @@
 #include "runtime/media/child_main.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <random>
+#include <sys/resource.h>
 
 namespace weir {
 
@@ -137,8 +140,10 @@ transcoder_actor::behavior_type transcoder(transcoder_actor::stateful_pointer<tr
   my.plan = std::move(plan);
   my.started = self->clock().now();
   std::random_device random;
-  my.failures = supervise::backoff{random()};
-  my.unreachable = supervise::backoff{random(), {.park_after = 0}};
+  my.failures = supervise::backoff{random(), my.plan.retry};
+  auto for_ever = my.plan.retry;
+  for_ever.park_after = 0;
+  my.unreachable = supervise::backoff{random(), for_ever};
   auto me = transcoder_actor{self};
   auto now = [self] { return self->clock().now(); };
   auto wall = [] { return std::chrono::system_clock::now(); };
@@ -174,6 +179,9 @@ transcoder_actor::behavior_type transcoder(transcoder_actor::stateful_pointer<tr
     if (!child)
       return fail_start(child.error());
     my.child = std::move(*child);
+    // The process waits for its configuration with one thread, so all that it starts afterwards inherit this.
+    if (::setpriority(PRIO_PROCESS, static_cast<id_t>(my.child.pid()), my.plan.niceness) != 0)
+      log::warn("transcoder", "niceness-refused", "task={} niceness={} error={}", my.plan.label, my.plan.niceness, std::strerror(errno));
     my.channel = std::make_shared<media::parent_channel>(std::move(pair->parent));
     my.reader = std::jthread([channel = my.channel, me, generation](std::stop_token stop) {
       while (!stop.stop_requested()) {

@@ -19,6 +19,8 @@ struct engine_plan {
   std::string label;                      ///< for logs: the task's id
   std::vector<std::string> secrets;       ///< that must not be seen in its log lines
   std::chrono::milliseconds output_patience = std::chrono::seconds(3); ///< without output while the source delivers
+  supervise::backoff_rule retry;          ///< of a process that fails; a target that cannot be reached never parks
+  int niceness = 0;                       ///< of the process, 0 to 19
 };
 
 /// What a TRANSCODER knows and decides. Sends nothing and starts nothing.

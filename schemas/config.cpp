@@ -180,10 +180,8 @@ complaints cluster_options::check() const {
   return out;
 }
 
-complaints coordinator_options::check() const {
+complaints worker_options::check() const {
   complaints out;
-  if (lease_renew * 2 > lease_ttl)
-    out.push_back({"lease_renew", fmt::format("{} is more than half of lease_ttl, {}", to_string(lease_renew), to_string(lease_ttl))});
   if (retry_first > retry_longest)
     out.push_back({"retry_first", fmt::format("{} is longer than retry_longest, {}", to_string(retry_first), to_string(retry_longest))});
   return out;
@@ -240,8 +238,6 @@ complaints director_options::check() const {
   complaints out;
   if (probe_timeout > probe_every)
     out.push_back({"probe_timeout", fmt::format("{} is longer than probe_every, {}", to_string(probe_timeout), to_string(probe_every))});
-  if (dead_after < probe_every)
-    out.push_back({"dead_after", fmt::format("{} is shorter than probe_every, {}", to_string(dead_after), to_string(probe_every))});
   return out;
 }
 
@@ -286,6 +282,8 @@ complaints node_config::check() const {
       out.push_back({fmt::format("roles[{}]", i), "all includes every other role: list it alone"});
 
   bool coordinates = has(role::coordinator);
+  if (coordinates && coordinator.lease_ttl < 3 * cluster.heartbeat)
+    out.push_back({"coordinator.lease_ttl", fmt::format("{} is less than three of cluster.heartbeat, {}, which renew it", to_string(coordinator.lease_ttl), to_string(cluster.heartbeat))});
   if (coordinates && !cluster.join.empty())
     out.push_back({"cluster.join", "this node has the role coordinator, which others join: leave it empty, or take the role away"});
   if (!coordinates && cluster.join.empty())

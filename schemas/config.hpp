@@ -75,7 +75,7 @@ struct node_options {
     using o = node_options;
     return std::tuple{
       field("name", &o::name, {0, 64}, "Name of this node, unique in the cluster; the machine's host name when empty.", needs_restart),
-      field("labels", &o::labels, "Words about the machine, such as room: main-hall; shown beside its name.", cosmetic),
+      field("labels", &o::labels, "Words about the machine, such as room: main-hall; shown beside its name.", needs_restart),
     };
   }
   std::vector<complaint> check() const;
@@ -93,12 +93,12 @@ struct http_options {
     using o = http_options;
     return std::tuple{
       field("listen", &o::listen, {1, 255}, "Where API, dashboard, hooks and playlists are served: address:port; port 0 takes a free one.", needs_restart),
-      field("public_url", &o::public_url, {0, 500}, "How viewers and operators reach this listener, such as https://live.example.org; http://LISTEN when empty."),
-      field("internal_url", &o::internal_url, {0, 500}, "How other nodes reach this listener; the public address when empty."),
+      field("public_url", &o::public_url, {0, 500}, "How viewers and operators reach this listener, such as https://live.example.org; http://LISTEN when empty.", needs_restart),
+      field("internal_url", &o::internal_url, {0, 500}, "How other nodes reach this listener; the public address when empty.", needs_restart),
       field("threads", &o::threads, {1, 64}, "Threads that answer requests.", needs_restart),
       field("token_file", &o::token_file, {0, 4096}, "File with the operator's token, made at the first start with mode 0600; DATA_DIR/api-token when empty.",
             needs_restart),
-      field("body_limit", &o::body_limit, {byte_size{1 << 10}, byte_size{64 << 20}}, "Largest request body of the API."),
+      field("body_limit", &o::body_limit, {byte_size{1 << 10}, byte_size{64 << 20}}, "Largest request body of the API.", needs_restart),
     };
   }
   std::vector<complaint> check() const;
@@ -134,8 +134,8 @@ struct cluster_options {
       field("join", &o::join, {0, 16}, "Addresses (host:port) of the coordinator's cluster listener, tried in order; empty on the coordinator itself.",
             needs_restart),
       field("insecure", &o::insecure, "Allow cluster connections beyond this machine without TLS: only on a network that nobody else reaches.", needs_restart),
-      field("heartbeat", &o::heartbeat, {100ms, 10s}, "Time between two heartbeats of a node.", needs_restart),
-      field("down_after", &o::down_after, {300ms, 60s}, "Silence after which a node counts as down.", needs_restart),
+      field("heartbeat", &o::heartbeat, {100ms, 10s}, "Time between two heartbeats of a node; each renews the leases of its tasks.", needs_restart),
+      field("down_after", &o::down_after, {300ms, 60s}, "Silence after which a node is suspect and gets no new tasks; those that it has go elsewhere once their leases end (coordinator.lease_ttl).", needs_restart),
     };
   }
   std::vector<complaint> check() const;
@@ -144,30 +144,17 @@ struct cluster_options {
 struct coordinator_options {
   std::chrono::milliseconds publish_grace = std::chrono::seconds(30);
   std::chrono::milliseconds lease_ttl = std::chrono::seconds(6);
-  std::chrono::milliseconds lease_renew = std::chrono::seconds(2);
-  std::chrono::milliseconds reconcile_every = std::chrono::seconds(5);
-  std::chrono::milliseconds retry_first = std::chrono::milliseconds(500);
-  std::chrono::milliseconds retry_longest = std::chrono::seconds(30);
-  std::uint32_t crash_limit = 5;
-  std::chrono::milliseconds crash_window = std::chrono::seconds(60);
   std::uint32_t events_kept = 10'000;
 
   static constexpr auto fields() {
     using o = coordinator_options;
     using namespace std::chrono_literals;
     return std::tuple{
-      field("publish_grace", &o::publish_grace, {0ms, 10min}, "How long a stream's tasks go on after its last publisher left, so that a reconnect ends nothing."),
-      field("lease_ttl", &o::lease_ttl, {2s, 60s}, "How long a node may run a task without hearing from the coordinator."),
-      field("lease_renew", &o::lease_renew, {500ms, 20s}, "Time between two renewals; at most half of lease_ttl."),
-      field("reconcile_every", &o::reconcile_every, {500ms, 60s}, "How often wanted and actual state are compared even if nothing was reported."),
-      field("retry_first", &o::retry_first, {100ms, 10s}, "Wait before a failed task starts again; doubles with each failure."),
-      field("retry_longest", &o::retry_longest, {1s, 10min}, "Longest such wait, and the time between attempts of a crash-looping task."),
-      field("crash_limit", &o::crash_limit, {2, 100}, "Failures within crash_window after which a task counts as crash-looping."),
-      field("crash_window", &o::crash_window, {10s, 1h}, "Time over which failures are counted."),
-      field("events_kept", &o::events_kept, {100, 1'000'000}, "Events kept in the log of what happened."),
+      field("publish_grace", &o::publish_grace, {0ms, 10min}, "How long a stream's tasks go on after its last publisher left, so that a reconnect ends nothing.", needs_restart),
+      field("lease_ttl", &o::lease_ttl, {2s, 60s}, "How long a node may run a task without hearing from the coordinator.", needs_restart),
+      field("events_kept", &o::events_kept, {100, 1'000'000}, "Events kept in the log of what happened.", needs_restart),
     };
   }
-  std::vector<complaint> check() const;
 };
 
 struct hook_options {
@@ -180,10 +167,10 @@ struct hook_options {
     using o = hook_options;
     using namespace std::chrono_literals;
     return std::tuple{
-      field("allow", &o::allow, {0, 256}, "Addresses or ranges of RTMP servers that may call the hooks."),
-      field("secret", &o::secret, {0, 128}, "When set, the hooks' addresses end in it: /hooks/srs/SECRET.", weir::secret),
-      field("answer_within", &o::answer_within, {50ms, 5s}, "Time within which each hook is answered, whatever else is wrong."),
-      field("body_limit", &o::body_limit, {byte_size{1 << 10}, byte_size{1 << 20}}, "Largest hook body."),
+      field("allow", &o::allow, {0, 256}, "Addresses or ranges of RTMP servers that may call the hooks.", needs_restart),
+      field("secret", &o::secret, {0, 128}, "When set, the hooks' addresses end in it: /hooks/srs/SECRET.", weir::secret | needs_restart),
+      field("answer_within", &o::answer_within, {50ms, 5s}, "Time within which each hook is answered, whatever else is wrong.", needs_restart),
+      field("body_limit", &o::body_limit, {byte_size{1 << 10}, byte_size{1 << 20}}, "Largest hook body.", needs_restart),
     };
   }
   std::vector<complaint> check() const;
@@ -218,7 +205,7 @@ struct ingest_options {
     return std::tuple{
       field("server", &o::server, {0, 64}, "Name of this RTMP server in statuses and events; the node's name when empty.", needs_restart),
       field("rtmp_listen", &o::rtmp_listen, {1, 255}, "Where encoders publish: address:port.", needs_restart),
-      field("public_url", &o::public_url, {0, 500}, "How encoders reach it, such as rtmp://ingest.example.org; rtmp://RTMP_LISTEN when empty."),
+      field("public_url", &o::public_url, {0, 500}, "How encoders reach it, such as rtmp://ingest.example.org; rtmp://RTMP_LISTEN when empty.", needs_restart),
       field("apps", &o::apps, {1, 64}, "RTMP applications that are offered.", needs_restart),
       field("play_allow", &o::play_allow, {0, 256}, "Addresses or ranges that may read streams over RTMP: the workers.", needs_restart),
       field("stat_listen", &o::stat_listen, {1, 255}, "Where nginx tells Weir who publishes; keep it on this machine.", needs_restart),
@@ -241,12 +228,12 @@ struct rtmp_server_options {
   static constexpr auto fields() {
     using o = rtmp_server_options;
     return std::tuple{
-      field("name", &o::name, {1, 64}, "Name of the server; SRS's server_id, or server= in the hook addresses of nginx-rtmp."),
-      field("kind", &o::kind, "Which program it is."),
-      field("rtmp_url", &o::rtmp_url, {1, 500}, "Where tasks read streams, such as rtmp://srs1.example.org:1935."),
-      field("public_url", &o::public_url, {0, 500}, "How encoders reach it; the address that tasks use when empty."),
-      field("api_url", &o::api_url, {0, 500}, "SRS's HTTP API, such as http://srs1.example.org:1985: the truth that hooks only hint at."),
-      field("secret", &o::secret, {0, 128}, "Hook secret of this server, instead of the one in hooks.", weir::secret),
+      field("name", &o::name, {1, 64}, "Name of the server; SRS's server_id, or server= in the hook addresses of nginx-rtmp.", needs_restart),
+      field("kind", &o::kind, "Which program it is.", needs_restart),
+      field("rtmp_url", &o::rtmp_url, {1, 500}, "Where tasks read streams, such as rtmp://srs1.example.org:1935.", needs_restart),
+      field("public_url", &o::public_url, {0, 500}, "How encoders reach it; the address that tasks use when empty.", needs_restart),
+      field("api_url", &o::api_url, {0, 500}, "SRS's HTTP API, such as http://srs1.example.org:1985: the truth that hooks only hint at.", needs_restart),
+      field("secret", &o::secret, {0, 128}, "Hook secret of this server, instead of the one in hooks.", weir::secret | needs_restart),
     };
   }
   std::vector<complaint> check() const;
@@ -256,15 +243,25 @@ struct worker_options {
   std::uint32_t cores = 0;
   std::vector<std::string> task_types;
   std::uint32_t niceness = 5;
+  std::chrono::milliseconds retry_first = std::chrono::milliseconds(500);
+  std::chrono::milliseconds retry_longest = std::chrono::seconds(30);
+  std::uint32_t crash_limit = 5;
+  std::chrono::milliseconds crash_window = std::chrono::seconds(60);
 
   static constexpr auto fields() {
     using o = worker_options;
+    using namespace std::chrono_literals;
     return std::tuple{
-      field("cores", &o::cores, {0, 1024}, "CPU cores that tasks may use; 0 means all."),
-      field("task_types", &o::task_types, {0, 256}, "Task types that this worker takes, such as hls or restream; empty means all that it knows."),
+      field("cores", &o::cores, {0, 1024}, "CPU cores that tasks may use; 0 means all.", needs_restart),
+      field("task_types", &o::task_types, {0, 256}, "Task types that this worker takes, such as hls or restream; empty means all that it knows.", needs_restart),
       field("niceness", &o::niceness, {0, 19}, "How far transcoders give way to other programs of the machine."),
+      field("retry_first", &o::retry_first, {100ms, 10s}, "Wait before a task's process that failed starts again; doubles with each failure."),
+      field("retry_longest", &o::retry_longest, {1s, 10min}, "Longest such wait, and the time between attempts of a crash-looping task."),
+      field("crash_limit", &o::crash_limit, {2, 100}, "Failures within crash_window after which a task counts as crash-looping."),
+      field("crash_window", &o::crash_window, {10s, 1h}, "Time over which failures are counted."),
     };
   }
+  std::vector<complaint> check() const;
 };
 
 struct origin_options {
@@ -280,9 +277,9 @@ struct origin_options {
     return std::tuple{
       field("dir", &o::dir, {0, 4096}, "Folder of the segments; DATA_DIR/origin when empty.", needs_restart),
       field("url", &o::url, {0, 500}, "How workers and edges reach this origin; the listener's internal address when empty.", needs_restart),
-      field("profile", &o::profile, "Timing of streams that do not choose one: standard (6 s segments), quick (4 s) or short (2 s)."),
-      field("window", &o::window, {0ms, 12h}, "How much a playlist lists; 0s takes the profile's 60s. At least six segments."),
-      field("upload_limit", &o::upload_limit, {byte_size{1 << 20}, byte_size{1 << 30}}, "Largest segment that a worker may put."),
+      field("profile", &o::profile, "Timing of streams that do not choose one: standard (6 s segments), quick (4 s) or short (2 s).", needs_restart),
+      field("window", &o::window, {0ms, 12h}, "How much a playlist lists; 0s takes the profile's 60s. At least six segments.", needs_restart),
+      field("upload_limit", &o::upload_limit, {byte_size{1 << 20}, byte_size{1 << 30}}, "Largest segment that a worker may put.", needs_restart),
     };
   }
   std::vector<complaint> check() const;
@@ -297,23 +294,21 @@ struct director_options {
   std::chrono::milliseconds probe_every = std::chrono::seconds(1);
   std::chrono::milliseconds probe_timeout = std::chrono::milliseconds(500);
   std::uint32_t suspect_phi = 8;
-  std::chrono::milliseconds dead_after = std::chrono::milliseconds(2500);
   std::chrono::milliseconds steering_ttl = std::chrono::seconds(30);
 
   static constexpr auto fields() {
     using o = director_options;
     using namespace std::chrono_literals;
     return std::tuple{
-      field("slack_percent", &o::slack_percent, {0, 100}, "How far an edge may exceed its fair share before it gets no new viewers, in percent."),
-      field("gain_percent", &o::gain_percent, {0, 50}, "How strongly an edge's weight answers to its measured load, in percent; 0 turns the feedback off."),
-      field("dead_band_percent", &o::dead_band_percent, {0, 50}, "Deviations of load below this change no weight, in percent."),
-      field("slew_percent", &o::slew_percent, {1, 100}, "Largest change of a weight in one report interval, in percent."),
-      field("slow_start", &o::slow_start, {0ms, 10min}, "Time in which a new or recovered edge comes to its full weight."),
-      field("probe_every", &o::probe_every, {200ms, 10s}, "Time between two probes of an edge."),
-      field("probe_timeout", &o::probe_timeout, {50ms, 5s}, "Time within which a probe must be answered; at most probe_every."),
-      field("suspect_phi", &o::suspect_phi, {1, 16}, "Suspicion (phi accrual) from which an edge gets no new viewers."),
-      field("dead_after", &o::dead_after, {1s, 60s}, "Silence after which an edge leaves the edge set."),
-      field("steering_ttl", &o::steering_ttl, {5s, 5min}, "How often players ask again which edge suits them (Content Steering)."),
+      field("slack_percent", &o::slack_percent, {0, 100}, "How far an edge may exceed its fair share before it gets no new viewers, in percent.", needs_restart),
+      field("gain_percent", &o::gain_percent, {0, 50}, "How strongly an edge's weight answers to its measured load, in percent; 0 turns the feedback off.", needs_restart),
+      field("dead_band_percent", &o::dead_band_percent, {0, 50}, "Deviations of load below this change no weight, in percent.", needs_restart),
+      field("slew_percent", &o::slew_percent, {1, 100}, "Largest change of a weight in one report interval, in percent.", needs_restart),
+      field("slow_start", &o::slow_start, {0ms, 10min}, "Time in which a new or recovered edge comes to its full weight.", needs_restart),
+      field("probe_every", &o::probe_every, {200ms, 10s}, "Time between two probes of an edge.", needs_restart),
+      field("probe_timeout", &o::probe_timeout, {50ms, 5s}, "Time within which a probe must be answered; at most probe_every.", needs_restart),
+      field("suspect_phi", &o::suspect_phi, {1, 16}, "Suspicion (phi accrual) from which an edge gets no new viewers.", needs_restart),
+      field("steering_ttl", &o::steering_ttl, {5s, 5min}, "How often players ask again which edge suits them (Content Steering).", needs_restart),
     };
   }
   std::vector<complaint> check() const;
@@ -328,21 +323,18 @@ struct edge_options {
   byte_size cache_size{1LL << 30};
   std::string cache_dir;
   std::vector<std::string> origins;
-  std::chrono::milliseconds drain_limit = std::chrono::minutes(15);
 
   static constexpr auto fields() {
     using o = edge_options;
-    using namespace std::chrono_literals;
     return std::tuple{
       field("instances", &o::instances, {1, 64}, "nginx caches that this node runs, one port each.", needs_restart),
       field("listen_host", &o::listen_host, {1, 255}, "Address that they listen on; 0.0.0.0 for viewers elsewhere.", needs_restart),
       field("first_port", &o::first_port, {0, 65'000}, "Port of the first one, the others follow; 0 takes free ones.", needs_restart),
       field("public_host", &o::public_host, {0, 255}, "Name or address by which viewers reach them; listen_host when empty.", needs_restart),
-      field("egress", &o::egress, {bit_rate{1'000'000}, bit_rate{1'000'000'000'000}}, "Bit rate that each of them can send: its share of the machine's network."),
+      field("egress", &o::egress, {bit_rate{1'000'000}, bit_rate{1'000'000'000'000}}, "Bit rate that each of them can send: its share of the machine's network.", needs_restart),
       field("cache_size", &o::cache_size, {byte_size{16 << 20}, byte_size{1LL << 40}}, "Disk space of each cache.", needs_restart),
       field("cache_dir", &o::cache_dir, {0, 4096}, "Folder of the caches; DATA_DIR/edge when empty.", needs_restart),
       field("origins", &o::origins, {0, 16}, "Addresses of the origins, such as http://control.example.org:8080; this node's own when empty.", needs_restart),
-      field("drain_limit", &o::drain_limit, {0ms, 24h}, "Longest time that a draining edge goes on serving."),
     };
   }
   std::vector<complaint> check() const;
@@ -380,7 +372,7 @@ struct node_config {
       field("hooks", &o::hooks, "Callbacks of RTMP servers, taken by the coordinator."),
       field("nginx", &o::nginx, "The nginx that the roles ingest and edge start."),
       field("ingest", &o::ingest, "Role ingest: an RTMP server (nginx-rtmp) that Weir configures and runs."),
-      field("rtmp_servers", &o::rtmp_servers, {0, 64}, "RTMP servers that you run yourself, such as SRS; needed by the coordinator."),
+      field("rtmp_servers", &o::rtmp_servers, {0, 64}, "RTMP servers that you run yourself, such as SRS; needed by the coordinator.", needs_restart),
       field("worker", &o::worker, "Role worker: transcoders and other tasks."),
       field("origin", &o::origin, "Role origin: segments and playlists."),
       field("director", &o::director, "Role director: which edge serves which viewer."),

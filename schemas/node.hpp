@@ -5,6 +5,7 @@
 #include "schemas/units.hpp"
 
 #include <array>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct node_spec {
   std::int64_t capacity_milli = 0;     ///< CPU cores that tasks may use × 1000
   std::string http_url;                ///< where its HTTP listener is reached by other nodes
   std::string version;
+  std::map<std::string, std::string> labels; ///< the operator's words about the machine
 
   static constexpr auto fields() {
     using o = node_spec;
@@ -45,6 +47,7 @@ struct node_spec {
       field("capacity_milli", &o::capacity_milli, "CPU cores for tasks, in thousandths."),
       field("http_url", &o::http_url, "Where other nodes reach it."),
       field("version", &o::version, "Version of Weir."),
+      field("labels", &o::labels, "The operator's words about the machine."),
     };
   }
 };

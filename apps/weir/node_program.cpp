@@ -15,6 +15,7 @@
 #include "runtime/base/process_load.hpp"
 #include "runtime/base/secret.hpp"
 #include "runtime/base/version.hpp"
+#include "runtime/describe/encode.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -46,7 +47,7 @@ std::string host_and_port(std::string url) {
 
 } // namespace
 
-node_program::node_program(node_config config) : config_(std::move(config)) {}
+node_program::node_program(node_config config) : config_(std::move(config)), loaded_(config_) {}
 
 std::string node_program::publish_url(const std::string& app, const std::string& stream) const {
   return rtmp_servers_.empty() ? std::string{} : rtmp_servers_.front().publish_url + "/" + app + "/" + stream;
@@ -114,6 +115,7 @@ expected<void> node_program::spawn() {
   coordinator_setup wanted{.cluster = config_.cluster.name,
                            .playback_base = base_url_,
                            .options = config_.coordinator,
+                           .suspect_after = config_.cluster.down_after,
                            .steering = config_.director,
                            .store = std::make_shared<store::store>(std::move(*opened)),
                            .foreign_servers = foreign,
@@ -205,6 +207,7 @@ expected<void> node_program::spawn() {
   self.spec.name = node_name{config_.node.name};
   self.spec.instance = random_uuid();
   self.spec.roles = config_.role_list();
+  self.spec.labels = config_.node.labels;
   self.spec.http_url = internal_url_;
   self.spec.version = std::string(version());
   if (has(role::worker)) {
@@ -215,9 +218,10 @@ expected<void> node_program::spawn() {
   }
   self.rtmp_servers = rtmp_servers_;
   self.origins = origins;
-  self.tools.http = client_;
-  self.tools.ladders = config_.ladders;
-  keep("node", system.spawn(node, std::move(self), coordinator_));
+  self.tools = tools();
+  self.beat_every = config_.cluster.heartbeat;
+  node_ = system.spawn(node, std::move(self), coordinator_);
+  keep("node", node_);
 
   // what people and servers speak to
   std::vector<caf::actor> shown;
@@ -239,7 +243,9 @@ expected<void> node_program::spawn() {
   auto bridge = system.spawn(http_bridge, bridge_setup);
   keep("http bridge", bridge);
   keep("introspection", tree);
-  add_hook_routes(*server_, bridge, bridge_setup);
+  auto hook_bridge = system.spawn(http_bridge, bridge_setup); // of their own: a list of a thousand tasks that is rendered must not make a callback late
+  keep("http bridge of the hooks", hook_bridge);
+  add_hook_routes(*server_, hook_bridge, bridge_setup);
   add_api_routes(*server_, bridge, bridge_setup);
   add_page_routes(*server_, bridge, bridge_setup);
   add_metrics_route(*server_, bridge, bridge_setup);
@@ -256,6 +262,33 @@ expected<void> node_program::spawn() {
     return {[=](const weir::stop&) { watcher->quit(); }};
   });
   return server_->start();
+}
+
+runner_tools node_program::tools() const {
+  auto& w = config_.worker;
+  return {.http = client_,
+          .ladders = config_.ladders,
+          .retry = {.first = w.retry_first, .cap = w.retry_longest, .park_after = w.crash_limit, .park_window = w.crash_window, .parked_retry = w.retry_longest},
+          .niceness = static_cast<int>(w.niceness)};
+}
+
+std::vector<std::string> node_program::reload(const node_config& next) {
+  std::vector<std::string> waiting;
+  for (auto& change : describe::changed_fields(loaded_, next))
+    if (has(change.flags, needs_restart))
+      waiting.push_back(change.path);
+  for (auto* worker : {&config_.worker, &loaded_.worker}) {
+    auto cores = worker->cores; // told to the coordinator when the node joined
+    auto types = worker->task_types;
+    *worker = next.worker;
+    worker->cores = cores;
+    worker->task_types = types;
+  }
+  config_.log.level = loaded_.log.level = next.log.level;
+  config_.ladders = loaded_.ladders = next.ladders;
+  loaded_.ladder_files = next.ladder_files;
+  tell_anon(node_, use_tools{std::make_shared<const runner_tools>(tools())});
+  return waiting;
 }
 
 void node_program::end() {
@@ -285,6 +318,7 @@ void node_program::end() {
   for (auto& r : roots_)
     r.actor = nullptr;
   coordinator_ = nullptr;
+  node_ = nullptr;
 }
 
 node_program::~node_program() {

@@ -2,6 +2,7 @@
 // One node: the roles of its configuration, wired together. This is the only place that knows all of them.
 #include "actors/interfaces.hpp"
 #include "actors/playlist_desk.hpp"
+#include "actors/task_types.hpp"
 #include "runtime/http/client.hpp"
 #include "runtime/http/server.hpp"
 #include "schemas/config.hpp"
@@ -25,6 +26,8 @@ public:
   bool role_died() const { return died_->load(); }
 
   const node_config& config() const { return config_; }
+  /// Applies what can be applied while the node runs (the log's level is the program's own); returns the paths of what differs and takes a restart.
+  std::vector<std::string> reload(const node_config& next);
   const std::string& api_token() const { return api_token_; }
   bool made_token() const { return made_token_; }   ///< it is the node's first start
   const std::string& token_file() const { return token_file_; }
@@ -39,8 +42,10 @@ private:
   expected<void> open();
   expected<void> spawn();
   void end();
+  runner_tools tools() const;
 
   node_config config_;
+  node_config loaded_; ///< as it was read, before ports were chosen
   std::string api_token_, token_file_, base_url_, internal_url_;
   bool made_token_ = false;
   std::vector<rtmp_server> rtmp_servers_;
@@ -57,6 +62,7 @@ private:
   };
   std::vector<root> roots_; ///< in the order of their spawning; ended in reverse
   coordinator_actor coordinator_;
+  node_actor node_;
   std::shared_ptr<std::atomic<bool>> died_ = std::make_shared<std::atomic<bool>>(false);
   caf::actor watcher_; ///< hears of every role's end
 };

@@ -12,6 +12,20 @@
 namespace weir {
 namespace {
 
+log::level level_of(const log_options& wanted) { return *from_string<log::level>(to_string(wanted.level)); }
+
+/// What SIGHUP does. A file that does not check out changes nothing.
+void reload(node_program& node, const std::string& file) {
+  auto loaded = describe::load_node_config(file);
+  for (auto& p : loaded.found)
+    log::warn("weir", "configuration-refused", "problem={}", describe::to_string(p));
+  if (!loaded.good())
+    return log::error("weir", "reload-failed", "file={} problems={}", file, loaded.found.size());
+  auto waiting = node.reload(loaded.config);
+  log::info("weir", "reloaded", "file={} takes_restart={}", file, waiting.empty() ? "nothing" : fmt::format("{}", fmt::join(waiting, ",")));
+  log::set_level(level_of(loaded.config.log));
+}
+
 int run_node(const std::string& file) {
   auto loaded = describe::load_node_config(file);
   for (auto& p : loaded.found)
@@ -19,9 +33,8 @@ int run_node(const std::string& file) {
   if (!loaded.good())
     return wrong_usage;
   auto& wanted = loaded.config.log;
-  auto level = *from_string<log::level>(to_string(wanted.level));
   auto style = wanted.format == log_format::json ? log::format::json : wanted.format == log_format::text ? log::format::text : log::format::automatic;
-  if (auto opened = log::configure({.lowest = level, .style = style}); !opened) {
+  if (auto opened = log::configure({.lowest = level_of(wanted), .style = style}); !opened) {
     fmt::print(stderr, "{}\n", opened.error().text);
     return failed;
   }
@@ -37,7 +50,7 @@ int run_node(const std::string& file) {
     if ((*node)->role_died())
       return failed;
     if (signal == SIGHUP)
-      log::warn("weir", "reload-needs-restart", "signal=HUP: what can be reloaded comes with a later version; restart the node to apply {}", file);
+      reload(**node, file);
     else if (signal != 0) {
       log::info("weir", "stopping", "signal={}", signal);
       return done;

@@ -29,7 +29,6 @@ constexpr bool limits_memory = true;
 void restrain_this_process() {
   std::signal(SIGPIPE, SIG_IGN);
   // Each is a safeguard whose absence harms nothing by itself, so a system that forbids one is no reason to fail.
-  (void)::setpriority(PRIO_PROCESS, 0, 5);
   const rlimit no_core{0, 0};
   (void)::setrlimit(RLIMIT_CORE, &no_core);
   if (limits_memory) {

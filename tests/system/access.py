@@ -1,7 +1,10 @@
 """Who reaches what: token, cookie, pages, health and playback (issue 2, item 11; docs: contract.md, HTTP)."""
 
+import gzip
+import json
 import os
 import re
+import signal
 import stat
 
 from weir_node import Encoder, NodeCase, eventually, fetch, main, wait_until_playable
@@ -39,6 +42,32 @@ class Access(NodeCase):
         self.assertEqual(fetch(self.node.url + "/api/v1/streams", headers={"Cookie": "weir_session=9999999999.AAAA"}).status, 401)
         self.assertEqual(fetch(self.node.url + "/api/v1/streams?token=" + self.node.token).status, 401, "a token in an address would be logged")
         self.assertNotIn("intruder", [s["name"] for s in self.node.items("/api/v1/streams")])
+
+    def test_a_reload_applies_what_it_can_and_says_what_waits(self):
+        node = self.node
+        with open(node.config_file, encoding="utf-8") as f:
+            before = json.load(f)
+
+        def reload(config, saying):
+            seen = node.log().count(saying)
+            with open(node.config_file, "w", encoding="utf-8") as f:
+                json.dump(config, f)
+            node.process.send_signal(signal.SIGHUP)
+            eventually(saying, lambda: node.log().count(saying) > seen, 10)
+
+        try:
+            reload({**before, "http": {**before["http"], "threads": 3}, "node": {"name": "other"}}, "takes_restart=node.name,http.threads")
+            reload({**before, "log": {**before["log"], "level": "warn"}}, "takes_restart=nothing")
+            node.add_stream("unheard")
+            self.assertNotIn("stream/unheard", node.log())
+            reload({**before, "log": {"level": "loud"}}, "reload-failed")
+        finally:
+            with open(node.config_file, "w", encoding="utf-8") as f:
+                json.dump(before, f)
+            node.process.send_signal(signal.SIGHUP)
+        eventually("the level is info again", lambda: node.log().count("takes_restart=nothing") > 1 or node.process.send_signal(signal.SIGHUP), 10, every=0.5)
+        node.add_stream("heard")
+        self.assertIn("stream/heard", node.log())
 
     def test_zz_wrong_tokens_are_slowed_down(self):
         """Last in order, since it uses up this address's patience."""
@@ -145,6 +174,12 @@ class Playback(NodeCase):
                     answer = fetch(url, headers={"Origin": "http://elsewhere.example"})
                     self.assertEqual((answer.status, answer.headers.get_all("Access-Control-Allow-Origin")), (200, ["*"]))
                     self.assertNotIn(node.token.encode(), answer.body)
+                    coded = fetch(url, headers={"Accept-Encoding": "gzip"})
+                    if url != segment:
+                        self.assertEqual((coded.header("Content-Encoding"), coded.header("Vary")), ("gzip", "Accept-Encoding"))
+                        self.assertTrue(gzip.decompress(coded.body).startswith(b"#EXTM3U"))
+                    else:
+                        self.assertIsNone(coded.header("Content-Encoding"), "a segment gains nothing")
             public = fetch(node.url + "/api/v1/public/streams/open")
             self.assertEqual((public.status, public.json["live"]), (200, True))
             self.assertEqual(set(public.json), {"name", "title", "live"})

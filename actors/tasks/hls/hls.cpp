@@ -89,6 +89,8 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   plan.what.ladder = *ladder;
   plan.label = order.task.value;
   plan.program = tools.program;
+  plan.retry = tools.retry;
+  plan.niceness = tools.niceness;
   my.engine = self->spawn<caf::linked>(transcoder, std::move(plan), engine_owner_actor{me});
 
   auto base = fmt::format("{}/origin/v1/streams/{}/writers/", order.origin_url, order.stream_name);

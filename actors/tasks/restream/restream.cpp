@@ -65,6 +65,8 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   plan.secrets = {wanted.url, wanted.url.substr(wanted.url.rfind('/') + 1)};
   plan.output_patience = 5s;
   plan.program = tools.program;
+  plan.retry = tools.retry;
+  plan.niceness = tools.niceness;
   my.engine = self->spawn<caf::linked>(transcoder, std::move(plan), engine_owner_actor{task_runner_actor{self}});
   on_end_of_child(self, [=, &my](const caf::actor_addr& who, const caf::error& why) {
     if (my.engine.address() != who)

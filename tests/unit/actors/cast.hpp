@@ -94,6 +94,7 @@ inline node_actor::behavior_type stand_in_node(node_actor::pointer self, heard_p
     [=](const revoke& order) { log->revoked.push_back(order); },
     [](const retry_task&) {},
     [](const task_report&) {},
+    [](const use_tools&) {},
     [](const tick&) {},
     [=](const stop&) { self->quit(); },
     [](const ask_status&) { return actor_report{}; },
