@@ -44,6 +44,7 @@ int command_line(int argc, char** argv) {
   add_run_command(app, run);
   add_demo_command(app, run);
   add_config_commands(app, run);
+  add_cluster_commands(app, run);
   add_client_commands(app, run);
   app.add_subcommand("version", "Prints version and commit")->callback([&] {
     run = [] {

@@ -83,7 +83,7 @@ def command_complaints(path, number, line, known):
         return
     words = found[1].split()
     # A second word in small letters is a subcommand only where the first one is a noun.
-    nouns = {"stream", "task", "node", "edge", "config", "task-type"}
+    nouns = {"cluster", "stream", "task", "node", "edge", "config", "task-type"}
     for word in words[:2] if words[0] in nouns else words[:1]:
         if word not in known.commands:
             yield f"{path}:{number}: there is no command weir {' '.join(words)}"

@@ -20,7 +20,7 @@ CODE = (".hpp", ".cpp", ".ts", ".mjs")
 SCRIPTS = [p for p in ["run", "test", ".ci/run", "bench/run"] if (tree.ROOT / p).exists()] + tree.files("tools", "tests", "bench", ends=(".sh",))
 SHELL = [path for path in SCRIPTS if tree.text(path).startswith("#!/bin/sh")]
 # Words of other people's interfaces.
-FOREIGN = re.compile(r"\bstd::\w+|\b(?:av|sws|swr)_\w+|\bROCKSDB_NAMESPACE::\S+|\bcaf::\S+|\bboost::\S+")
+FOREIGN = re.compile(r"\bstd::\w+|\b(?:av|sws|swr)_\w+|\bROCKSDB_NAMESPACE::\S+|\bcaf::\S+|\bboost::\S+|\bopenssl_\w+")
 
 
 def words_of(name):

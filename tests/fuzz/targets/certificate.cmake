@@ -1,0 +1,1 @@
+weir_fuzz(certificate LINK weir_cluster)
