@@ -1,9 +1,12 @@
 // The API of contract.md: JSON in and out, errors as problem+json, ETag and If-Match on everything that can be changed.
 #include "actors/api_json.hpp"
 #include "actors/http_bridge.hpp"
+#include "actors/openapi.hpp"
 #include "actors/task_types.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/secret.hpp"
+#include "runtime/base/version.hpp"
+#include "runtime/describe/schema.hpp"
 
 #include <charconv>
 
@@ -20,6 +23,14 @@ constexpr auto answer_within = 5s;
 constexpr auto session_lasts = 12h;
 
 std::string who(const request& r) { return "api " + r.peer_address; }
+
+/// Names a creation that may be sent twice: its Idempotency-Key together with what is to be made. Empty without the header.
+expected<std::string> creation_key(const request& r) {
+  auto key = r.header("Idempotency-Key").value_or("");
+  if (key.size() > 128)
+    return fail(error_code::invalid_input, "Idempotency-Key is longer than 128 bytes");
+  return key.empty() ? std::string{} : base64url(hmac_sha256(key, r.body()));
+}
 
 /// If-Match as a revision; 0 when absent or "*".
 expected<std::uint64_t> wanted_revision(const request& r) {
@@ -225,7 +236,19 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
   http::route_options guarded;
   guarded.guard = [access](const request& r) { return access->check(r); };
   guarded.deadline = answer_within + 1s;
-  auto route = [&](std::string_view method, std::string_view pattern, http::handler f) { server.route(method, pattern, guarded, std::move(f)); };
+  openapi book;
+  book.schema("Stream", json::parse(describe::schema_of<stream_spec>().dump()));
+  book.schema("Task", json::parse(describe::schema_of<task_body>().dump()));
+  book.schema("TaskType", {{"type", "object"}, {"properties", {{"name", {{"type", "string"}}}, {"summary", {{"type", "string"}}}, {"schema", {{"type", "object"}}}}}});
+  book.schema("Node", json::parse(describe::schema_of<node_status>().dump()));
+  book.schema("Edge", json::parse(describe::schema_of<edge_status>().dump()));
+  book.schema("Event", json::parse(describe::schema_of<event>().dump()));
+  book.schema("Key", {{"type", "object"}, {"properties", {{"key", {{"type", "string"}}}}}});
+  book.schema("Any", json::object());
+  auto route = [&](openapi::route about, http::handler f) {
+    book.add(about);
+    server.route(about.method, about.pattern, guarded, std::move(f));
+  };
 
   // Sessions of the dashboard.
   http::route_options open;
@@ -244,7 +267,8 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
   });
 
   // Streams.
-  route("GET", "/api/v1/streams", [bridge](const request& r, responder answer) {
+  route({.method = "GET", .pattern = "/api/v1/streams", .summary = "Lists streams; `phase`, `app` and `q` (part of the name) narrow it", .gives = "Stream", .paged = true},
+        [bridge](const request& r, responder answer) {
     auto phase = r.query.find("phase"), app = r.query.find("app"), q = r.query.find("q");
     ask_coordinator(bridge, view_cluster{}, answer, [=](const cluster_view& view) {
       json items = json::array();
@@ -255,14 +279,19 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
       answer_page(answer, r, std::move(items), "name");
     });
   });
-  route("POST", "/api/v1/streams", [bridge](const request& r, responder answer) {
+  route({.method = "POST", .pattern = "/api/v1/streams", .summary = "Adds a stream; without a key it gets one", .status = 201, .takes = "Stream", .gives = "Stream"},
+        [bridge](const request& r, responder answer) {
     stream_spec spec;
     describe::problems found;
     if (!read_stream(r.body(), spec, found))
       return answer_problems(answer, found);
-    ask_coordinator(bridge, add_stream{std::move(spec), who(r)}, answer, answer_stream(answer, 201));
+    auto key = creation_key(r);
+    if (!key)
+      return void(answer.fail(key.error()));
+    ask_coordinator(bridge, add_stream{std::move(spec), who(r), *key}, answer, answer_stream(answer, 201));
   });
-  route("GET", "/api/v1/streams/{id}", [bridge](const request& r, responder answer) {
+  route({.method = "GET", .pattern = "/api/v1/streams/{id}", .summary = "Shows a stream", .gives = "Stream"},
+        [bridge](const request& r, responder answer) {
     ask_coordinator(bridge, find_stream{stream_id{std::string(r.param("id"))}, {}}, answer, answer_stream(answer));
   });
   auto change_stream = [bridge](bool whole) {
@@ -286,23 +315,29 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
       });
     };
   };
-  route("PUT", "/api/v1/streams/{id}", change_stream(true));
-  route("PATCH", "/api/v1/streams/{id}", change_stream(false));
-  route("DELETE", "/api/v1/streams/{id}", [bridge](const request& r, responder answer) {
+  route({.method = "PUT", .pattern = "/api/v1/streams/{id}", .summary = "Replaces a stream's configuration", .takes = "Stream", .gives = "Stream"},
+        change_stream(true));
+  route({.method = "PATCH", .pattern = "/api/v1/streams/{id}", .summary = "Changes the members of a stream's configuration that are sent", .takes = "Stream", .gives = "Stream"},
+        change_stream(false));
+  route({.method = "DELETE", .pattern = "/api/v1/streams/{id}", .summary = "Removes a stream and its tasks", .status = 204},
+        [bridge](const request& r, responder answer) {
     auto revision = wanted_revision(r);
     if (!revision)
       return void(answer.fail(revision.error()));
     ask_coordinator(bridge, remove_stream{stream_id{std::string(r.param("id"))}, *revision, who(r)}, answer, answer_done(answer));
   });
-  route("GET", "/api/v1/streams/{id}/key", [bridge](const request& r, responder answer) {
+  route({.method = "GET", .pattern = "/api/v1/streams/{id}/key", .summary = "Shows the publish key; noted in the event log", .gives = "Key"},
+        [bridge](const request& r, responder answer) {
     ask_coordinator(bridge, show_key{stream_id{std::string(r.param("id"))}, who(r)}, answer,
                     [answer](const stream_key& k) { answer(http::json_response(200, {{"key", k.key}}).with("Cache-Control", "no-store")); });
   });
-  route("POST", "/api/v1/streams/{id}/rotate-key", [bridge](const request& r, responder answer) {
+  route({.method = "POST", .pattern = "/api/v1/streams/{id}/rotate-key", .summary = "Replaces the publish key", .gives = "Key"},
+        [bridge](const request& r, responder answer) {
     ask_coordinator(bridge, rotate_key{stream_id{std::string(r.param("id"))}, who(r)}, answer,
                     [answer](const stream_key& k) { answer(http::json_response(200, {{"key", k.key}}).with("Cache-Control", "no-store")); });
   });
-  route("POST", "/api/v1/streams/{id}/kick", [bridge](const request& r, responder answer) {
+  route({.method = "POST", .pattern = "/api/v1/streams/{id}/kick", .summary = "Cuts the publisher off and refuses it for a while", .status = 204},
+        [bridge](const request& r, responder answer) {
     ask_coordinator(bridge, kick_stream{stream_id{std::string(r.param("id"))}, who(r)}, answer, answer_done(answer));
   });
 
@@ -318,17 +353,24 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
       answer_page(answer, r, std::move(items), "id");
     });
   };
-  route("GET", "/api/v1/streams/{id}/tasks", list_tasks);
-  route("GET", "/api/v1/tasks", list_tasks);
-  route("POST", "/api/v1/streams/{id}/tasks", [bridge](const request& r, responder answer) {
+  route({.method = "GET", .pattern = "/api/v1/streams/{id}/tasks", .summary = "Lists the tasks of a stream", .gives = "Task", .paged = true},
+        list_tasks);
+  route({.method = "GET", .pattern = "/api/v1/tasks", .summary = "Lists all tasks", .gives = "Task", .paged = true},
+        list_tasks);
+  route({.method = "POST", .pattern = "/api/v1/streams/{id}/tasks", .summary = "Adds a task; its options are those of its type", .status = 201, .takes = "Task", .gives = "Task"},
+        [bridge](const request& r, responder answer) {
     task_spec spec;
     spec.stream = stream_id{std::string(r.param("id"))};
     describe::problems found;
     if (!read_task(r.body(), spec, true, found))
       return answer_problems(answer, found);
-    ask_coordinator(bridge, add_task{std::move(spec), who(r)}, answer, answer_task(answer, 201));
+    auto key = creation_key(r);
+    if (!key)
+      return void(answer.fail(key.error()));
+    ask_coordinator(bridge, add_task{std::move(spec), who(r), *key}, answer, answer_task(answer, 201));
   });
-  route("GET", "/api/v1/tasks/{id}", [bridge](const request& r, responder answer) {
+  route({.method = "GET", .pattern = "/api/v1/tasks/{id}", .summary = "Shows a task", .gives = "Task"},
+        [bridge](const request& r, responder answer) {
     ask_coordinator(bridge, find_task{task_id{std::string(r.param("id"))}}, answer, answer_task(answer));
   });
   auto change_task = [bridge](const request& r, responder answer) {
@@ -345,18 +387,23 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
       ask_coordinator(bridge, set_task{std::move(spec), *revision ? *revision : now.spec.revision, actor}, answer, answer_task(answer));
     });
   };
-  route("PUT", "/api/v1/tasks/{id}", change_task);
-  route("PATCH", "/api/v1/tasks/{id}", change_task);
-  route("DELETE", "/api/v1/tasks/{id}", [bridge](const request& r, responder answer) {
+  route({.method = "PUT", .pattern = "/api/v1/tasks/{id}", .summary = "Changes a task's configuration", .takes = "Task", .gives = "Task"},
+        change_task);
+  route({.method = "PATCH", .pattern = "/api/v1/tasks/{id}", .summary = "Changes the members of a task's configuration that are sent", .takes = "Task", .gives = "Task"},
+        change_task);
+  route({.method = "DELETE", .pattern = "/api/v1/tasks/{id}", .summary = "Removes a task", .status = 204},
+        [bridge](const request& r, responder answer) {
     auto revision = wanted_revision(r);
     if (!revision)
       return void(answer.fail(revision.error()));
     ask_coordinator(bridge, remove_task{task_id{std::string(r.param("id"))}, *revision, who(r)}, answer, answer_done(answer));
   });
-  route("POST", "/api/v1/tasks/{id}/retry", [bridge](const request& r, responder answer) {
+  route({.method = "POST", .pattern = "/api/v1/tasks/{id}/retry", .summary = "Tries a task now", .status = 204},
+        [bridge](const request& r, responder answer) {
     ask_coordinator(bridge, retry_task{task_id{std::string(r.param("id"))}, who(r)}, answer, answer_done(answer));
   });
-  route("GET", "/api/v1/task-types", [](const request&, responder answer) {
+  route({.method = "GET", .pattern = "/api/v1/task-types", .summary = "Task types that the cluster knows, with the JSON Schema of their options", .gives = "TaskType"},
+        [](const request&, responder answer) {
     json all = json::array();
     for (auto& t : task_types())
       all.push_back({{"name", t.name}, {"summary", t.summary}, {"schema", json::parse(t.schema().dump())}});
@@ -364,7 +411,8 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
   });
 
   // Nodes and edges.
-  route("GET", "/api/v1/nodes", [bridge](const request& r, responder answer) {
+  route({.method = "GET", .pattern = "/api/v1/nodes", .summary = "Lists nodes", .gives = "Node", .paged = true},
+        [bridge](const request& r, responder answer) {
     ask_coordinator(bridge, view_cluster{}, answer, [=](const cluster_view& view) {
       json items = json::array();
       for (auto& n : view.nodes)
@@ -373,10 +421,11 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
     });
   });
   for (auto [verb, phase] : {std::pair{"cordon", node_phase::cordoned}, std::pair{"drain", node_phase::draining}, std::pair{"undrain", node_phase::ready}})
-    route("POST", fmt::format("/api/v1/nodes/{{name}}/{}", verb), [bridge, phase = phase](const request& r, responder answer) {
+    route({.method = "POST", .pattern = fmt::format("/api/v1/nodes/{{name}}/{}", verb), .summary = fmt::format("Sets a node to {}", to_string(phase)), .status = 204}, [bridge, phase = phase](const request& r, responder answer) {
       ask_coordinator(bridge, set_node_phase{node_name{std::string(r.param("name"))}, phase, who(r)}, answer, answer_done(answer));
     });
-  route("GET", "/api/v1/edges", [bridge](const request& r, responder answer) {
+  route({.method = "GET", .pattern = "/api/v1/edges", .summary = "Lists edges with liveness, load and weight", .gives = "Edge", .paged = true},
+        [bridge](const request& r, responder answer) {
     ask_coordinator(bridge, view_cluster{}, answer, [=](const cluster_view& view) {
       json items = json::array();
       for (auto& e : view.edges)
@@ -385,7 +434,7 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
     });
   });
   for (auto [verb, drain] : {std::pair{"drain", true}, std::pair{"undrain", false}})
-    route("POST", fmt::format("/api/v1/edges/{{name}}/{}", verb), [bridge, drain = drain](const request& r, responder answer) {
+    route({.method = "POST", .pattern = fmt::format("/api/v1/edges/{{name}}/{}", verb), .summary = drain ? "Gives an edge no new segments" : "Gives an edge viewers again", .status = 204}, [bridge, drain = drain](const request& r, responder answer) {
       ask_coordinator(bridge, drain_edge{edge_name{std::string(r.param("name"))}, drain, who(r)}, answer, answer_done(answer));
     });
 
@@ -401,7 +450,8 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
   auto follow = [bridge](const responder& answer, std::uint64_t after, bool state) {
     in_bridge(bridge, [=](http_bridge_self self) { self->state.followers.push_back({.stream = answer.open_stream(), .state = state, .last_event = after, .version = 0}); });
   };
-  route("GET", "/api/v1/events", [bridge, after_of, follow](const request& r, responder answer) {
+  route({.method = "GET", .pattern = "/api/v1/events", .summary = "What happened; text/event-stream with Last-Event-ID follows", .gives = "Event"},
+        [bridge, after_of, follow](const request& r, responder answer) {
     auto after = after_of(r);
     if (r.header("Accept").value_or("").find("text/event-stream") != std::string_view::npos)
       return follow(answer, after, false);
@@ -412,15 +462,21 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
       answer(http::json_response(200, {{"items", items}, {"next", list.events.empty() ? json() : json(list.events.back().number)}}));
     });
   });
-  route("GET", "/api/v1/live", [after_of, follow](const request& r, responder answer) { follow(answer, after_of(r), true); });
+  route({.method = "GET", .pattern = "/api/v1/live", .summary = "Follows state and events as an event stream", .gives = "Any"},
+        [after_of, follow](const request& r, responder answer) { follow(answer, after_of(r), true); });
 
-  route("GET", "/introspect", [bridge](const request&, responder answer) {
+  route({.method = "GET", .pattern = "/introspect", .summary = "The actor tree of this node", .gives = "Any"},
+        [bridge](const request&, responder answer) {
     in_bridge(bridge, [answer](http_bridge_self self) {
       ask(self, answer_within, self->state.setup.introspection, ask_tree{})
         .then([answer](const actor_tree& tree) { answer(http::text_response(200, tree.json, "application/json")); },
               [answer](const caf::error& why) { answer.fail(from_caf(why)); });
     });
   });
+
+  book.add({.method = "GET", .pattern = "/api/v1/openapi.json", .summary = "This description", .gives = "Any"});
+  server.route("GET", "/api/v1/openapi.json", guarded,
+               [text = book.document(version())](const request&, responder answer) { answer(http::text_response(200, text, "application/json")); });
 
   // What viewers' pages may know without a token.
   http::route_options anyone;
