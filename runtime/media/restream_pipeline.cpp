@@ -102,6 +102,9 @@ struct restream_pipeline::state {
       (void)out.send(trouble{end_cause::bad_options, fmt::format("{} cannot carry {}", target->oformat->name, avcodec_get_name(parameters->codec_id))});
       return -1;
     }
+    // A source that has only just begun may have told no more than its codec: no fault of the options, the next look will find it.
+    if (parameters->codec_type == AVMEDIA_TYPE_VIDEO && (parameters->width <= 0 || parameters->height <= 0))
+      return tl::unexpected<failure>(failure{end_cause::source_stalled, 0, "the source has not told the size of its picture yet"});
     auto* stream = avformat_new_stream(target.get(), nullptr);
     auto code = stream ? avcodec_parameters_copy(stream->codecpar, parameters) : AVERROR(ENOMEM);
     if (code < 0)
