@@ -79,6 +79,12 @@ void on_end_of_child(Self* self, F handle) {
       self->quit(end.reason ? end.reason : caf::error{caf::exit_reason::user_shutdown});
   });
 }
+/// Ends one child at once; its end is reported as any other. By nobody: an exit message of ours would undo the link at the child's end, and the reason `kill`
+/// would come back over the link as fatal to us.
+template <class Handle>
+void kill_child(const Handle& child) {
+  caf::anon_send_exit(child, caf::exit_reason::user_shutdown);
+}
 /// Ends one child on purpose: its end is no longer reported.
 template <class Self, class Handle>
 void end_child(Self* self, Handle& child) {
@@ -102,6 +108,20 @@ inline error from_caf(const caf::error& e) {
     return {error_code::unavailable, "the actor that should answer is not there"};
   return {error_code::internal, caf::to_string(e)};
 }
+/// What the actor's behavior does not name goes to `whom()` as if its sender had sent it there: answers go straight back. Without one, requests fail with `why`.
+template <class Self, class Whom>
+void forward_the_rest(Self* self, Whom whom, error why) {
+  self->set_default_handler([=](caf::scheduled_actor*, caf::message_view& view) -> caf::result<caf::message> {
+    auto to = whom();
+    auto promise = self->make_response_promise();
+    if (to)
+      promise.delegate(to, view.move_content_to_message());
+    else if (!promise.async()) // who only tells would take an error for a reason to end
+      promise.deliver(to_caf(why));
+    return caf::delegated<caf::message>{};
+  });
+}
+
 /// An expected as a handler's result.
 template <class T>
 caf::result<T> reply(expected<T> x) {

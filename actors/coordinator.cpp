@@ -29,6 +29,8 @@ bool same_app(const std::string& spec_vhost, const std::string& vhost) {
 
 constexpr auto reserved_epochs_key = "reserved_epochs";
 constexpr std::string_view edge_table_prefix = "edge_table/";
+constexpr std::string_view request_prefix = "request/";
+constexpr std::size_t requests_kept = 1000;
 
 /// Sorts like its number.
 std::string edge_table_key(edge_epoch epoch) { return fmt::format("{}{:020}", edge_table_prefix, epoch); }
@@ -54,6 +56,18 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
       auto& entry = tasks[id];
       entry.status.spec = entry.spec = spec;
     }
+  for (auto& [id, kept_lease] : kept->leases) {
+    auto task = tasks.find(id);
+    if (task == tasks.end())
+      continue;
+    auto* type = find_task_type(task->second.spec.type);
+    leases[id] = {.epoch = kept_lease.epoch, .node = kept_lease.node, .cost_milli = type ? type->cost_milli(task->second.spec.options) : 0, .granted = now, .order = {}};
+    auto& node = nodes[kept_lease.node]; // it has the lease's time to say that it goes on
+    node.status.spec.name = kept_lease.node;
+    node.status.phase = node_phase::suspect;
+    node.status.granted_milli += leases[id].cost_milli;
+    node.last_beat = now;
+  }
   // The clock as a floor: a store that was restored from yesterday's backup must not repeat today's epochs.
   auto by_clock = static_cast<lease_epoch>(std::chrono::duration_cast<std::chrono::seconds>(wall.time_since_epoch()).count());
   next_epoch = by_clock;
@@ -67,7 +81,9 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
   reserved_epochs = next_epoch;
   std::vector<edge_table> tables;
   for (auto& [key, text] : kept->settings)
-    if (key.starts_with(edge_table_prefix)) {
+    if (key.starts_with(request_prefix))
+      requests[key.substr(request_prefix.size())] = text;
+    else if (key.starts_with(edge_table_prefix)) {
       auto table = describe::from_json<edge_table>(text);
       if (!table)
         return fail(error_code::corrupt, key + ": " + table.error().text);
@@ -155,7 +171,26 @@ expected<void> coordinator_state::check(const stream_spec& spec) const {
   return {};
 }
 
+std::string coordinator_state::made_before(const std::string& request) const {
+  auto known = request.empty() ? requests.end() : requests.find(request);
+  return known == requests.end() ? std::string{} : known->second;
+}
+
+void coordinator_state::remember(store::batch& batch, const std::string& request, const std::string& id) {
+  if (request.empty())
+    return;
+  batch.put_setting(std::string(request_prefix) + request, id);
+  requests[request] = id;
+  while (requests.size() > requests_kept) { // names are hashes: whichever goes is as old as any
+    auto gone = requests.begin()->first == request ? std::next(requests.begin()) : requests.begin();
+    batch.remove_setting(std::string(request_prefix) + gone->first);
+    requests.erase(gone);
+  }
+}
+
 expected<stream_spec> coordinator_state::add(add_stream wish, timestamp wall) {
+  if (auto known = streams.find(stream_id{made_before(wish.request)}); known != streams.end())
+    return known->second.spec;
   auto spec = std::move(wish.spec);
   spec.id = stream_id{random_uuid()};
   spec.created = wall;
@@ -165,6 +200,7 @@ expected<stream_spec> coordinator_state::add(add_stream wish, timestamp wall) {
   WEIR_TRY(check(spec));
   store::batch batch;
   batch.put_stream(spec);
+  remember(batch, wish.request, spec.id.value);
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   auto& entry = streams[spec.id];
   entry.status.spec = entry.spec = spec;
@@ -241,6 +277,8 @@ expected<std::string> coordinator_state::rotate(const rotate_key& wish, timestam
 }
 
 expected<task_spec> coordinator_state::add(add_task wish, timestamp wall) {
+  if (auto known = tasks.find(task_id{made_before(wish.request)}); known != tasks.end())
+    return known->second.spec;
   auto spec = std::move(wish.spec);
   if (!streams.contains(spec.stream))
     return fail(error_code::not_found, "there is no stream " + spec.stream.value);
@@ -253,6 +291,7 @@ expected<task_spec> coordinator_state::add(add_task wish, timestamp wall) {
   spec.revision = 1;
   store::batch batch;
   batch.put_task(spec);
+  remember(batch, wish.request, spec.id.value);
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   auto& entry = tasks[spec.id];
   entry.status.spec = entry.spec = spec;
@@ -315,8 +354,12 @@ expected<placement> coordinator_state::place(const place_task& wish, time_point 
   if (entry == tasks.end())
     return fail(error_code::not_found, "the task was removed");
   auto& spec = entry->second.spec;
-  if (auto held = leases.find(spec.id); held != leases.end())
-    return fail(error_code::conflict, fmt::format("node {} holds the lease of epoch {} still", held->second.node.value, held->second.epoch));
+  if (auto held = leases.find(spec.id); held != leases.end()) {
+    auto node = nodes.find(held->second.node);
+    if (held->second.order.task && node != nodes.end() && node->second.actor)
+      return placement{held->second.order, held->second.node, node->second.actor};
+    return fail(error_code::conflict, fmt::format("node {} held it with epoch {}: it has time to say whether it goes on", held->second.node.value, held->second.epoch));
+  }
   auto* type = find_task_type(spec.type);
   if (!type)
     return fail(error_code::unsupported, fmt::format("this cluster has no task type {:?}", spec.type));
@@ -367,8 +410,6 @@ expected<placement> coordinator_state::place(const place_task& wish, time_point 
     return fail(epoch.error());
   auto& stream = streams.at(spec.stream).spec;
   auto node = best->status.spec.name;
-  leases[spec.id] = {.epoch = *epoch, .node = node, .cost_milli = cost, .granted = now};
-  best->status.granted_milli += cost;
   note("task-placed", "task/" + spec.id.value, fmt::format("Task {} of stream {} goes to node {} with epoch {}.", spec.type, stream.name, node.value, *epoch), "coordinator",
        wall);
   placement where;
@@ -384,7 +425,51 @@ expected<placement> coordinator_state::place(const place_task& wish, time_point 
                  .publication = wish.publication,
                  .origin_url = origin ? origin->url : std::string{},
                  .origin_token = origin ? origin->token : std::string{}};
+  grant({.epoch = *epoch, .node = node, .cost_milli = cost, .granted = now, .order = where.order}, spec.id, wall);
   return where;
+}
+
+void coordinator_state::grant(lease_entry entry, const task_id& task, timestamp wall) {
+  // Not synced: what a power loss takes, the node has lost its lease for until this machine is up again.
+  store::batch batch;
+  batch.put_lease({task, entry.node, entry.epoch, wall});
+  if (auto done = setup.store->commit(batch, store::durability::lazy); !done)
+    log::error("coordinator", "lease-not-stored", "task={} error={}", task.value, done.error().text);
+  nodes[entry.node].status.granted_milli += entry.cost_milli;
+  leases[task] = std::move(entry);
+}
+
+bool coordinator_state::take(join news, time_point now, timestamp wall, std::vector<lease>& over) {
+  auto& node = nodes[news.spec.name];
+  bool fresh = !node.actor || node.status.spec.instance != news.spec.instance || node.status.phase == node_phase::down;
+  for (auto& [task, held] : leases)
+    if (held.node == news.spec.name) {
+      auto run = std::ranges::find(news.runs, task, &task_order::task);
+      if (run != news.runs.end() && run->epoch == held.epoch)
+        held.order = std::move(*run);
+      else if (fresh || now - held.granted > order_patience) // an order may be on its way to a node that was here all the time
+        over.push_back({task, held.epoch});
+    }
+  // What runs without a lease that we know of: our store is older than the grant. It goes on if nobody else has the task.
+  for (auto& run : news.runs)
+    if (auto task = tasks.find(run.task); task != tasks.end() && !leases.contains(run.task)) {
+      auto* type = find_task_type(run.type);
+      grant({.epoch = run.epoch, .node = news.spec.name, .cost_milli = type ? type->cost_milli(run.options) : 0, .granted = now, .order = run}, run.task, wall);
+      next_epoch = std::max(next_epoch, run.epoch + 1);
+    }
+  node.actor = std::move(news.node);
+  node.rtmp_servers = std::move(news.rtmp_servers);
+  node.origins = std::move(news.origins);
+  node.status.spec = std::move(news.spec);
+  node.status.phase = node.wanted;
+  node.status.last_heartbeat = wall;
+  node.last_beat = now;
+  ++version;
+  if (fresh) {
+    node.status.joined = wall;
+    note("node-joined", "node/" + node.status.spec.name.value, "The node is ready.", "coordinator", wall);
+  }
+  return fresh;
 }
 
 void coordinator_state::release(const release_task& done) {
@@ -395,6 +480,10 @@ void coordinator_state::release(const release_task& done) {
     node->second.status.granted_milli -= held->second.cost_milli;
   leases.erase(held);
   ++version;
+  store::batch batch;
+  batch.remove_lease(done.task);
+  if (auto gone = setup.store->commit(batch, store::durability::lazy); !gone)
+    log::error("coordinator", "lease-not-stored", "task={} error={}", done.task.value, gone.error().text);
 }
 
 beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wall, std::vector<lease>& lost) {
@@ -435,10 +524,21 @@ std::vector<lease> coordinator_state::judge_nodes(time_point now, timestamp wall
           over.push_back({task, held.epoch});
     } else if (silent > setup.suspect_after && phase != node_phase::suspect && phase != node_phase::down && phase != node_phase::left) {
       phase = node_phase::suspect;
+      for (auto& [task, held] : leases)
+        if (held.node == id && movable(held))
+          over.push_back({task, held.epoch});
       note("node-suspect", "node/" + id.value, fmt::format("No heartbeat for {}: it gets no new tasks.", to_string(setup.suspect_after)), "coordinator", wall);
     }
   }
   return over;
+}
+
+bool coordinator_state::movable(const lease_entry& held) const {
+  auto* type = find_task_type(held.order.type);
+  return type && type->needs_origin && std::ranges::any_of(nodes, [&](auto& n) {
+           auto& offered = n.second.status.spec.task_types;
+           return n.first != held.node && n.second.status.phase == node_phase::ready && std::ranges::find(offered, type->name) != offered.end();
+         });
 }
 
 bool coordinator_state::judge_edges(time_point now, timestamp wall) {
@@ -564,9 +664,12 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     std::erase_if(my.watchers, [&](auto& who) { return who.address() == down.source; });
     for (auto& [name, node] : my.nodes)
       if (node.actor.address() == down.source && node.status.phase != node_phase::left) {
-        // Its leases run on until their end: only their end proves that nothing of them runs.
+        // Leases that nobody can fence off run on until their end: only that proves that nothing of them runs.
         node.status.phase = node_phase::suspect;
         my.note("node-suspect", "node/" + name.value, "The connection to the node is gone.", "coordinator", wall());
+        for (auto leases = my.leases; auto& [task, held] : leases)
+          if (held.node == name && my.movable(held)) // the origin refuses the former writer, should it still be there
+            end_lease({task, held.epoch}, "the connection to its node is gone");
       }
   });
 
@@ -636,7 +739,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto done = my.add(std::move(wish), wall());
       if (!done)
         return to_caf(done.error());
-      spawn_stream(done->id);
+      if (!my.streams.at(done->id).actor)
+        spawn_stream(done->id);
       auto status = my.streams.at(done->id).status;
       my.decorate(status);
       return status;
@@ -720,27 +824,14 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       }
     },
     [=, &my](join& news) {
-      auto& node = my.nodes[news.spec.name];
-      bool again = node.status.spec.instance == news.spec.instance;
-      if (!again && !node.status.spec.instance.empty()) {
-        // Another process under the same name: nothing of the former one runs any more, or it would hold the name's lock.
-        std::vector<lease> held;
-        for (auto& [task, l] : my.leases)
-          if (l.node == news.spec.name)
-            held.push_back({task, l.epoch});
-        for (auto& l : held)
-          end_lease(l, "its node was restarted");
-        node.status.granted_milli = 0;
-      }
-      node.actor = news.node;
-      node.rtmp_servers = std::move(news.rtmp_servers);
-      node.origins = std::move(news.origins);
-      node.status.spec = std::move(news.spec);
-      node.status.phase = node.wanted;
-      node.status.joined = node.status.last_heartbeat = wall();
-      node.last_beat = now();
-      self->monitor(node.actor);
-      my.note("node-joined", "node/" + node.status.spec.name.value, "The node is ready.", "coordinator", wall());
+      auto name = news.spec.name;
+      std::vector<lease> over;
+      my.take(std::move(news), now(), wall(), over);
+      for (auto& l : over)
+        end_lease(l, "its node does not run it any more");
+      self->monitor(my.nodes.at(name).actor);
+      for (auto& [id, entry] : my.streams)
+        tell(self, entry.actor, node_back{name});
       return joined{my.setup.cluster, my.setup.options.lease_ttl};
     },
     [=, &my](const beat& b) {
@@ -762,14 +853,13 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
             end_lease({task, held.epoch}, "its node is drained");
       return caf::unit;
     },
-    [=, &my](const place_task& wish) {
-      // A TASK that was restarted asks anew: what its former self had placed must not go on beside it.
-      if (auto held = my.leases.find(wish.task); held != my.leases.end())
+    [=, &my](const place_task& wish) { return reply(my.place(wish, now(), wall())); },
+    [=, &my](const release_task& done) {
+      if (auto held = my.leases.find(done.task); held != my.leases.end() && held->second.epoch == done.epoch)
         if (auto node = my.nodes.find(held->second.node); node != my.nodes.end())
-          tell(self, node->second.actor, revoke{wish.task, held->second.epoch});
-      return reply(my.place(wish, now(), wall()));
+          tell(self, node->second.actor, revoke{done.task, done.epoch}); // nothing runs any more, or should
+      my.release(done);
     },
-    [=, &my](const release_task& done) { my.release(done); },
     [=, &my](stream_news& news) {
       auto entry = my.streams.find(news.status.spec.id);
       if (entry == my.streams.end())
@@ -852,6 +942,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         tell(self, edge.monitor, probe_path{news.path});
     },
     [=, &my](const watch& wish) {
+      // Whoever hears nothing for a while says it again, perhaps over another connection: the former handle compares equal and is dead.
+      std::erase(my.watchers, wish.who);
       self->monitor(wish.who);
       my.watchers.push_back(wish.who);
       for (auto& table : my.edge_set.history())

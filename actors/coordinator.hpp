@@ -55,6 +55,7 @@ struct coordinator_state {
     node_name node;
     std::int64_t cost_milli = 0;
     time_point granted{};
+    task_order order; ///< without a task while only the store knows of the lease: its node has not said yet that it runs it
   };
   struct edge_entry {
     edge_monitor_actor monitor;
@@ -71,6 +72,7 @@ struct coordinator_state {
   weir::edge_set edge_set;
   std::map<std::string, std::string> services; ///< RTMP server → its present service_id
   std::map<std::string, std::string> newest_segments; ///< stream → path, for probes
+  std::map<std::string, std::string> requests; ///< creations by their names → id of what they made; stored with it
   lease_epoch next_epoch = 1;
   lease_epoch reserved_epochs = 0; ///< epochs below this are durably spoken for
   std::uint64_t version = 0;       ///< of what is seen
@@ -98,15 +100,20 @@ struct coordinator_state {
   expected<task_spec> add(add_task wish, timestamp wall);
   expected<task_spec> set(set_task wish, timestamp wall);
   expected<task_spec> remove(const remove_task& wish, timestamp wall);
-  /// A node, a lease and an epoch for one run; the epoch is durable before it is returned.
+  /// A node, a lease and an epoch for one run; the epoch is durable before it is returned. Whoever asks for a task that runs gets the lease that is in force.
   expected<placement> place(const place_task& wish, time_point now, timestamp wall);
   void release(const release_task& done);
+  /// A node joins, anew or again: takes over the runs whose leases hold; `over` are leases of the node that nothing runs under any more.
+  /// True when the node was not there before.
+  bool take(join news, time_point now, timestamp wall, std::vector<lease>& over);
   /// Takes a node's beat; `lost` are leases that it no longer names.
   beat_answer take(const beat& b, time_point now, timestamp wall, std::vector<lease>& lost);
   /// Judges silent nodes; the leases of those that are down are over.
   std::vector<lease> judge_nodes(time_point now, timestamp wall);
   /// Derives the edge table from what the monitors say; true when it is a new one.
   bool judge_edges(time_point now, timestamp wall);
+  /// Whether another node may take the task before this lease is over: the origin takes only the newer run's segments, and there is such a node.
+  bool movable(const lease_entry& held) const;
 
   void note(std::string kind, std::string subject, std::string text, std::string actor, timestamp wall);
   const stream_entry* find(const std::string& app, const std::string& stream) const;
@@ -114,6 +121,10 @@ struct coordinator_state {
   void decorate(stream_status& status) const;
 
 private:
+  void grant(lease_entry entry, const task_id& task, timestamp wall);
+  /// The id that this creation made before, or empty; `remember` puts it into the batch that makes it.
+  std::string made_before(const std::string& request) const;
+  void remember(store::batch& batch, const std::string& request, const std::string& id);
   expected<lease_epoch> take_epoch();
   expected<void> check(const stream_spec& spec) const;
 };

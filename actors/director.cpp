@@ -12,6 +12,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto keep_ended = 10min;
+constexpr auto coordinator_silence = 3s; ///< its list of edges comes each second
 
 std::string address_of(const hls::stream_log& log) { return fmt::format("{}~{}", log.stream, log.instance); }
 
@@ -66,7 +67,11 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
   auto me = director_actor{self};
   auto now = [self] { return self->clock().now(); };
 
-  tell(self, coordinator, watch{watcher_actor{me}});
+  auto watch_the_coordinator = [=, &my] {
+    my.heard = now();
+    tell(self, coordinator, watch{watcher_actor{me}});
+  };
+  watch_the_coordinator();
   for (auto& origin : origins)
     tell(self, origin, watch_logs{me});
   tell_after(self, 1s, me, tick{});
@@ -80,6 +85,8 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
     [=, &my](const tick&) {
       if (my.forget(now()))
         my.desk->show(my.view());
+      if (now() - my.heard > coordinator_silence)
+        watch_the_coordinator();
       tell_after(self, 1s, me, tick{});
     },
     [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
@@ -104,6 +111,7 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
       my.desk->with_admission([&](auto& admission) { admission.use(my.tables.newest()); });
     },
     [=, &my](const edge_list& list) {
+      my.heard = now();
       my.desk->with_admission([&](auto& admission) {
         for (auto& e : list.edges) {
           auto& seen = my.reported[e.spec.name];

@@ -27,10 +27,12 @@ using task_actor = typed_actor_t<
   void(task_report),
   // The lease is over: whatever ran is dead or dying.
   void(lease_over),
+  // The node of its run joined anew.
+  void(node_back),
   // INTERNAL: ask for a place again.
   void(place_again)>::extend_with<status_actor>;
 
-/// What NODE is ordered to run, and who wants to hear of it.
+/// What NODE is ordered to run, and who wants to hear of it. Said again under the same epoch it only names who wants to hear.
 struct assign {
   task_order order;
   task_actor teller;
@@ -80,6 +82,8 @@ using stream_actor = typed_actor_t<
   void(retry_task),
   // The lease of one of its tasks is over.
   void(lease_over),
+  // A node with runs of its tasks joined anew.
+  void(node_back),
   // What is seen of one of its tasks.
   void(task_news),
   // INTERNAL: the grace is over.
@@ -106,12 +110,13 @@ struct join {
   node_actor node;
   std::vector<rtmp_server> rtmp_servers;
   std::vector<origin_place> origins;
+  std::vector<task_order> runs; ///< what it runs already: the coordinator takes them over instead of starting them again
 };
 struct joined {
   std::string cluster;
   std::chrono::milliseconds lease_ttl{};
 };
-WEIR_MESSAGE(join, spec, node, rtmp_servers, origins)
+WEIR_MESSAGE(join, spec, node, rtmp_servers, origins, runs)
 WEIR_MESSAGE(joined, cluster, lease_ttl)
 
 /// EDGE: nginx on the edge's machine: configured, run, measured, drained. Parent: the program.
@@ -163,6 +168,28 @@ using coordinator_actor = typed_actor_t<
   void(tick),
   // Writes what is pending and ends.
   void(stop)>::extend_with<status_actor>;
+
+/// NODE that wants in → DOOR. Its form stays as it is for ever: it is what versions tell each other apart by.
+struct hello {
+  std::string cluster;
+  std::string node;
+  std::string version; ///< of Weir, for people
+  std::string form;    ///< wire_form()
+};
+/// DOOR → who was let in.
+struct welcome {
+  caf::actor coordinator; ///< a coordinator_actor, once the forms are known to be the same
+};
+WEIR_MESSAGE(hello, cluster, node, version, form)
+WEIR_MESSAGE(welcome, coordinator)
+
+/// DOOR: what other nodes reach first; it lets in who belongs to this cluster and speaks its form. Parent: the program.
+using door_actor = typed_actor_t<welcome(hello), void(stop)>::extend_with<status_actor>;
+
+/// UPLINK: the COORDINATOR as a node sees it that has none: it passes everything on over the connection that it keeps. Parent: the program.
+/// It takes whatever the coordinator takes, so it is known to others as a coordinator_actor.
+struct dial_again {};
+WEIR_MESSAGE_EMPTY(dial_again)
 
 /// INGEST: nginx-rtmp on this machine: configured, run, its list polled. Parent: the program.
 using ingest_actor = typed_actor_t<

@@ -55,6 +55,7 @@ WEIR_MESSAGE(find_task, id)
 struct add_stream {
   stream_spec spec;
   std::string actor;
+  std::string request = {}; ///< names this creation: said again, it is answered with what the first one made; empty: cannot be said again
 };
 /// Replaces a stream's configuration. `if_revision` 0 means whatever it is now.
 struct set_stream {
@@ -87,6 +88,7 @@ struct kick_stream {
 struct add_task {
   task_spec spec;
   std::string actor;
+  std::string request = {}; ///< as in add_stream
 };
 struct set_task {
   task_spec spec;
@@ -113,14 +115,14 @@ struct drain_edge {
   bool drain = true; ///< false: give it viewers again
   std::string actor;
 };
-WEIR_MESSAGE(add_stream, spec, actor)
+WEIR_MESSAGE(add_stream, spec, actor, request)
 WEIR_MESSAGE(set_stream, spec, if_revision, actor)
 WEIR_MESSAGE(remove_stream, id, if_revision, actor)
 WEIR_MESSAGE(show_key, id, actor)
 WEIR_MESSAGE(rotate_key, id, actor)
 WEIR_MESSAGE(stream_key, key)
 WEIR_MESSAGE(kick_stream, id, actor)
-WEIR_MESSAGE(add_task, spec, actor)
+WEIR_MESSAGE(add_task, spec, actor, request)
 WEIR_MESSAGE(set_task, spec, if_revision, actor)
 WEIR_MESSAGE(remove_task, id, if_revision, actor)
 WEIR_MESSAGE(retry_task, id, actor)
@@ -235,6 +237,12 @@ struct lease_over {
   lease_epoch epoch = 0;
   std::string why;
 };
+/// Coordinator → streams → tasks: a node joined anew, over another connection. Handles of the former one are dead even though they compare equal: whoever has
+/// a run there asks for its place again and gets the one that it holds.
+struct node_back {
+  node_name name;
+};
+WEIR_MESSAGE(node_back, name)
 WEIR_MESSAGE(place_task, task, server, publication, avoid)
 WEIR_MESSAGE(release_task, task, epoch)
 WEIR_MESSAGE(place_again, wish)

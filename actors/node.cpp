@@ -46,8 +46,22 @@ std::vector<task_id> node_state::not_renewed(const beat& asked, const beat_answe
   return gone;
 }
 
+join node_state::make_join(const node_actor& me) const {
+  join news{setup.spec, me, setup.rtmp_servers, setup.origins, {}};
+  for (auto& [task, one] : runs)
+    news.runs.push_back(one.order);
+  return news;
+}
+
 // What is killed after two thirds of the lease is dead before anyone else may start it.
-bool node_state::cut_off(time_point now) const { return joined && now - last_answer > lease_ttl * 2 / 3; }
+std::vector<task_id> node_state::must_end(time_point now) const {
+  std::vector<task_id> found;
+  if (now - last_answer > lease_ttl * 2 / 3)
+    for (auto& [task, one] : runs)
+      if (auto* type = find_task_type(one.order.type); !type || !type->needs_origin) // the origin refuses a writer that was replaced: such a run may go on
+        found.push_back(task);
+  return found;
+}
 
 node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, node_setup setup, coordinator_actor coordinator) {
   auto& my = self->state;
@@ -67,18 +81,22 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
   };
   auto ask_to_join = [=, &my] {
     my.asking = true;
-    ask(self, 2s, coordinator, join{my.setup.spec, me, my.setup.rtmp_servers, my.setup.origins})
+    ask(self, 2s, coordinator, my.make_join(me))
       .then(
         [=, &my](const joined& in) {
           my.asking = false;
           my.joined = true;
+          my.trouble.clear();
           my.lease_ttl = in.lease_ttl;
           my.last_answer = now();
           log::info("node", "joined", "node={} cluster={}", my.setup.spec.name.value, in.cluster);
         },
         [=, &my](const caf::error& why) {
           my.asking = false;
-          log::warn("node", "join-failed", "node={} error={}", my.setup.spec.name.value, from_caf(why).text);
+          auto text = from_caf(why).text;
+          if (my.trouble != text) // it is tried each second
+            log::warn("node", "join-failed", "node={} error={}", my.setup.spec.name.value, text);
+          my.trouble = text;
         });
   };
   auto renew = [=, &my] {
@@ -98,6 +116,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
         },
         [=, &my](const caf::error& why) {
           my.asking = false;
+          my.joined = false; // whatever is there when it answers again must first be told what runs here
           log::warn("node", "beat-unanswered", "node={} error={}", my.setup.spec.name.value, from_caf(why).text);
         });
   };
@@ -134,6 +153,10 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
       if (!type)
         return refuse(end_cause::bad_options, "this node has no task type " + order.type);
       if (auto present = my.runs.find(order.task); present != my.runs.end()) {
+        if (present->second.order.epoch == order.epoch) { // its TASK is another one, or reached over another connection
+          present->second.teller = wish.teller;
+          tell(self, wish.teller, present->second.last);
+        }
         if (present->second.order.epoch >= order.epoch)
           return; // a doubled or late order
         return refuse(end_cause::requested, fmt::format("epoch {} of the task still ends here", present->second.order.epoch));
@@ -142,6 +165,8 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
       auto& run = my.runs[order.task];
       run.order = order;
       run.teller = wish.teller;
+      run.last.task = order.task;
+      run.last.epoch = order.epoch;
       run.runner = type->spawn(self, me, std::move(order), my.setup.tools);
     },
     [=, &my](const revoke& wish) {
@@ -162,11 +187,17 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
     },
     [=, &my](const use_tools& news) { my.setup.tools = *news.tools; },
     [=, &my](const tick&) {
-      if (my.cut_off(now()) && !my.runs.empty()) {
-        log::error("node", "lease-lost", "node={} runs={} lease={}", my.setup.spec.name.value, my.runs.size(), to_string(my.lease_ttl));
-        for (auto& [id, run] : my.runs)
-          stop_run(id);
-        my.stopped_by_itself += my.runs.size();
+      if (auto lost = my.must_end(now()); !lost.empty()) {
+        log::error("node", "lease-lost", "node={} runs={} lease={}", my.setup.spec.name.value, lost.size(), to_string(my.lease_ttl));
+        for (auto& id : lost) { // at once, not by and by: its process must be dead before the lease is over
+          auto& run = my.runs.at(id);
+          run.last.phase = task_phase::waiting;
+          run.last.cause = end_cause::lease_lost;
+          run.last.text = "the coordinator was not reached";
+          run.last.ended = true;
+          kill_child(run.runner);
+        }
+        my.stopped_by_itself += lost.size();
         my.last_answer = now();
       }
       if (!my.asking && !*stopping)
@@ -183,7 +214,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
       std::vector<caf::actor> children;
       for (auto& [id, run] : my.runs)
         children.push_back(caf::actor_cast<caf::actor>(run.runner));
-      nlohmann::json status{{"spec", describe::to_json(my.setup.spec)}, {"load", describe::to_json(my.load)}, {"joined", my.joined},
+      nlohmann::json status{{"spec", describe::to_json(my.setup.spec)}, {"load", describe::to_json(my.load)}, {"joined", my.joined}, {"trouble", my.trouble},
                             {"runs", my.runs.size()}, {"stopped_by_itself", my.stopped_by_itself}};
       return report_of(self, "node/" + my.setup.spec.name.value, status, my.started, std::move(children));
     },

@@ -36,6 +36,7 @@ struct node_state {
   std::int64_t task_cpu_spent = 0; ///< ms, of all runs at the beat before
   bool joined = false;
   bool asking = false;             ///< a join or a beat is unanswered
+  std::string trouble;             ///< why it has not joined
   time_point last_answer{};        ///< of the coordinator
   time_point started{};
   std::uint64_t stopped_by_itself = 0; ///< runs that were ended because their lease could not be renewed
@@ -43,8 +44,10 @@ struct node_state {
   beat make_beat();
   /// Runs that the coordinator did not renew.
   std::vector<task_id> not_renewed(const beat& asked, const beat_answer& answer) const;
-  /// Whether leases may be over at the coordinator: everything must be stopped before somebody else starts it.
-  bool cut_off(time_point now) const;
+  /// What to say when joining: who this is and what runs here already.
+  join make_join(const node_actor& me) const;
+  /// Runs whose leases may soon be over at the coordinator, so that they must end before somebody else starts them.
+  std::vector<task_id> must_end(time_point now) const;
   std::chrono::milliseconds lease_ttl = std::chrono::seconds(6); ///< as the coordinator grants them
 };
 
@@ -53,7 +56,7 @@ struct node_state {
 /// Parent:  the program; its end ends the node.
 /// Tells:   COORDINATOR each second; the TASK that ordered a run about it.
 /// Fails:   never.
-/// Numbers: without an answer for two thirds of the lease (4 s of 6 s) it ends all runs, by its own monotonic clock.
+/// Numbers: without an answer for two thirds of the lease (4 s of 6 s) it ends the runs that nobody else can fence off, by its own monotonic clock.
 /// Source:  docs/2-how-it-works/3-life-of-a-stream.md
 node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, node_setup setup, coordinator_actor coordinator);
 

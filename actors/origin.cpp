@@ -17,6 +17,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::size_t stream_limit = 10'000;
+constexpr auto coordinator_silence = std::chrono::seconds(3); ///< its list of edges comes each second
 
 /// What a writer says of itself: the body of PUT /origin/v1/streams/{stream}/writers/{epoch}.
 struct writer_body {
@@ -107,6 +108,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   my.setup = std::move(setup);
   my.started = self->clock().now();
   auto me = origin_actor{self};
+  auto now = [self] { return self->clock().now(); };
   auto wall = [] { return std::chrono::system_clock::now(); };
 
   if (auto loaded = my.load(wall()); !loaded) {
@@ -141,11 +143,15 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   };
 
   self->set_down_handler([=, &my](caf::down_msg& down) { std::erase_if(my.directors, [&](auto& d) { return d.address() == down.source; }); });
-  tell(self, coordinator, watch{watcher_actor{me}});
+  auto watch_the_coordinator = [=, &my] {
+    my.heard = now();
+    tell(self, coordinator, watch{watcher_actor{me}});
+  };
+  watch_the_coordinator();
   tell_after(self, 250ms, me, tick{});
   return {
     [=, &my](const edge_table& table) { my.edges = std::max(my.edges, table.epoch); },
-    [](const edge_list&) {}, // loads matter to directors only
+    [=, &my](const edge_list&) { my.heard = now(); }, // loads matter to directors only
     [=, &my](const stream_notice& notice) {
       auto known = my.logs.find(notice.stream);
       if (known == my.logs.end())
@@ -185,6 +191,8 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
         publish(log, log.tick(my.edges, wall()));
         expire(log);
       }
+      if (now() - my.heard > coordinator_silence)
+        watch_the_coordinator();
       tell_after(self, 250ms, me, tick{});
     },
     [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },

@@ -173,6 +173,10 @@ stream_actor::behavior_type stream(stream_actor::stateful_pointer<stream_state> 
       if (auto entry = my.tasks.find(over.task); entry != my.tasks.end())
         tell(self, entry->second.actor, over);
     },
+    [=, &my](const node_back& news) {
+      for (auto& [id, entry] : my.tasks)
+        tell(self, entry.actor, news);
+    },
     [=, &my](task_news& news) {
       auto entry = my.tasks.find(news.status.spec.id);
       if (entry == my.tasks.end())

@@ -158,6 +158,10 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
     }
   };
 
+  auto ask_for_place = [=, &my](node_name avoid) {
+    return ask(self, 5s, coordinator, place_task{my.status.spec.id, my.wish.server, my.wish.publication, std::move(avoid)});
+  };
+
   tell_news(true);
   return {
     [=, &my](task_wish& wish) {
@@ -188,11 +192,25 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
       tell_news(my.take(over));
       act();
     },
+    [=, &my](const node_back& news) {
+      if (!my.run || my.run->node != news.name)
+        return;
+      ask_for_place({}).then(
+        [=, &my](placement& where) {
+          if (!my.run || my.run->order.epoch != where.order.epoch)
+            return tell(self, coordinator, release_task{my.status.spec.id, where.order.epoch});
+          my.run = std::move(where);
+          my.revoked = false; // the order to end may have gone to the dead connection
+          tell(self, my.run->where, assign{my.run->order, me});
+          act();
+        },
+        [](const caf::error& why) { log::warn("task", "not-taken-over", "error={}", from_caf(why).text); });
+    },
     [=, &my](const place_again& again) {
       if (again.wish != my.wish_number || my.run || !my.wanted())
         return;
       auto avoid = my.status.last_cause == end_cause::lease_lost ? my.status.node : node_name{};
-      ask(self, 5s, coordinator, place_task{my.status.spec.id, my.wish.server, my.wish.publication, avoid})
+      ask_for_place(avoid)
         .then(
           [=, &my](placement& where) {
             if (again.wish != my.wish_number || my.run) { // wanted something else meanwhile

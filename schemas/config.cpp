@@ -164,8 +164,9 @@ complaints cluster_options::check() const {
   check_word(out, "name", name);
   auto beyond = [&](const std::string& path, const std::string& text) {
     auto address = parse_host_port(text);
-    if (address && !is_loopback(address->host) && !insecure)
-      out.push_back({path, fmt::format("{:?} leaves this machine without TLS; on a network that nobody else reaches, set cluster.insecure: true", text)});
+    if (address && !is_loopback(address->host) && !insecure && ca.empty())
+      out.push_back({path, fmt::format("{:?} leaves this machine without TLS: set cluster.ca, certificate and key (`weir cluster init-ca`), or, on a network that nobody else reaches, "
+                                       "cluster.insecure: true", text)});
   };
   if (!listen.empty())
     check_address(out, "listen", listen);
@@ -175,6 +176,11 @@ complaints cluster_options::check() const {
     check_address(out, path, join[i], false);
     beyond(path, join[i]);
   }
+  for (auto [field_name, value] : {std::pair{"ca", &ca}, std::pair{"certificate", &certificate}, std::pair{"key", &key}})
+    if (value->empty() && !(ca.empty() && certificate.empty() && key.empty()))
+      out.push_back({field_name, "is empty: TLS between nodes needs ca, certificate and key"});
+  if (!ca.empty() && insecure)
+    out.push_back({"insecure", "is set although cluster.ca asks for TLS: leave one of them out"});
   if (down_after < 2 * heartbeat)
     out.push_back({"down_after", fmt::format("{} is less than two heartbeats of {}", to_string(down_after), to_string(heartbeat))});
   return out;

@@ -121,6 +121,7 @@ struct cluster_options {
   std::string name = "weir";
   std::string listen;
   std::vector<std::string> join;
+  std::string ca, certificate, key;
   bool insecure = false;
   std::chrono::milliseconds heartbeat = std::chrono::seconds(1);
   std::chrono::milliseconds down_after = std::chrono::seconds(3);
@@ -133,6 +134,9 @@ struct cluster_options {
       field("listen", &o::listen, {0, 255}, "Where other nodes join: address:port; closed when empty, as a node on its own wants it.", needs_restart),
       field("join", &o::join, {0, 16}, "Addresses (host:port) of the coordinator's cluster listener, tried in order; empty on the coordinator itself.",
             needs_restart),
+      field("ca", &o::ca, {0, 4096}, "Certificate of the cluster's own authority (PEM, from `weir cluster init-ca`): with it all connections between nodes are TLS, each end proving itself.", needs_restart),
+      field("certificate", &o::certificate, {0, 4096}, "This node's certificate (PEM, from `weir cluster issue`).", needs_restart),
+      field("key", &o::key, {0, 4096}, "The key of this node's certificate (PEM, mode 0600).", needs_restart),
       field("insecure", &o::insecure, "Allow cluster connections beyond this machine without TLS: only on a network that nobody else reaches.", needs_restart),
       field("heartbeat", &o::heartbeat, {100ms, 10s}, "Time between two heartbeats of a node; each renews the leases of its tasks.", needs_restart),
       field("down_after", &o::down_after, {300ms, 60s}, "Silence after which a node is suspect and gets no new tasks; those that it has go elsewhere once their leases end (coordinator.lease_ttl).", needs_restart),

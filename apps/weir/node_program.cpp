@@ -2,6 +2,7 @@
 
 #include "actors/coordinator.hpp"
 #include "actors/director.hpp"
+#include "actors/door.hpp"
 #include "actors/edge.hpp"
 #include "actors/http_bridge.hpp"
 #include "actors/http_metrics.hpp"
@@ -9,12 +10,16 @@
 #include "actors/introspection.hpp"
 #include "actors/node.hpp"
 #include "actors/origin.hpp"
+#include "actors/uplink.hpp"
+#include "actors/wire.hpp"
 #include "apps/weir/free_port.hpp"
 #include "runtime/base/file.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/process_load.hpp"
 #include "runtime/base/secret.hpp"
 #include "runtime/base/version.hpp"
+#include "runtime/cluster/authority.hpp"
+#include "runtime/cluster/transport.hpp"
 #include "runtime/describe/encode.hpp"
 
 #include <algorithm>
@@ -97,10 +102,30 @@ expected<void> node_program::open() {
 
 expected<void> node_program::spawn() {
   auto has = [&](role r) { return config_.has(r); };
-  if (!has(role::coordinator))
-    return fail(error_code::unsupported, "roles: a node without the coordinator role joins another node's cluster, which this version cannot do yet");
+  cluster::identity identity{config_.cluster.ca, config_.cluster.certificate, config_.cluster.key};
+  const bool networked = !config_.cluster.listen.empty() || !config_.cluster.join.empty();
+  if (networked) {
+    WEIR_TRY(cluster::check_replacements());
+    if (identity.tls()) {
+      WEIR_TRY(cluster::check_identity(identity.ca, identity.certificate, identity.key));
+      // CAF reads them again for each connection and ends the process when they do not fit each other, as they do not in the midst of a renewal.
+      auto folder = config_.data_dir + "/identity";
+      WEIR_TRY(make_private_directory(folder));
+      for (auto [file, name] : {std::pair{&identity.ca, "ca.pem"}, std::pair{&identity.certificate, "node.pem"}, std::pair{&identity.key, "node.key"}}) {
+        auto text = read_file(*file, 64 << 10);
+        WEIR_TRY(text);
+        *file = folder + "/" + name;
+        WEIR_TRY(write_file_atomically(*file, *text, 0600));
+      }
+      WEIR_TRY(cluster::check_identity(identity.ca, identity.certificate, identity.key));
+    }
+  }
   system_config_ = std::make_unique<caf::actor_system_config>();
   system_config_->set("scheduler.max-threads", std::size_t{4});
+  if (networked) {
+    add_wire_types(*system_config_);
+    cluster::prepare(*system_config_, identity);
+  }
   system_ = std::make_unique<caf::actor_system>(*system_config_);
   auto& system = *system_;
   auto keep = [&](std::string name, const auto& actor) { roots_.push_back({std::move(name), caf::actor_cast<caf::actor>(actor)}); };
@@ -109,19 +134,33 @@ expected<void> node_program::spawn() {
   for (auto& s : config_.rtmp_servers)
     foreign.push_back({s.name, s.rtmp_url, s.public_url.empty() ? s.rtmp_url : s.public_url});
 
-  // coordinator
-  auto opened = store::store::open(config_.data_dir + "/store");
-  WEIR_TRY(opened);
-  coordinator_setup wanted{.cluster = config_.cluster.name,
-                           .playback_base = base_url_,
-                           .options = config_.coordinator,
-                           .suspect_after = config_.cluster.down_after,
-                           .steering = config_.director,
-                           .store = std::make_shared<store::store>(std::move(*opened)),
-                           .foreign_servers = foreign,
-                           .http = client_};
-  coordinator_ = system.spawn<caf::detached>(weir::coordinator, std::move(wanted));
-  keep("coordinator", coordinator_);
+  // coordinator, or the way to it
+  const hello us{config_.cluster.name, config_.node.name, std::string(version()), wire_form()};
+  if (has(role::coordinator)) {
+    auto opened = store::store::open(config_.data_dir + "/store");
+    WEIR_TRY(opened);
+    coordinator_setup wanted{.cluster = config_.cluster.name,
+                             .playback_base = base_url_,
+                             .options = config_.coordinator,
+                             .suspect_after = config_.cluster.down_after,
+                             .steering = config_.director,
+                             .store = std::make_shared<store::store>(std::move(*opened)),
+                             .foreign_servers = foreign,
+                             .http = client_};
+    coordinator_ = system.spawn<caf::detached>(weir::coordinator, std::move(wanted));
+    keep("coordinator", coordinator_);
+    if (networked) {
+      auto way_in = system.spawn(door, us, coordinator_);
+      keep("door", way_in);
+      auto port = cluster::publish(system, caf::actor_cast<caf::actor>(way_in), config_.cluster.listen, identity.tls());
+      WEIR_TRY(port);
+      log::info("weir", "cluster-listening", "address={} port={} tls={} form={}", config_.cluster.listen, *port, identity.tls(), us.form);
+    }
+  } else {
+    auto link = system.spawn<caf::detached>(uplink, uplink_setup{.addresses = config_.cluster.join, .us = us, .tls = identity.tls()});
+    coordinator_ = caf::actor_cast<coordinator_actor>(link);
+    keep("uplink", link);
+  }
 
   // origin
   std::vector<origin_place> origins;
@@ -299,7 +338,7 @@ void node_program::end() {
   watcher_ = nullptr;
   caf::scoped_actor self{*system_, true};
   // In reverse: nobody new comes in, runs deliver their last segments, then whoever they deliver to. Coordinator and origin are last.
-  std::vector<std::string> order{"node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "coordinator"};
+  std::vector<std::string> order{"node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "door", "coordinator", "uplink"};
   for (auto& what : order)
     for (auto& r : roots_) {
       if (!r.name.starts_with(what))

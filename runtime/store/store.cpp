@@ -393,8 +393,8 @@ expected<void> store::commit(batch& changes, durability how) {
   if (changes.error_)
     return fail(*changes.error_);
   for (auto& l : changes.leases_)
-    if (auto highest = s.epochs.find(l.task); highest == s.epochs.end() || l.epoch != highest->second)
-      return fail(error_code::fenced, fmt::format("lease of task {}: epoch {} is not the last one reserved ({})", l.task, l.epoch, highest == s.epochs.end() ? 0 : highest->second));
+    if (auto highest = s.epochs.find(l.task); highest != s.epochs.end() && l.epoch < highest->second)
+      return fail(error_code::fenced, fmt::format("lease of task {}: epoch {} is older than the last one reserved ({})", l.task, l.epoch, highest->second));
   rocksdb::WriteBatch writes;
   rocksdb::Status failed;
   auto note = [&](const rocksdb::Status& one) { failed = failed.ok() ? one : failed; };

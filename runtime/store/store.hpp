@@ -64,7 +64,7 @@ public:
   void remove_stream(const stream_id& x); ///< and its publishers
   void put_task(const task_spec& x);
   void remove_task(const task_id& x); ///< and its lease
-  /// The epoch must be the highest one reserved for the task; commit fails with `fenced` when it is not.
+  /// Commit fails with `fenced` when a higher epoch was reserved for the task.
   void put_lease(const lease& x);
   void remove_lease(const task_id& x);
   /// Replaces the list; an empty one removes it.

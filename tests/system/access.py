@@ -43,6 +43,35 @@ class Access(NodeCase):
         self.assertEqual(fetch(self.node.url + "/api/v1/streams?token=" + self.node.token).status, 401, "a token in an address would be logged")
         self.assertNotIn("intruder", [s["name"] for s in self.node.items("/api/v1/streams")])
 
+    def test_a_creation_sent_twice_makes_one_thing(self):
+        stream = self.node.add_stream("twice")
+        make = lambda key, **more: self.node.call("POST", f"/api/v1/streams/{stream.id}/tasks", {"type": "hls", **more}, {"Idempotency-Key": key})
+        first, again, other = make("k1"), make("k1"), make("k1", name="another")
+        self.assertEqual((first.status, again.status, other.status), (201, 201, 201))
+        self.assertEqual(again.json["id"], first.json["id"])
+        self.assertNotEqual(other.json["id"], first.json["id"], "the same key for something else is not the same creation")
+        self.assertEqual(make("x" * 200).status, 400)
+        again = self.node.call("POST", "/api/v1/streams", {"name": "once"}, {"Idempotency-Key": "k2"})
+        self.assertEqual(self.node.call("POST", "/api/v1/streams", {"name": "once"}, {"Idempotency-Key": "k2"}).json["id"], again.json["id"])
+        self.assertEqual(self.node.call("POST", "/api/v1/streams", {"name": "once"}).status, 409)
+
+    def test_the_api_describes_itself(self):
+        book = self.node.get("/api/v1/openapi.json")
+        self.assertEqual(book["openapi"], "3.1.0")
+        stream = self.node.add_stream("described")
+        task = self.node.add_task(stream, "hls", {})
+        for path, operations in book["paths"].items():
+            for method, about in operations.items():
+                with self.subTest(f"{method} {path}"):
+                    self.assertTrue(about["summary"])
+                    self.assertIn("default", about["responses"])
+                    for word in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(about)):
+                        self.assertIn(word, book["components"]["schemas"])
+            if "get" in operations and path != "/api/v1/live":
+                real = path.replace("{id}", task if "/tasks/" in path else stream.id)
+                self.assertEqual(self.node.call("GET", real).status, 200, real)
+        self.assertEqual(book["components"]["schemas"]["Stream"]["properties"]["name"]["type"], "string")
+
     def test_a_reload_applies_what_it_can_and_says_what_waits(self):
         node = self.node
         with open(node.config_file, encoding="utf-8") as f:

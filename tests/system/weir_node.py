@@ -222,11 +222,17 @@ class Node:
     # life
 
     def start(self, within=40):
+        self.launch()
+        return self.wait_until_ready(within)
+
+    def launch(self):
+        """From the main thread: the node dies with the thread that started it."""
         with open(self.log_file, "ab") as log:
             environment = {k: v for k, v in os.environ.items() if not k.startswith("WEIR_")}  # the node would read them as settings
             self.process = _spawn([PROGRAM, "run", "-c", self.config_file], stdout=log, stderr=log, env=environment)
         self.sessions.append(self.process.pid)
 
+    def wait_until_ready(self, within=40):
         def ready():
             if self.process.poll() is not None:
                 raise SystemExit(f"the node ended with {self.process.returncode}\n{self.log_tail()}")

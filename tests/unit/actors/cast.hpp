@@ -18,6 +18,7 @@ struct heard {
   std::vector<place_task> asked_for_place;
   std::vector<task_report> reports;
   std::uint64_t joins = 0, beats = 0;
+  std::vector<task_order> joined_with;
   std::vector<lease> last_beat;
 };
 using heard_ptr = std::shared_ptr<heard>;
@@ -48,8 +49,11 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const set_task&) -> caf::result<task_status> { return unused(); },
     [=](const remove_task&) {},
     [=](const retry_task&) {},
-    [=](const join&) {
+    [=](const join& news) -> caf::result<joined> {
+      if (script->silent)
+        return caf::delegated<joined>{}; // never answered
       ++log->joins;
+      log->joined_with = news.runs;
       return joined{"test", std::chrono::seconds(6)};
     },
     [=](const beat& b) -> caf::result<beat_answer> {
@@ -82,7 +86,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
 inline stream_actor::behavior_type stand_in_stream(stream_actor::pointer, heard_ptr log) {
   return {
     [](const published&) {},       [](const unpublished&) {},  [](const reconcile&) {}, [](const use_stream_spec&) {},
-    [](const use_task_spec&) {},   [](const drop_task&) {},    [](const retry_task&) {}, [](const lease_over&) {},
+    [](const use_task_spec&) {},   [](const drop_task&) {},    [](const retry_task&) {}, [](const lease_over&) {}, [](const node_back&) {},
     [=](const task_news& news) { log->task_news_.push_back(news); },
     [](const grace_over&) {},      [](const ask_status&) { return actor_report{}; },
   };
@@ -105,7 +109,7 @@ inline task_actor::behavior_type stand_in_task(task_actor::pointer, heard_ptr lo
   return {
     [](const task_wish&) {}, [](const use_task_spec&) {}, [](const retry_task&) {},
     [=](const task_report& report) { log->reports.push_back(report); },
-    [](const lease_over&) {}, [](const place_again&) {}, [](const ask_status&) { return actor_report{}; },
+    [](const lease_over&) {}, [](const node_back&) {}, [](const place_again&) {}, [](const ask_status&) { return actor_report{}; },
   };
 }
 

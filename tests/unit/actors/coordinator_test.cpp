@@ -192,6 +192,109 @@ TEST_F(Coordinator, NothingAcknowledgedIsLostByARestart) {
   EXPECT_EQ(state->tasks.begin()->second.spec.comment, "changed");
 }
 
+TEST_F(Coordinator, TakesOverWhatRunsWhenItComesBack) { // L10: all 10 were stopped
+  node("n1");
+  node("n2");
+  auto of = stream().id;
+  auto kept = *place(task(of, "rtmp://host/live/a").id), lost = *place(task(of, "rtmp://host/live/b").id);
+  reopen();
+  EXPECT_EQ(place(kept.order.task).error().code, error_code::conflict) << "its node has time to say whether it goes on";
+  EXPECT_TRUE(state->judge_nodes(t0 - t0.time_since_epoch() + 6s, wall).empty());
+  auto worker = spawn(stand_in_node, log);
+  std::vector<lease> over;
+  join news;
+  news.spec.name = kept.node;
+  news.spec.instance = "same process";
+  news.node = worker;
+  news.runs = {kept.order};
+  EXPECT_TRUE(state->take(news, t0, wall, over));
+  bool same_node = kept.node == lost.node;
+  EXPECT_EQ(over.size(), same_node ? 1u : 0u) << "what it does not name does not run there";
+  auto again = place(kept.order.task);
+  ASSERT_TRUE(again) << again.error().text;
+  EXPECT_EQ(again->order.epoch, kept.order.epoch);
+  EXPECT_EQ(again->where, worker);
+  over.clear();
+  EXPECT_FALSE(state->take(news, t0 + 1s, wall, over)) << "over another connection, but the same";
+  EXPECT_TRUE(over.empty());
+  if (!same_node) {
+    auto silent = state->judge_nodes(time_point{} + 7s, wall);
+    ASSERT_EQ(silent.size(), 1u) << "nobody claimed it within the lease";
+    EXPECT_EQ(silent[0].task, lost.order.task);
+  }
+}
+
+TEST_F(Coordinator, LeavesAloneWhatRunsUnderALeaseThatItsStoreDoesNotKnow) { // restored from a backup
+  auto of = stream().id;
+  auto known = task(of);
+  join news;
+  news.spec.name = node_name{"n1"};
+  news.spec.instance = "i";
+  news.node = spawn(stand_in_node, log);
+  task_order run;
+  run.task = known.id;
+  run.type = "restream";
+  run.options = known.options;
+  run.epoch = state->next_epoch + 100;
+  auto removed = run;
+  removed.task = task_id{"removed"};
+  news.runs = {run, removed};
+  std::vector<lease> over;
+  state->take(news, t0, wall, over);
+  EXPECT_EQ(place(known.id)->order.epoch, run.epoch);
+  EXPECT_GT(state->next_epoch, run.epoch);
+  EXPECT_FALSE(state->leases.contains(removed.task)) << "not renewed with the next beat";
+}
+
+TEST_F(Coordinator, MovesWhatTheOriginFencesAtSuspicionAndTheRestWhenTheLeaseIsOver) {
+  node("n1");
+  auto of = stream().id;
+  state->nodes[node_name{"n1"}].origins = {{"http://origin", "token"}};
+  add_task wish;
+  wish.spec.stream = of;
+  wish.spec.type = "hls";
+  wish.spec.options = "{}";
+  auto ladder = *state->add(wish, wall);
+  ASSERT_TRUE(place(ladder.id));
+  auto push = *place(task(of).id);
+  EXPECT_TRUE(state->judge_nodes(t0 + 3100ms, wall).empty()) << "there is no other node";
+  node("n2");
+  state->nodes[node_name{"n1"}].status.phase = node_phase::ready;
+  state->nodes[node_name{"n2"}].last_beat = t0 + 3s;
+  auto first = state->judge_nodes(t0 + 3200ms, wall);
+  ASSERT_EQ(first.size(), 1u);
+  EXPECT_EQ(first[0].task, ladder.id);
+  state->release({ladder.id, first[0].epoch});
+  auto second = state->judge_nodes(t0 + 6600ms, wall);
+  ASSERT_GE(second.size(), 1u);
+  EXPECT_EQ(second[0].task, push.order.task);
+}
+
+TEST_F(Coordinator, ACreationThatIsSentTwiceMakesOneThing) {
+  auto of = stream().id;
+  auto make = [&](std::string request) {
+    add_task wish;
+    wish.spec.stream = of;
+    wish.spec.type = "restream";
+    wish.spec.options = R"({"url":"rtmp://host/live/key"})";
+    wish.request = std::move(request);
+    return state->add(wish, wall)->id;
+  };
+  auto first = make("a");
+  EXPECT_EQ(make("a"), first);
+  reopen(); // the answer was lost because the coordinator died
+  EXPECT_EQ(make("a"), first);
+  EXPECT_NE(make("b"), first);
+  EXPECT_NE(make(""), make(""));
+  ASSERT_TRUE(state->remove(remove_task{first, 0, "test"}, wall));
+  EXPECT_NE(make("a"), first) << "what was removed meanwhile is made again";
+  for (int n = 0; n < 1010; ++n)
+    state->requests[fmt::format("old {}", n)] = "x";
+  make("c");
+  reopen();
+  EXPECT_LE(state->requests.size(), 1000u);
+}
+
 TEST_F(Coordinator, TwoChangesOfOneRevisionConflict) {
   auto spec = stream();
   auto one = spec, two = spec;

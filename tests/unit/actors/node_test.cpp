@@ -76,12 +76,55 @@ TEST_F(Node, EndsWhatIsNotRenewed) {
   EXPECT_TRUE(log->reports.back().ended);
 }
 
-TEST_F(Node, StopsEverythingBeforeItsLeasesCouldBeGivenToSomebodyElse) {
+TEST_F(Node, EndsWhatNobodyCanFenceOffBeforeSomebodyElseCouldStartIt) {
   node_state s;
-  s.joined = true;
   s.last_answer = now();
-  EXPECT_FALSE(s.cut_off(now() + 3900ms));
-  EXPECT_TRUE(s.cut_off(now() + 4100ms)) << "the lease is 6 s; a kill takes at most 0.5 s";
+  for (auto type : {"restream", "hls"}) {
+    auto& run = s.runs[task_id{type}];
+    run.order.task = task_id{type};
+    run.order.type = type;
+  }
+  EXPECT_TRUE(s.must_end(now() + 3900ms).empty());
+  EXPECT_EQ(s.must_end(now() + 4100ms), std::vector{task_id{"restream"}}) << "the lease is 6 s; the origin itself refuses an old HLS writer";
+}
+
+TEST_F(Node, ARunWhoseLeaseMayBeOverIsDeadAtOnce) {
+  auto n = make();
+  advance(1s);
+  tell(n, order(5));
+  script->silent = true;
+  for (int i = 0; i < 6; ++i)
+    advance(1s);
+  EXPECT_TRUE(ask<actor_report>(n, ask_status{}).children.empty());
+  EXPECT_TRUE(log->reports.back().ended);
+  EXPECT_EQ(log->reports.back().cause, end_cause::lease_lost);
+}
+
+TEST_F(Node, TellsANewCoordinatorWhatRunsHere) {
+  auto n = make();
+  advance(1s);
+  tell(n, order(5));
+  EXPECT_TRUE(log->joined_with.empty());
+  script->silent = true;
+  advance(2s);
+  script->silent = false;
+  advance(2s);
+  ASSERT_EQ(log->joins, 2u);
+  ASSERT_EQ(log->joined_with.size(), 1u);
+  EXPECT_EQ(log->joined_with[0].task, task_id{"t1"});
+  EXPECT_EQ(log->joined_with[0].epoch, 5u);
+}
+
+TEST_F(Node, TheSameOrderAgainOnlyNamesWhoWantsToHear) {
+  auto n = make();
+  tell(n, order(5));
+  auto other = std::make_shared<heard>();
+  auto again = order(5);
+  again.teller = spawn(stand_in_task, other);
+  tell(n, again);
+  ASSERT_EQ(other->reports.size(), 1u) << "the present state, at once";
+  EXPECT_EQ(other->reports[0].epoch, 5u);
+  EXPECT_EQ(ask<actor_report>(n, ask_status{}).children.size(), 1u);
 }
 
 } // namespace

@@ -183,6 +183,29 @@ TEST_F(Task, APlaceThatComesTooLateIsGivenBack) {
   EXPECT_EQ(log->released.size(), log->asked_for_place.size());
 }
 
+TEST_F(Task, TakesUpItsRunAgainWhenItsNodeComesBack) {
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  tell(t, report(task_phase::running));
+  tell(t, node_back{node_name{"elsewhere"}});
+  EXPECT_EQ(log->assigned.size(), 1u);
+  script->place = [held = script->place, this](const place_task& wish) { // the coordinator gives out the lease that is in force
+    --epoch;
+    return held(wish);
+  };
+  tell(t, node_back{node_name{"n1"}});
+  ASSERT_EQ(log->assigned.size(), 2u);
+  EXPECT_EQ(log->assigned[1].order.epoch, 101u);
+  EXPECT_TRUE(log->revoked.empty());
+  EXPECT_TRUE(log->released.empty());
+  EXPECT_EQ(status().phase, task_phase::running);
+  // An order to end that went to the dead connection is given again.
+  tell(t, no_wish());
+  EXPECT_EQ(log->revoked.size(), 1u);
+  tell(t, node_back{node_name{"n1"}});
+  EXPECT_EQ(log->revoked.size(), 2u);
+}
+
 TEST_F(Task, AnEndThatNobodyAskedForIsNoTightLoop) {
   auto t = spawn(task, spec(), parent, boss);
   tell(t, wish());

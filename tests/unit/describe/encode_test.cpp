@@ -203,7 +203,7 @@ TEST(ChangedFields, TellCosmeticChangesFromOthers) {
 
   node_config old, now;
   now.http.listen = "127.0.0.1:9000";
-  now.worker.cores = 3;
+  now.worker.niceness = 3;
   auto what = changed_fields(old, now);
   ASSERT_EQ(what.size(), 2u);
   EXPECT_EQ(what[0].path, "http.listen");

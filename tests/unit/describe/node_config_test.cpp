@@ -155,7 +155,7 @@ TEST(NodeConfigText, RulesAcrossSettingsHavePlaces) {
   EXPECT_EQ(complaints("roles: [all]\ncluster:\n  join: [localhost:4700]\n"),
             "n.yaml:3:9: cluster.join: this node has the role coordinator, which others join: leave it empty, or take the role away\n");
   EXPECT_EQ(complaints("cluster:\n  listen: 0.0.0.0:4700\norigin: {url: \"http://o\"}"),
-            "n.yaml:2:11: cluster.listen: \"0.0.0.0:4700\" leaves this machine without TLS; on a network that nobody else reaches, set cluster.insecure: true\n");
+            "n.yaml:2:11: cluster.listen: \"0.0.0.0:4700\" leaves this machine without TLS: set cluster.ca, certificate and key (`weir cluster init-ca`), or, on a network that nobody else reaches, cluster.insecure: true\n");
   EXPECT_EQ(complaints("roles: [all, edge, all]\n"), "n.yaml:1:9: roles[0]: all includes every other role: list it alone\n"
                                                      "n.yaml:1:20: roles[2]: all is listed twice\n");
   EXPECT_EQ(complaints("http: {listen: 8080}\n"), "n.yaml:1:16: http.listen: 8080 is a number, text is wanted: write \"8080\"\n");

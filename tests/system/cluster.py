@@ -1,0 +1,225 @@
+"""A cluster of five nodes on one machine, TLS between them (issue 3): who may join, and what the loss of each costs a broadcast.
+
+    boss    coordinator         media   ingest, origin, director      w1, w2   workers      cache   edges
+
+All tests go through one broadcast in order: nobody starts anything again by hand but what a test has killed.
+"""
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from weir_node import PROGRAM, Encoder, Follower, Node, eventually, free_ports, main, processes, wait_until_playable
+
+TARGET = 2     # seconds: the profile short
+SANITIZED = 2  # seconds more, for the start of a sanitized program
+RESTREAMS = 3
+
+
+def weir(*words):
+    done = subprocess.run([PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"weir {' '.join(words)}: status {done.returncode}: {done.stdout}")
+    return done.stdout
+
+
+class Member(Node):
+    """One node of the cluster."""
+
+    authority = None
+
+    def __init__(self, name, roles, port, listens=False, **sections):
+        folder = self.authority
+        cluster = {"name": "hall", "ca": f"{folder}/ca.pem", "certificate": f"{folder}/{name}.pem", "key": f"{folder}/{name}.key",
+                   **({"listen": f"127.0.0.1:{port}"} if listens else {"join": [f"127.0.0.1:{port}"]})}
+        super().__init__(node={"name": name}, roles=roles, cluster={**cluster, **sections.pop("cluster", {})}, **sections)
+        self.name = name
+
+    def pipelines(self):
+        """The processes that work for tasks here."""
+        return [p.pid for p in processes(lambda p: p.session in self.sessions and "weir-pipeline" in p.command)]
+
+    def pause(self, on):
+        """Stops (and wakes) every process of the node, as a machine that hangs."""
+        for process in self.survivors():
+            os.kill(process.pid, signal.SIGSTOP if on else signal.SIGCONT)
+
+
+class Cluster(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.authority = tempfile.TemporaryDirectory(prefix="weir-ca-")
+        cls.addClassCleanup(cls.authority.cleanup)
+        folder = Member.authority = os.path.join(cls.authority.name, "ca")
+        weir("cluster", "init-ca", "--dir", folder, "--name", "hall")
+        weir("cluster", "issue", "--dir", folder, "boss", "media", "w1", "w2", "cache")
+        port = cls.port = free_ports(1)
+        grace = {"coordinator": {"publish_grace": "8s"}, "origin": {"profile": "short"}}
+        cls.boss = Member("boss", ["coordinator"], port, listens=True, **grace)
+        cls.media = Member("media", ["ingest", "origin", "director"], port, **grace)
+        cls.w1, cls.w2 = (Member(name, ["worker"], port, worker={"cores": 4}) for name in ("w1", "w2"))
+        cls.cache = Member("cache", ["edge"], port, edge={"instances": 2, "origins": [cls.media.url]})
+        cls.nodes = [cls.boss, cls.media, cls.w1, cls.w2, cls.cache]
+        for node in cls.nodes:
+            cls.addClassCleanup(node.remove)
+
+    def run(self, result=None):
+        before = len(result.failures) + len(result.errors)
+        began = time.monotonic()
+        super().run(result)
+        sys.stderr.write(f"{self.id()}: {time.monotonic() - began:.1f} s\n")
+        if len(result.failures) + len(result.errors) > before:
+            for node in self.nodes:
+                sys.stderr.write(f"--- the log of {node.name} after {self.id()} ---\n{node.log_tail(60)}\n")
+
+    def phases(self):
+        return {n["name"]: n["phase"] for n in self.boss.items("/api/v1/nodes")}
+
+    def worker_of(self, task):
+        return {"w1": self.w1, "w2": self.w2}[self.boss.task(task)["node"]]
+
+    def assert_unbroken(self, follower):
+        self.assertEqual(follower.breaches, [])
+        numbers = sorted(follower.seen)
+        self.assertEqual(numbers, list(range(numbers[0], numbers[-1] + 1)), "no number is left out")
+        self.assertFalse(follower.ended)
+
+    def wait_until_all_run(self, within):
+        def all_run():
+            shown = [self.boss.task(t) for t in (self.hls, *self.pushes)]
+            late = [(t["type"], t["phase"], t["reason"], t["last_error"]) for t in shown if t["phase"] != "running"]
+            assert not late, late
+            return {t["id"]: (t["node"], t["epoch"], t["attempts"]) for t in shown}
+
+        return eventually("all tasks run", all_run, within)
+
+    def test_1_nodes_join_in_any_order(self):
+        """The coordinator comes last; the broadcast plays through another machine's edges."""
+        for node in self.nodes[1:]:
+            node.launch()
+        eventually("a worker has tried", lambda: "not-connected" in self.w1.log(), 30)
+        self.boss.start()
+        for node in self.nodes[1:]:
+            node.wait_until_ready()
+        self.assertEqual(eventually("all are there", lambda: (p := self.phases()) == {n.name: "ready" for n in self.nodes} and p, 20), self.phases())
+        cls = self.__class__
+        cls.show = self.boss.add_stream("show")
+        cls.hls = self.boss.add_hls(cls.show)
+        out = [self.boss.add_stream(f"out{i}") for i in range(RESTREAMS)]
+        cls.pushes = [self.boss.add_task(cls.show, "restream", {"url": self.media.publish_url(s.name, s.key)}) for s in out]
+        cls.camera = Encoder(self.media, "show", cls.show.key, insists=True)
+        self.addClassCleanup(cls.camera.stop)
+        viewer = wait_until_playable(self.media, "show", 60)
+        self.assertIn(viewer.playlist().media[-1].uri.split("/s/")[0], self.cache.edges)
+        self.wait_until_all_run(20)
+        self.assertEqual(sum(len(w.pipelines()) for w in (self.w1, self.w2)), 1 + RESTREAMS)
+
+    def test_2_strangers_stay_outside(self):
+        """Another cluster's node, one without our authority's word, a plain connection, garbage: none gets in, nobody inside notices."""
+        connections = lambda: [n.log().count("the connection to the coordinator is gone") for n in self.nodes[1:]]
+
+        def memory():
+            with open(f"/proc/{self.boss.process.pid}/statm", encoding="ascii") as f:
+                return int(f.read().split()[1]) * 4096
+
+        before, full = connections(), memory()
+        weir("cluster", "init-ca", "--dir", Member.authority + "-other")
+        weir("cluster", "issue", "--dir", Member.authority + "-other", "w1")
+        other = {key: f"{Member.authority}-other/{name}" for key, name in (("ca", "ca.pem"), ("certificate", "w1.pem"), ("key", "w1.key"))}
+        guests = [(Member("w1", ["worker"], self.port, cluster={"name": "stage"}), 'but this is cluster'),
+                  (Member("w1", ["worker"], self.port, cluster=other), "not-connected"),
+                  (Member("w1", ["worker"], self.port, cluster={"ca": "", "certificate": "", "key": "", "insecure": True}), "not-connected")]
+        for guest, said in guests:
+            guest.launch()
+            self.addCleanup(guest.remove)
+        for guest, said in guests:
+            eventually(said, lambda guest=guest, said=said: said in guest.log(), 30)
+        garbage = [struct.pack(">BBBBIQQQ", op, 0, 0, 0, length, 0, 0, 0) for op in range(8) for length in (0, 1 << 30, 0xffffffff)]
+        garbage += [b"GET / HTTP/1.1\r\n\r\n", os.urandom(4096), b"\x16\x03\x01" + os.urandom(300)]
+        idle = []
+        for n in range(200):
+            knock = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+            idle.append(knock)
+            if n % 4:
+                knock.sendall(garbage[n % len(garbage)])
+        self.assertEqual(self.phases(), {n.name: "ready" for n in self.nodes})
+        eventually("beats go on", lambda: all(n["tasks"] >= 0 and n["phase"] == "ready" for n in self.boss.items("/api/v1/nodes")), 5)
+        for knock in idle:
+            knock.close()
+        self.assertLess(memory() - full, 200 << 20)
+        self.assertEqual(connections(), before, "no healthy connection suffered")
+        self.wait_until_all_run(5)
+
+    def test_3_the_coordinator_goes_and_comes_back(self):
+        """kill -9 of the coordinator: playlists go on, nothing that runs is touched, and it takes over what runs (L10)."""
+        before = self.wait_until_all_run(20)
+        pids = sorted(self.w1.pipelines() + self.w2.pipelines())
+        viewer = wait_until_playable(self.media, "show", 20)
+        with Follower(viewer) as follower:
+            eventually("the first list", lambda: follower.seen, 5)
+            self.boss.kill()
+            newest = follower.newest()
+            eventually("playlists go on", lambda: follower.newest() >= newest + 1, 5 * TARGET)
+            self.boss.start()
+            self.assertEqual(self.wait_until_all_run(20), before, "same nodes, same epochs, no further starts")
+            newest = follower.newest()
+            eventually("playlists go on", lambda: follower.newest() >= newest + 2, 6 * TARGET)
+        self.assert_unbroken(follower)
+        self.assertEqual(follower.discontinuities(), [])
+        self.assertEqual(sorted(self.w1.pipelines() + self.w2.pipelines()), pids, "the same processes")
+        eventually("all are there", lambda: self.phases() == {n.name: "ready" for n in self.nodes}, 20)
+
+    def fail_over(self, break_it, mend_it):
+        """A worker is lost with the ladder and its restreams; returns seconds to the first new segment."""
+        self.wait_until_all_run(20)
+        worker = self.worker_of(self.hls)
+        other = self.w2 if worker is self.w1 else self.w1
+        pushes = [t for t in self.pushes if self.boss.task(t)["node"] == worker.name]
+        viewer = wait_until_playable(self.media, "show", 20)
+        with Follower(viewer) as follower:
+            eventually("the first list", lambda: follower.seen, 5)
+            before, known = follower.newest(), follower.discontinuities()
+            break_it(worker)
+            died = time.monotonic()
+            behind = lambda: [m for m in follower.discontinuities() if m > before and not follower.seen[m][0].gap]
+            eventually("a segment of another worker", behind, 30)
+            took = follower.seen[behind()[0]][1] - died
+            eventually("more segments", lambda: follower.newest() >= behind()[0] + 2, 6 * TARGET)
+            for task in pushes:
+                eventually("the restream runs elsewhere", lambda task=task: (t := self.boss.task(task))["node"] == other.name and t["phase"] == "running", 30)
+            moved = time.monotonic() - died
+            self.assertLessEqual(len(other.pipelines()), 1 + RESTREAMS)
+            mend_it(worker)
+            eventually("it is back", lambda: self.phases()[worker.name] == "ready", 40)
+            eventually("one process for each task", lambda: len(self.w1.pipelines() + self.w2.pipelines()) == 1 + RESTREAMS, 20)
+            newest = follower.newest()
+            eventually("it goes on", lambda: follower.newest() >= newest + 2, 6 * TARGET)
+        sys.stderr.write(f"worker lost: first segment of another one after {took:.1f} s; {len(pushes)} restreams elsewhere after {moved:.1f} s\n")
+        self.assert_unbroken(follower)
+        self.assertEqual(len(follower.discontinuities()) - len(known), 1, "one seam")
+        self.wait_until_all_run(20)
+        return took
+
+    def test_4_a_worker_is_killed(self):
+        took = self.fail_over(lambda worker: worker.kill(), lambda worker: worker.start())
+        self.assertLess(took, 6 + SANITIZED)
+
+    def test_5_a_worker_hangs_and_wakes(self):
+        """SIGSTOP of the whole machine: found by its silence; when it wakes up, its old run is refused and ends."""
+        took = self.fail_over(lambda worker: worker.pause(True), lambda worker: worker.pause(False))
+        self.assertLess(took, 10)
+        self.assertTrue([e for e in self.boss.events("node-suspect")])
+
+    def test_6_clean_end(self):
+        for node in reversed(self.nodes):
+            self.assertLessEqual(node.stop(), 10, node.name)
+
+
+if __name__ == "__main__":
+    main()
