@@ -33,21 +33,25 @@ namespace {
 
 constexpr auto stop_within = 8s; ///< for all roles together; the HTTP server and the actor system have the rest of the 10 s
 
-/// How others reach a listener: a wildcard address says nothing to them.
-std::string reachable(const std::string& scheme, const std::string& configured, const std::string& listen) {
+std::string host_and_port(std::string url) {
+  if (auto at = url.find("://"); at != std::string::npos)
+    url.erase(0, at + 3);
+  return url.substr(0, url.find('/'));
+}
+
+/// How others reach a listener. A wildcard address says nothing to them: `known` is a URL at which they reach this machine, its name stands in without one.
+std::string reachable(const std::string& scheme, const std::string& configured, const std::string& listen, const std::string& known = {}) {
   if (!configured.empty())
     return configured;
   auto address = parse_host_port(listen);
   if (!address)
     return scheme + "://" + listen;
-  auto host = address->host == "0.0.0.0" || address->host == "::" || address->host.empty() ? hostname() : address->host;
+  auto host = address->host;
+  if (host == "0.0.0.0" || host == "::" || host.empty()) {
+    auto there = parse_host_port(host_and_port(known));
+    host = there && !there->host.empty() && !is_loopback(there->host) ? there->host : hostname();
+  }
   return scheme + "://" + to_string(host_port{host, address->port});
-}
-
-std::string host_and_port(std::string url) {
-  if (auto at = url.find("://"); at != std::string::npos)
-    url.erase(0, at + 3);
-  return url.substr(0, url.find('/'));
 }
 
 } // namespace
@@ -236,8 +240,8 @@ expected<void> node_program::spawn() {
     setup.config.hook_url = internal_url_ + "/hooks/nginx-rtmp" + (config_.hooks.secret.empty() ? "" : "/" + config_.hooks.secret);
     setup.statistics_url = "http://" + config_.ingest.stat_listen + "/stat";
     setup.control_url = "http://" + config_.ingest.stat_listen + "/control";
-    rtmp_servers_.push_back({setup.server, reachable("rtmp", {}, config_.ingest.rtmp_listen),
-                             reachable("rtmp", config_.ingest.public_url, config_.ingest.rtmp_listen)});
+    rtmp_servers_.push_back({setup.server, reachable("rtmp", {}, config_.ingest.rtmp_listen, internal_url_),
+                             reachable("rtmp", config_.ingest.public_url, config_.ingest.rtmp_listen, internal_url_)});
     keep("ingest", system.spawn<caf::detached>(ingest, std::move(setup), client_, coordinator_));
   }
 
