@@ -34,10 +34,9 @@ class Member(Node):
 
     authority = None
 
-    def __init__(self, name, roles, port, listens=False, **sections):
+    def __init__(self, name, roles, boss, listens=False, **sections):
         folder = self.authority
-        cluster = {"name": "hall", "ca": f"{folder}/ca.pem", "certificate": f"{folder}/{name}.pem", "key": f"{folder}/{name}.key",
-                   **({"listen": f"127.0.0.1:{port}"} if listens else {"join": [f"127.0.0.1:{port}"]})}
+        cluster = {"name": "hall", "ca": f"{folder}/ca.pem", "certificate": f"{folder}/{name}.pem", "key": f"{folder}/{name}.key", **({"listen": boss} if listens else {"join": [boss]})}
         super().__init__(node={"name": name}, roles=roles, cluster={**cluster, **sections.pop("cluster", {})}, **sections)
         self.name = name
 
@@ -51,7 +50,11 @@ class Member(Node):
             os.kill(process.pid, signal.SIGSTOP if on else signal.SIGCONT)
 
 
-class Cluster(unittest.TestCase):
+class ClusterCase(unittest.TestCase):
+    """Five nodes with one broadcast; prints their logs when a test fails."""
+
+    HOST, WORKERS, NETWORK = "127.0.0.1", ({}, {}), "127.0.0.0/8"
+
     @classmethod
     def setUpClass(cls):
         cls.authority = tempfile.TemporaryDirectory(prefix="weir-ca-")
@@ -59,12 +62,13 @@ class Cluster(unittest.TestCase):
         folder = Member.authority = os.path.join(cls.authority.name, "ca")
         weir("cluster", "init-ca", "--dir", folder, "--name", "hall")
         weir("cluster", "issue", "--dir", folder, "boss", "media", "w1", "w2", "cache")
-        port = cls.port = free_ports(1)
-        grace = {"coordinator": {"publish_grace": "8s"}, "origin": {"profile": "short"}}
-        cls.boss = Member("boss", ["coordinator"], port, listens=True, **grace)
-        cls.media = Member("media", ["ingest", "origin", "director"], port, **grace)
-        cls.w1, cls.w2 = (Member(name, ["worker"], port, worker={"cores": 4}) for name in ("w1", "w2"))
-        cls.cache = Member("cache", ["edge"], port, edge={"instances": 2, "origins": [cls.media.url]})
+        cls.port = free_ports(1)
+        cls.door = f"{cls.HOST}:{cls.port}"
+        grace = {"coordinator": {"publish_grace": "8s"}, "origin": {"profile": "short"}, "host": cls.HOST}
+        cls.boss = Member("boss", ["coordinator"], cls.door, listens=True, **grace)
+        cls.media = Member("media", ["ingest", "origin", "director"], cls.door, hooks={"allow": [cls.NETWORK]}, ingest={"play_allow": [cls.NETWORK]}, **grace)
+        cls.w1, cls.w2 = (Member(name, ["worker"], cls.door, worker={"cores": 4}, **where) for name, where in zip(("w1", "w2"), cls.WORKERS))
+        cls.cache = Member("cache", ["edge"], cls.door, edge={"instances": 2, "origins": [cls.media.url]}, host=cls.HOST)
         cls.nodes = [cls.boss, cls.media, cls.w1, cls.w2, cls.cache]
         for node in cls.nodes:
             cls.addClassCleanup(node.remove)
@@ -99,6 +103,50 @@ class Cluster(unittest.TestCase):
 
         return eventually("all tasks run", all_run, within)
 
+    @classmethod
+    def go_live(cls):
+        """A broadcast with a ladder and some restreams; returns when it plays."""
+        cls.show = cls.boss.add_stream("show")
+        cls.hls = cls.boss.add_hls(cls.show)
+        out = [cls.boss.add_stream(f"out{i}") for i in range(RESTREAMS)]
+        cls.pushes = [cls.boss.add_task(cls.show, "restream", {"url": cls.media.publish_url(s.name, s.key)}) for s in out]
+        cls.camera = Encoder(cls.media, "show", cls.show.key, insists=True)
+        cls.addClassCleanup(cls.camera.stop)
+        return wait_until_playable(cls.media, "show", 60)
+
+    def fail_over(self, break_it, mend_it):
+        """A worker is lost with the ladder and its restreams; returns seconds to the first new segment."""
+        self.wait_until_all_run(20)
+        worker = self.worker_of(self.hls)
+        other = self.w2 if worker is self.w1 else self.w1
+        pushes = [t for t in self.pushes if self.boss.task(t)["node"] == worker.name]
+        viewer = wait_until_playable(self.media, "show", 20)
+        with Follower(viewer) as follower:
+            eventually("the first list", lambda: follower.seen, 5)
+            before, known = follower.newest(), follower.discontinuities()
+            break_it(worker)
+            died = time.monotonic()
+            behind = lambda: [m for m in follower.discontinuities() if m > before and not follower.seen[m][0].gap]
+            eventually("a segment of another worker", behind, 30)
+            took = follower.seen[behind()[0]][1] - died
+            eventually("more segments", lambda: follower.newest() >= behind()[0] + 2, 6 * TARGET)
+            for task in pushes:
+                eventually("the restream runs elsewhere", lambda task=task: (t := self.boss.task(task))["node"] == other.name and t["phase"] == "running", 30)
+            moved = time.monotonic() - died
+            self.assertLessEqual(len(other.pipelines()), 1 + RESTREAMS)
+            mend_it(worker)
+            eventually("it is back", lambda: self.phases()[worker.name] == "ready", 40)
+            eventually("one process for each task", lambda: len(self.w1.pipelines() + self.w2.pipelines()) == 1 + RESTREAMS, 20)
+            newest = follower.newest()
+            eventually("it goes on", lambda: follower.newest() >= newest + 2, 6 * TARGET)
+        sys.stderr.write(f"worker lost: first segment of another one after {took:.1f} s; {len(pushes)} restreams elsewhere after {moved:.1f} s\n")
+        self.assert_unbroken(follower)
+        self.assertEqual(len(follower.discontinuities()) - len(known), 1, "one seam")
+        self.wait_until_all_run(20)
+        return took
+
+
+class Cluster(ClusterCase):
     def test_1_nodes_join_in_any_order(self):
         """The coordinator comes last; the broadcast plays through another machine's edges."""
         for node in self.nodes[1:]:
@@ -107,15 +155,8 @@ class Cluster(unittest.TestCase):
         self.boss.start()
         for node in self.nodes[1:]:
             node.wait_until_ready()
-        self.assertEqual(eventually("all are there", lambda: (p := self.phases()) == {n.name: "ready" for n in self.nodes} and p, 20), self.phases())
-        cls = self.__class__
-        cls.show = self.boss.add_stream("show")
-        cls.hls = self.boss.add_hls(cls.show)
-        out = [self.boss.add_stream(f"out{i}") for i in range(RESTREAMS)]
-        cls.pushes = [self.boss.add_task(cls.show, "restream", {"url": self.media.publish_url(s.name, s.key)}) for s in out]
-        cls.camera = Encoder(self.media, "show", cls.show.key, insists=True)
-        self.addClassCleanup(cls.camera.stop)
-        viewer = wait_until_playable(self.media, "show", 60)
+        eventually("all are there", lambda: self.phases() == {n.name: "ready" for n in self.nodes}, 20)
+        viewer = self.go_live()
         self.assertIn(viewer.playlist().media[-1].uri.split("/s/")[0], self.cache.edges)
         self.wait_until_all_run(20)
         self.assertEqual(sum(len(w.pipelines()) for w in (self.w1, self.w2)), 1 + RESTREAMS)
@@ -132,9 +173,9 @@ class Cluster(unittest.TestCase):
         weir("cluster", "init-ca", "--dir", Member.authority + "-other")
         weir("cluster", "issue", "--dir", Member.authority + "-other", "w1")
         other = {key: f"{Member.authority}-other/{name}" for key, name in (("ca", "ca.pem"), ("certificate", "w1.pem"), ("key", "w1.key"))}
-        guests = [(Member("w1", ["worker"], self.port, cluster={"name": "stage"}), 'but this is cluster'),
-                  (Member("w1", ["worker"], self.port, cluster=other), "not-connected"),
-                  (Member("w1", ["worker"], self.port, cluster={"ca": "", "certificate": "", "key": "", "insecure": True}), "not-connected")]
+        guests = [(Member("w1", ["worker"], self.door, cluster={"name": "stage"}), 'but this is cluster'),
+                  (Member("w1", ["worker"], self.door, cluster=other), "not-connected"),
+                  (Member("w1", ["worker"], self.door, cluster={"ca": "", "certificate": "", "key": "", "insecure": True}), "not-connected")]
         for guest, said in guests:
             guest.launch()
             self.addCleanup(guest.remove)
@@ -174,37 +215,6 @@ class Cluster(unittest.TestCase):
         self.assertEqual(follower.discontinuities(), [])
         self.assertEqual(sorted(self.w1.pipelines() + self.w2.pipelines()), pids, "the same processes")
         eventually("all are there", lambda: self.phases() == {n.name: "ready" for n in self.nodes}, 20)
-
-    def fail_over(self, break_it, mend_it):
-        """A worker is lost with the ladder and its restreams; returns seconds to the first new segment."""
-        self.wait_until_all_run(20)
-        worker = self.worker_of(self.hls)
-        other = self.w2 if worker is self.w1 else self.w1
-        pushes = [t for t in self.pushes if self.boss.task(t)["node"] == worker.name]
-        viewer = wait_until_playable(self.media, "show", 20)
-        with Follower(viewer) as follower:
-            eventually("the first list", lambda: follower.seen, 5)
-            before, known = follower.newest(), follower.discontinuities()
-            break_it(worker)
-            died = time.monotonic()
-            behind = lambda: [m for m in follower.discontinuities() if m > before and not follower.seen[m][0].gap]
-            eventually("a segment of another worker", behind, 30)
-            took = follower.seen[behind()[0]][1] - died
-            eventually("more segments", lambda: follower.newest() >= behind()[0] + 2, 6 * TARGET)
-            for task in pushes:
-                eventually("the restream runs elsewhere", lambda task=task: (t := self.boss.task(task))["node"] == other.name and t["phase"] == "running", 30)
-            moved = time.monotonic() - died
-            self.assertLessEqual(len(other.pipelines()), 1 + RESTREAMS)
-            mend_it(worker)
-            eventually("it is back", lambda: self.phases()[worker.name] == "ready", 40)
-            eventually("one process for each task", lambda: len(self.w1.pipelines() + self.w2.pipelines()) == 1 + RESTREAMS, 20)
-            newest = follower.newest()
-            eventually("it goes on", lambda: follower.newest() >= newest + 2, 6 * TARGET)
-        sys.stderr.write(f"worker lost: first segment of another one after {took:.1f} s; {len(pushes)} restreams elsewhere after {moved:.1f} s\n")
-        self.assert_unbroken(follower)
-        self.assertEqual(len(follower.discontinuities()) - len(known), 1, "one seam")
-        self.wait_until_all_run(20)
-        return took
 
     def test_4_a_worker_is_killed(self):
         took = self.fail_over(lambda worker: worker.kill(), lambda worker: worker.start())

@@ -190,25 +190,28 @@ class Stream:
 
 
 class Node:
-    def __init__(self, **sections):
+    """`host`: the address that everything of the node listens on; `namespace`: the network namespace that it lives in (ip netns)."""
+
+    def __init__(self, host="127.0.0.1", namespace=None, **sections):
+        self.namespace = namespace
         self.folder = tempfile.mkdtemp(prefix="weir-")
         self.data = os.path.join(self.folder, "data")
         self.log_file = os.path.join(self.folder, "node.log")
         first = free_ports(5)
         self.port, self.rtmp_port, self.stat_port, self.edge_port = first, first + 1, first + 2, first + 3
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.rtmp = f"rtmp://127.0.0.1:{self.rtmp_port}"
-        self.edges = [f"http://127.0.0.1:{self.edge_port + i}" for i in range(2)]
+        self.url = f"http://{host}:{self.port}"
+        self.rtmp = f"rtmp://{host}:{self.rtmp_port}"
+        self.edges = [f"http://{host}:{self.edge_port + i}" for i in range(2)]
         config = {
             "node": {"name": "lab"},
             "data_dir": self.data,
-            "http": {"listen": f"127.0.0.1:{self.port}"},
+            "http": {"listen": f"{host}:{self.port}"},
             "log": {"level": "info", "format": "text"},
             "coordinator": {"publish_grace": "3s"},
-            "ingest": {"rtmp_listen": f"127.0.0.1:{self.rtmp_port}", "stat_listen": f"127.0.0.1:{self.stat_port}"},
+            "ingest": {"rtmp_listen": f"{host}:{self.rtmp_port}", "stat_listen": f"127.0.0.1:{self.stat_port}"},
             "worker": {"cores": 64},
             "origin": {"profile": "short"},
-            "edge": {"instances": 2, "first_port": self.edge_port},
+            "edge": {"instances": 2, "listen_host": host, "first_port": self.edge_port},
             "ladders": [SMALL_LADDER],
         }
         for name, section in sections.items():
@@ -229,7 +232,8 @@ class Node:
         """From the main thread: the node dies with the thread that started it."""
         with open(self.log_file, "ab") as log:
             environment = {k: v for k, v in os.environ.items() if not k.startswith("WEIR_")}  # the node would read them as settings
-            self.process = _spawn([PROGRAM, "run", "-c", self.config_file], stdout=log, stderr=log, env=environment)
+            inside = ["ip", "netns", "exec", self.namespace] if self.namespace else []
+            self.process = _spawn([*inside, PROGRAM, "run", "-c", self.config_file], stdout=log, stderr=log, env=environment)
         self.sessions.append(self.process.pid)
 
     def wait_until_ready(self, within=40):
