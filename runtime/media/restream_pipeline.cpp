@@ -55,6 +55,31 @@ end_cause cause_of_refusal(int code, std::string_view text) {
   }
 }
 
+struct close_parser {
+  void operator()(AVCodecParserContext* p) const { av_parser_close(p); }
+};
+
+/// The size of the picture as the bit stream itself tells it: libav's own look at a source that has only just begun may have ended before the first picture.
+void learn_size(AVCodecParameters& stream, const std::vector<source_item>& items) {
+  std::unique_ptr<AVCodecParserContext, close_parser> parser(av_parser_init(stream.codec_id));
+  av<AVCodecContext> context(avcodec_alloc_context3(nullptr));
+  if (!parser || !context || avcodec_parameters_to_context(context.get(), &stream) < 0)
+    return;
+  parser->flags |= PARSER_FLAG_COMPLETE_FRAMES;
+  for (auto& i : items) {
+    if (!i.video)
+      continue;
+    std::uint8_t* out = nullptr;
+    int size = 0;
+    (void)av_parser_parse2(parser.get(), context.get(), &out, &size, i.packet->data, i.packet->size, i.packet->pts, i.packet->dts, 0);
+    if (parser->width > 0 && parser->height > 0) {
+      stream.width = parser->width;
+      stream.height = parser->height;
+      return;
+    }
+  }
+}
+
 struct restream_pipeline::state {
   const configure settings;
   child_channel& out;
@@ -216,6 +241,8 @@ struct restream_pipeline::state {
     if (!heard)
       audio_stream.reset();
     input_report r;
+    if (video_stream && (video_stream->width <= 0 || video_stream->height <= 0))
+      learn_size(*video_stream, looked_at);
     if (video_stream) {
       r.video = avcodec_get_name(video_stream->codec_id);
       r.width = static_cast<std::uint32_t>(std::clamp(video_stream->width, 0, 32768));

@@ -7,15 +7,21 @@
 Times are those of the notes times three, for a sanitized build on a busy machine; counts are exact.
 """
 
+import contextlib
 import os
+import shutil
 import signal
 import socket
+import socketserver
+import ssl
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
 
-from weir_node import Encoder, NodeCase, Process, Stream, eventually, fetch, main, processes
+from weir_node import PROGRAM, Encoder, NodeCase, Process, Stream, eventually, fetch, main, processes
 
 RESTREAMS = 10
 GRACE = 3
@@ -189,6 +195,44 @@ class Lab(NodeCase):
         for where, text in (("the API", shown), ("command lines", commands), ("the log", node.log())):
             for key in keys + [self.source.key]:
                 self.assertNotIn(key, text, f"a key is in {where}")
+
+    def test_4b_a_target_behind_tls(self):
+        """rtmps: what leaves the machine is encrypted, and arrives."""
+        secret = tempfile.mkdtemp(prefix="weir-tls-")
+        self.addCleanup(shutil.rmtree, secret)
+        for words in (["init-ca"], ["issue", "localhost"]):
+            subprocess.run([PROGRAM, "cluster", *words, "--dir", secret], stdout=subprocess.DEVNULL, check=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{secret}/localhost.pem", f"{secret}/localhost.key")
+        node, taken = self.node, []
+
+        class Ending(socketserver.BaseRequestHandler):
+            """Takes TLS off and passes the rest on to the node's RTMP server."""
+
+            def handle(self):
+                with contextlib.suppress(OSError), context.wrap_socket(self.request, server_side=True) as inside, socket.create_connection(("127.0.0.1", node.rtmp_port)) as plain:
+                    taken.append(inside.version())
+                    back = threading.Thread(target=self.copy, args=(plain, inside), daemon=True)
+                    back.start()
+                    self.copy(inside, plain)
+
+            @staticmethod
+            def copy(come, go):
+                with contextlib.suppress(OSError):
+                    while data := come.recv(65536):
+                        go.sendall(data)
+
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Ending) as server:
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            self.addCleanup(server.shutdown)
+            target = node.add_stream("encrypted")
+            task = node.add_task(self.source, "restream", {"url": f"rtmps://localhost:{server.server_address[1]}/live/encrypted?key={target.key}"})
+            node.wait_for_task(task, "running", 20)
+            target.wait_for_phase("live", 10)
+            self.assertTrue(taken and taken[0].startswith("TLSv1."), taken)
+            node.change("DELETE", f"/api/v1/tasks/{task}")
+            target.wait_for_phase("offline", 15)
 
     # --- L6, L8
 
