@@ -4,11 +4,12 @@ import glob
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.parse
 
-from weir_node import Encoder, NodeCase, SOURCE, Viewer, eventually, fetch, main, processes, wait_until_playable, watch
+from weir_node import Encoder, HostWatch, NodeCase, SOURCE, Viewer, eventually, fetch, main, processes, wait_until_playable, watch
 
 WATCHED_SECONDS = int(os.environ.get("WEIR_WATCH_SECONDS", "60"))
 RECORDED = os.path.join(SOURCE, "tests/data/srs-hooks")
@@ -41,7 +42,11 @@ class Publishing(NodeCase):
             self.assertEqual(node.task(task)["attempts"], 1)
 
             with self.subTest("the linter finds nothing"):
-                report = watch(node, "show", WATCHED_SECONDS)
+                with HostWatch() as host:
+                    report = watch(node, "show", WATCHED_SECONDS)
+                if report["findings"] and host.longest > 0.5:
+                    print(f"the machine stood still for {host.longest:.1f} s: once more, instead of {report['findings']}", file=sys.stderr)
+                    report = watch(node, "show", WATCHED_SECONDS)
                 self.assertEqual(report["findings"], [])
                 self.assertLess(report["longest_without_new_seconds"], 3.0)
                 self.assertGreater(report["segments"], WATCHED_SECONDS / 2)

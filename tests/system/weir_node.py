@@ -562,6 +562,30 @@ class Follower(threading.Thread):
         self.stop()
 
 
+class HostWatch(threading.Thread):
+    """How long the machine itself stood still meanwhile: a host that takes a virtual machine off its cores for a second breaks any promise in seconds."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.longest = 0.0
+        self._done = threading.Event()
+
+    def run(self):
+        before = time.monotonic()
+        while not self._done.wait(0.02):
+            now = time.monotonic()
+            self.longest = max(self.longest, now - before - 0.02)
+            before = now
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self._done.set()
+        self.join(10)
+
+
 def watch(node, stream, seconds, variants=2):
     """Runs the linter over the playback address; returns its report."""
     process = _spawn([HLS_WATCH, node.playback_url(stream), str(seconds), "--variants", str(variants)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
