@@ -18,6 +18,7 @@ namespace {
 constexpr auto order_patience = 3s; ///< from a grant until its node must name it
 constexpr auto lease_margin = 500ms; ///< clock rates and scheduling, cluster.md 5
 constexpr auto kick_lasts = 10s;
+constexpr auto hand_over_lasts = 60s; ///< a run whose successor has not delivered by then ends all the same
 constexpr lease_epoch epochs_at_once = 1024;
 constexpr auto prune_every = 1min;
 
@@ -504,6 +505,8 @@ beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wal
   for (auto& l : b.leases)
     if (auto held = leases.find(l.task); held != leases.end() && held->second.epoch == l.epoch && held->second.node == b.node)
       answer.renewed.push_back(l);
+    else if (auto run = outgoing.find(l.task); run != outgoing.end() && run->second.epoch == l.epoch && run->second.node == b.node)
+      answer.renewed.push_back(l);
   for (auto& [task, held] : leases) // an order may still be on its way: only an old grant that the node does not name is lost
     if (held.node == b.node && now - held.granted > order_patience && std::ranges::find(b.leases, lease{task, held.epoch}) == b.leases.end())
       lost.push_back({task, held.epoch});
@@ -533,12 +536,39 @@ std::vector<lease> coordinator_state::judge_nodes(time_point now, timestamp wall
   return over;
 }
 
-bool coordinator_state::movable(const lease_entry& held) const {
+bool coordinator_state::fenced(const lease_entry& held) const {
   auto* type = find_task_type(held.order.type);
-  return type && type->needs_origin && std::ranges::any_of(nodes, [&](auto& n) {
-           auto& offered = n.second.status.spec.task_types;
-           return n.first != held.node && n.second.status.phase == node_phase::ready && std::ranges::find(offered, type->name) != offered.end();
-         });
+  return type && type->needs_origin;
+}
+
+bool coordinator_state::has_elsewhere(const lease_entry& held) const {
+  return std::ranges::any_of(nodes, [&](auto& n) {
+    auto& s = n.second.status;
+    return n.first != held.node && s.phase == node_phase::ready && std::ranges::find(s.spec.task_types, held.order.type) != s.spec.task_types.end() &&
+           (s.granted_milli == 0 || s.granted_milli + held.cost_milli <= s.spec.capacity_milli);
+  });
+}
+
+std::vector<lease> coordinator_state::to_drain() const {
+  std::vector<lease> found;
+  for (auto& [task, held] : leases)
+    if (auto node = nodes.find(held.node); node != nodes.end() && node->second.status.phase == node_phase::draining && has_elsewhere(held))
+      found.push_back({task, held.epoch});
+  return found;
+}
+
+void coordinator_state::hand_over(const lease& l, time_point now) {
+  outgoing[l.task] = {.epoch = l.epoch, .node = leases.at(l.task).node, .until = now + hand_over_lasts};
+  release({l.task, l.epoch});
+}
+
+std::optional<std::pair<node_name, lease_epoch>> coordinator_state::take_outgoing(const task_id& task) {
+  auto run = outgoing.find(task);
+  if (run == outgoing.end())
+    return std::nullopt;
+  std::pair gone{run->second.node, run->second.epoch};
+  outgoing.erase(run);
+  return gone;
 }
 
 bool coordinator_state::judge_edges(time_point now, timestamp wall) {
@@ -628,6 +658,26 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     my.release({l.task, l.epoch});
     if (auto task = my.tasks.find(l.task); task != my.tasks.end())
       tell(self, my.streams.at(task->second.spec.stream).actor, lease_over{l.task, l.epoch, why});
+  };
+  auto end_outgoing = [=, &my](const task_id& id) {
+    if (auto gone = my.take_outgoing(id))
+      if (auto node = my.nodes.find(gone->first); node != my.nodes.end())
+        tell(self, node->second.actor, revoke{id, gone->second});
+  };
+  // What the origin fences is handed over with an overlap. Anything else ends first, and its TASK asks for another place when it has.
+  auto drain = [=, &my] {
+    for (auto& l : my.to_drain()) {
+      auto& held = my.leases.at(l.task);
+      if (!my.fenced(held)) {
+        tell(self, my.nodes.at(held.node).actor, revoke{l.task, l.epoch});
+        continue;
+      }
+      my.hand_over(l, now());
+      tell(self, my.streams.at(my.tasks.at(l.task).spec.stream).actor, lease_over{l.task, l.epoch, "its node is drained"});
+    }
+    for (auto runs = my.outgoing; auto& [task, run] : runs)
+      if (now() > run.until)
+        end_outgoing(task);
   };
   auto remember_publishers = [=, &my](const stream_id& id) {
     store::batch batch;
@@ -760,9 +810,14 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       for (auto& [task, l] : my.leases)
         if (auto t = my.tasks.find(task); t != my.tasks.end() && t->second.spec.stream == wish.id)
           held.push_back({task, l.epoch});
+      std::vector<task_id> tasks;
+      for (auto& [task, one] : my.tasks)
+        if (one.spec.stream == wish.id)
+          tasks.push_back(task);
       auto done = my.remove(wish, wall());
       if (!done)
         return to_caf(done.error());
+      std::ranges::for_each(tasks, end_outgoing);
       for (auto& l : held)
         end_lease(l, "the stream was removed");
       end_child(self, my.streams.at(wish.id).actor);
@@ -805,6 +860,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto done = my.set(std::move(wish), wall());
       if (!done)
         return to_caf(done.error());
+      end_outgoing(done->id); // whatever it is now, it runs by its new configuration or not at all
       tell(self, my.streams.at(done->stream).actor, use_task_spec{*done});
       return my.tasks.at(done->id).status;
     },
@@ -812,6 +868,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto done = my.remove(wish, wall());
       if (!done)
         return to_caf(done.error());
+      end_outgoing(wish.id);
       if (auto held = my.leases.find(wish.id); held != my.leases.end())
         end_lease({wish.id, held->second.epoch}, "the task was removed");
       tell(self, my.streams.at(done->stream).actor, drop_task{wish.id});
@@ -847,10 +904,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         return to_caf({error_code::not_found, "there is no node " + wish.name.value});
       node->second.wanted = node->second.status.phase = wish.phase;
       my.note("node-" + std::string(to_string(wish.phase)), "node/" + wish.name.value, "Set by hand.", wish.actor, wall());
-      if (wish.phase == node_phase::draining)
-        for (auto leases = my.leases; auto& [task, held] : leases)
-          if (held.node == wish.name)
-            end_lease({task, held.epoch}, "its node is drained");
+      drain();
       return caf::unit;
     },
     [=, &my](const place_task& wish) { return reply(my.place(wish, now(), wall())); },
@@ -880,6 +934,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
                                                         : std::string("Nobody publishes.");
         my.note("stream-" + std::string(to_string(old.phase)), "stream/" + old.spec.name, text, "hook", wall());
       }
+      if (phase_changed && old.phase == stream_phase::offline)
+        for (auto& [task, one] : my.tasks)
+          if (one.spec.stream == entry->first)
+            end_outgoing(task);
       if (phase_changed || idle_changed)
         tell_watchers(stream_notice{old.spec.name, old.phase, old.phase == stream_phase::offline && entry->second.idle});
     },
@@ -901,6 +959,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
                 : old.phase == task_phase::crash_looping ? "task-crash-looping"
                                                          : "task-failed",
                 subject, fmt::format("Task {}: {} ({}).", name, old.last_error.empty() ? old.reason : old.last_error, to_string(old.last_cause)), old.node.value, wall());
+      if (good)
+        end_outgoing(old.spec.id); // its successor delivers
       if (good)
         my.note("task-running", subject, fmt::format("Task {} runs on node {}.", name, old.node.value), old.node.value, wall());
     },
@@ -954,6 +1014,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     [=, &my](const tick&) {
       for (auto& l : my.judge_nodes(now(), wall()))
         end_lease(l, "its node is down");
+      drain();
       if (my.judge_edges(now(), wall()))
         tell_watchers(my.edge_set.table());
       if (now() - my.edges_told >= 1s) {

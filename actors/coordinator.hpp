@@ -9,6 +9,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 namespace weir {
@@ -57,6 +58,12 @@ struct coordinator_state {
     time_point granted{};
     task_order order; ///< without a task while only the store knows of the lease: its node has not said yet that it runs it
   };
+  /// A run that was handed over: it goes on, renewed, until its successor delivers.
+  struct handed_over {
+    lease_epoch epoch = 0;
+    node_name node;
+    time_point until{};
+  };
   struct edge_entry {
     edge_monitor_actor monitor;
     std::uint32_t restarts = 0; ///< of the EDGE MONITOR
@@ -67,6 +74,7 @@ struct coordinator_state {
   std::map<task_id, task_entry> tasks;
   std::map<node_name, node_entry> nodes;
   std::map<task_id, lease_entry> leases;
+  std::map<task_id, handed_over> outgoing;
   std::map<edge_name, edge_entry> edges;
   std::vector<watcher_actor> watchers;
   weir::edge_set edge_set;
@@ -112,8 +120,17 @@ struct coordinator_state {
   std::vector<lease> judge_nodes(time_point now, timestamp wall);
   /// Derives the edge table from what the monitors say; true when it is a new one.
   bool judge_edges(time_point now, timestamp wall);
-  /// Whether another node may take the task before this lease is over: the origin takes only the newer run's segments, and there is such a node.
-  bool movable(const lease_entry& held) const;
+  /// Whether the origin takes only the newer run's segments, so that another one may start before this lease is over.
+  bool fenced(const lease_entry& held) const;
+  /// Whether another node could take the task now.
+  bool has_elsewhere(const lease_entry& held) const;
+  bool movable(const lease_entry& held) const { return fenced(held) && has_elsewhere(held); }
+  /// What may leave the nodes that are drained now, because another node can take it.
+  std::vector<lease> to_drain() const;
+  /// The lease ends but its run goes on until the successor delivers.
+  void hand_over(const lease& l, time_point now);
+  /// The handed-over runs of this task are over: whom to tell.
+  std::optional<std::pair<node_name, lease_epoch>> take_outgoing(const task_id& task);
 
   void note(std::string kind, std::string subject, std::string text, std::string actor, timestamp wall);
   const stream_entry* find(const std::string& app, const std::string& stream) const;

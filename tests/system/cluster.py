@@ -226,7 +226,30 @@ class Cluster(ClusterCase):
         self.assertLess(took, 10)
         self.assertTrue([e for e in self.boss.events("node-suspect")])
 
-    def test_6_clean_end(self):
+    def test_6_a_worker_is_drained(self):
+        """Its ladder goes on until another worker delivers: viewers see a cut and no hole (L11)."""
+        before = self.wait_until_all_run(20)
+        worker = self.worker_of(self.hls)
+        viewer = wait_until_playable(self.media, "show", 20)
+        with Follower(viewer) as follower:
+            eventually("the first list", lambda: follower.seen, 5)
+            newest = follower.newest()
+            began = time.monotonic()
+            weir("node", "drain", worker.name, "--deadline", "40s", "--server", self.boss.url, "--token", self.boss.token)
+            took = time.monotonic() - began
+            eventually("nothing of it runs there", lambda: not worker.pipelines(), 15)
+            after = self.wait_until_all_run(20)
+            eventually("it goes on", lambda: follower.newest() >= newest + 6, 10 * TARGET)
+        sys.stderr.write(f"drained in {took:.1f} s\n")
+        self.assertEqual([m for m in follower.seen if m > newest and follower.seen[m][0].gap], [], "no hole")
+        self.assertLessEqual(len([m for m in follower.discontinuities() if m > newest]), 1)
+        self.assert_unbroken(follower)
+        self.assertEqual({t for t in before if before[t] != after[t]}, {t for t in before if before[t][0] == worker.name}, "what ran elsewhere was not touched")
+        self.assertEqual(self.phases()[worker.name], "draining")
+        weir("node", "undrain", worker.name, "--server", self.boss.url, "--token", self.boss.token)
+        self.assertEqual(self.phases()[worker.name], "ready")
+
+    def test_7_clean_end(self):
         for node in reversed(self.nodes):
             self.assertLessEqual(node.stop(), 10, node.name)
 

@@ -270,6 +270,38 @@ TEST_F(Coordinator, MovesWhatTheOriginFencesAtSuspicionAndTheRestWhenTheLeaseIsO
   EXPECT_EQ(second[0].task, push.order.task);
 }
 
+TEST_F(Coordinator, HandsOverWhatADrainedNodeRunsOnlyWhenAnotherCanTakeIt) { // L11
+  node("n1");
+  auto of = stream().id;
+  state->nodes[node_name{"n1"}].origins = {{"http://origin", "token"}};
+  add_task wish;
+  wish.spec.stream = of;
+  wish.spec.type = "hls";
+  wish.spec.options = "{}";
+  auto ladder = *state->add(wish, wall);
+  auto run = *place(ladder.id);
+  state->nodes[node_name{"n1"}].status.phase = state->nodes[node_name{"n1"}].wanted = node_phase::draining;
+  EXPECT_TRUE(state->to_drain().empty()) << "it goes on here rather than nowhere";
+  node("n2", 1000);
+  state->nodes[node_name{"n2"}].status.granted_milli = 500;
+  EXPECT_TRUE(state->to_drain().empty()) << "n2 is too full";
+  state->nodes[node_name{"n2"}].status.granted_milli = 0;
+  ASSERT_EQ(state->to_drain().size(), 1u);
+  auto held = state->to_drain()[0];
+  state->hand_over(held, t0);
+  EXPECT_EQ(place(ladder.id)->node, node_name{"n2"});
+  std::vector<lease> lost;
+  beat b;
+  b.node = node_name{"n1"};
+  b.instance = "n1-1";
+  b.leases = {held};
+  EXPECT_EQ(state->take(b, t0 + 1s, wall, lost).renewed, b.leases) << "it goes on until its successor delivers";
+  auto gone = state->take_outgoing(ladder.id);
+  ASSERT_TRUE(gone);
+  EXPECT_EQ(gone->second, run.order.epoch);
+  EXPECT_TRUE(state->take(b, t0 + 2s, wall, lost).renewed.empty());
+}
+
 TEST_F(Coordinator, ACreationThatIsSentTwiceMakesOneThing) {
   auto of = stream().id;
   auto make = [&](std::string request) {
