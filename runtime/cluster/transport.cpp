@@ -70,10 +70,6 @@ expected<std::uint16_t> publish(caf::actor_system& system, const caf::actor& who
   return *port;
 }
 
-void close(caf::actor_system& system, std::uint16_t port, bool tls) {
-  caf::anon_send(caf::actor_cast<caf::actor>(dialler(system, tls)), caf::close_atom::value, port);
-}
-
 expected<void> probe(const std::string& address, std::chrono::milliseconds patience) {
   auto to = parse_host_port(address);
   WEIR_TRY(to);

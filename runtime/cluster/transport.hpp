@@ -27,8 +27,6 @@ void prepare(caf::actor_system_config& config, const identity& who);
 
 /// Lets others reach an actor at "host:port"; returns the port (the kernel's choice for 0). Fails: unavailable.
 expected<std::uint16_t> publish(caf::actor_system& system, const caf::actor& who, const std::string& listen, bool tls);
-/// Nobody new comes in.
-void close(caf::actor_system& system, std::uint16_t port, bool tls);
 
 /// Whether anybody listens at "host:port". Waits no longer than `patience`: CAF's own connect would wait for minutes, and all others with it.
 expected<void> probe(const std::string& address, std::chrono::milliseconds patience);
