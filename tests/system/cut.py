@@ -24,9 +24,20 @@ class Cut(ClusterCase):
 
     @classmethod
     def setUpClass(cls):
-        made = ip("link", "add", BRIDGE, "type", "bridge", check=False)
-        if made.returncode != 0:
-            raise unittest.SkipTest(f"networks cannot be made here: {made.stderr.strip()}")
+        try:
+            cls.make_network()
+        except subprocess.CalledProcessError as e:
+            raise unittest.SkipTest(f"networks cannot be made here: {e.stderr.strip()}") from None
+        super().setUpClass()
+        for node in cls.nodes:
+            node.launch()
+        for node in cls.nodes:
+            node.wait_until_ready()
+        cls.go_live()
+
+    @classmethod
+    def make_network(cls):
+        ip("link", "add", BRIDGE, "type", "bridge")
         cls.addClassCleanup(ip, "link", "del", BRIDGE, check=False)
         ip("addr", "add", f"{cls.HOST}/24", "dev", BRIDGE)
         ip("link", "set", BRIDGE, "up")
@@ -38,12 +49,7 @@ class Cut(ClusterCase):
             ip("-n", space, "addr", "add", f"{LAN}.{n + 1}/24", "dev", "eth0")
             ip("-n", space, "link", "set", "eth0", "up")
             ip("-n", space, "link", "set", "lo", "up")
-        super().setUpClass()
-        for node in cls.nodes:
-            node.launch()
-        for node in cls.nodes:
-            node.wait_until_ready()
-        cls.go_live()
+        ip("netns", "exec", SPACES[0], "true")
 
     def cable(self, worker):
         return f"{BRIDGE}v{SPACES.index(worker.namespace) + 1}"
