@@ -1,5 +1,7 @@
 #include "runtime/http/gzip.hpp"
 
+#include "runtime/http/target.hpp"
+
 #include <libdeflate.h>
 
 #include <memory>
@@ -10,29 +12,12 @@ namespace {
 
 constexpr int level = 6; ///< libdeflate's: playlists shrink to a fifth; higher ones gain 1 %
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t'))
-    text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t'))
-    text.remove_suffix(1);
-  return text;
-}
-
-bool same_word(std::string_view a, std::string_view lower) {
-  if (a.size() != lower.size())
-    return false;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if ((a[i] >= 'A' && a[i] <= 'Z' ? a[i] - 'A' + 'a' : a[i]) != lower[i])
-      return false;
-  return true;
-}
-
 /// Takes the text up to `mark` off the front.
 std::string_view next_part(std::string_view& rest, char mark) {
   auto end = rest.find(mark);
   auto part = rest.substr(0, end);
   rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
-  return trimmed(part);
+  return trim(part);
 }
 
 /// Whether the parameters of one coding leave it a weight above 0. "q=0", "q=0.", "q=0.000" do not.
@@ -52,7 +37,7 @@ bool accepts_gzip(std::string_view accept_encoding) {
   while (!accept_encoding.empty()) {
     auto item = next_part(accept_encoding, ',');
     auto coding = next_part(item, ';');
-    if (same_word(coding, "gzip") || same_word(coding, "x-gzip"))
+    if (same_text(coding, "gzip") || same_text(coding, "x-gzip"))
       named = has_weight(item);
     else if (coding == "*")
       any = has_weight(item);
