@@ -39,12 +39,7 @@ std::uint64_t random_bits() {
   return source();
 }
 
-/// Whether this request gets the coded form; says so to caches either way.
-bool wants_coded(const http::fast_request& r, http::fast_answer& a) {
-  bool coded = http::accepts_gzip(r.header("Accept-Encoding"));
-  a.extra = coded ? coded_fields : plain_fields;
-  return coded;
-}
+bool takes_coded(const http::fast_request& r) { return http::accepts_gzip(r.header("Accept-Encoding")); }
 
 } // namespace
 
@@ -114,11 +109,10 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
   counts_.joins.fetch_add(1, std::memory_order_relaxed);
   a.content_type = playlist_type;
   a.cache_control = "no-store"; // it assigns the viewer
-  if (wants_coded(r, a)) {
-    if (auto coded = http::gzip(*text); !coded.empty())
-      *text = std::move(coded);
-    else
-      a.extra = plain_fields;
+  a.extra = plain_fields;
+  if (auto coded = takes_coded(r) ? http::gzip(*text) : std::string{}; !coded.empty()) {
+    *text = std::move(coded);
+    a.extra = coded_fields;
   }
   own(a, std::move(*text));
   return true;
@@ -155,13 +149,12 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
   a.cache_control = "max-age=1";
   thread_local std::vector<std::string_view> pieces;
   rung->playlist.pieces(viewer.joined, [&](edge_epoch epoch) { return seen->tables.base_url(epoch, viewer.bucket, viewer.backup); }, pieces);
-  if (wants_coded(r, a)) {
-    if (auto coded = rung->coded->of(pieces)) {
-      a.add(*coded);
-      a.owner = std::move(coded);
-      return true;
-    }
-    a.extra = plain_fields;
+  a.extra = plain_fields;
+  if (auto coded = takes_coded(r) ? rung->coded->of(pieces) : nullptr) {
+    a.extra = coded_fields;
+    a.add(*coded);
+    a.owner = std::move(coded);
+    return true;
   }
   for (auto piece : pieces)
     a.add(piece);
