@@ -53,7 +53,6 @@ caf::behavior uplink(caf::stateful_actor<uplink_state>* self, uplink_setup setup
                 my.failures = 0;
                 my.trouble.clear();
                 ++my.connections;
-                my.setup.up->store(true);
                 self->monitor(my.coordinator);
                 log::info("uplink", "connected", "coordinator={} connections={}", address, my.connections);
               },
@@ -66,7 +65,6 @@ caf::behavior uplink(caf::stateful_actor<uplink_state>* self, uplink_setup setup
     if (!my.coordinator || my.coordinator.address() != down.source)
       return;
     my.coordinator = nullptr;
-    my.setup.up->store(false);
     again("the connection to the coordinator is gone");
   });
   forward_the_rest(self, [&my] { return my.coordinator; }, {error_code::unavailable, "the coordinator is not reached"});

@@ -2,8 +2,6 @@
 #include "actors/interfaces.hpp"
 #include "runtime/cluster/transport.hpp"
 
-#include <atomic>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,7 +12,6 @@ struct uplink_setup {
   std::vector<std::string> addresses; ///< "host:port" of coordinators, tried in turn
   hello us;
   bool tls = false;
-  std::shared_ptr<std::atomic<bool>> up = std::make_shared<std::atomic<bool>>(false); ///< for /readyz: whether the coordinator is reached
 };
 
 struct uplink_state {
