@@ -58,6 +58,17 @@ public:
     EXPECT_TRUE(made) << made.error().text;
     return made.value_or(task_spec{});
   }
+  /// A task that needs an origin, which a node brings.
+  task_spec ladder_of(const stream_id& of, std::string origin) {
+    state->nodes[node_name{origin}].origins = {{"http://origin", "token"}};
+    add_task wish;
+    wish.spec.stream = of;
+    wish.spec.type = "hls";
+    wish.spec.options = "{}";
+    auto made = state->add(std::move(wish), wall);
+    EXPECT_TRUE(made) << made.error().text;
+    return made.value_or(task_spec{});
+  }
   void node(std::string name, std::int64_t capacity = 2000) {
     auto& n = state->nodes[node_name{name}];
     n.status.spec.name = node_name{name};
@@ -249,12 +260,7 @@ TEST_F(Coordinator, LeavesAloneWhatRunsUnderALeaseThatItsStoreDoesNotKnow) { // 
 TEST_F(Coordinator, MovesWhatTheOriginFencesAtSuspicionAndTheRestWhenTheLeaseIsOver) {
   node("n1");
   auto of = stream().id;
-  state->nodes[node_name{"n1"}].origins = {{"http://origin", "token"}};
-  add_task wish;
-  wish.spec.stream = of;
-  wish.spec.type = "hls";
-  wish.spec.options = "{}";
-  auto ladder = *state->add(wish, wall);
+  auto ladder = ladder_of(of, "n1");
   ASSERT_TRUE(place(ladder.id));
   auto push = *place(task(of).id);
   EXPECT_TRUE(state->judge_nodes(t0 + 3100ms, wall).empty()) << "there is no other node";
@@ -273,12 +279,7 @@ TEST_F(Coordinator, MovesWhatTheOriginFencesAtSuspicionAndTheRestWhenTheLeaseIsO
 TEST_F(Coordinator, HandsOverWhatADrainedNodeRunsOnlyWhenAnotherCanTakeIt) { // L11
   node("n1");
   auto of = stream().id;
-  state->nodes[node_name{"n1"}].origins = {{"http://origin", "token"}};
-  add_task wish;
-  wish.spec.stream = of;
-  wish.spec.type = "hls";
-  wish.spec.options = "{}";
-  auto ladder = *state->add(wish, wall);
+  auto ladder = ladder_of(of, "n1");
   auto run = *place(ladder.id);
   state->nodes[node_name{"n1"}].status.phase = state->nodes[node_name{"n1"}].wanted = node_phase::draining;
   EXPECT_TRUE(state->to_drain().empty()) << "it goes on here rather than nowhere";
