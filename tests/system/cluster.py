@@ -13,9 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import unittest
 
-from weir_node import PROGRAM, Encoder, Follower, Node, eventually, free_ports, main, processes, wait_until_playable
+from weir_node import PROGRAM, Encoder, Follower, LoggedCase, Node, eventually, free_ports, main, processes, wait_until_playable
 
 TARGET = 2     # seconds: the profile short
 SANITIZED = 2  # seconds more, for the start of a sanitized program
@@ -38,7 +37,6 @@ class Member(Node):
         folder = self.authority
         cluster = {"name": "hall", "ca": f"{folder}/ca.pem", "certificate": f"{folder}/{name}.pem", "key": f"{folder}/{name}.key", **({"listen": boss} if listens else {"join": [boss]})}
         super().__init__(node={"name": name}, roles=roles, cluster={**cluster, **sections.pop("cluster", {})}, **sections)
-        self.name = name
 
     def pipelines(self):
         """The processes that work for tasks here."""
@@ -50,8 +48,10 @@ class Member(Node):
             os.kill(process.pid, signal.SIGSTOP if on else signal.SIGCONT)
 
 
-class ClusterCase(unittest.TestCase):
-    """Five nodes with one broadcast; prints their logs when a test fails."""
+class ClusterCase(LoggedCase):
+    """Five nodes with one broadcast."""
+
+    LOG_LINES = 60
 
     HOST, WORKERS, NETWORK = "127.0.0.1", ({}, {}), "127.0.0.0/8"
 
@@ -72,15 +72,6 @@ class ClusterCase(unittest.TestCase):
         cls.nodes = [cls.boss, cls.media, cls.w1, cls.w2, cls.cache]
         for node in cls.nodes:
             cls.addClassCleanup(node.remove)
-
-    def run(self, result=None):
-        before = len(result.failures) + len(result.errors)
-        began = time.monotonic()
-        super().run(result)
-        sys.stderr.write(f"{self.id()}: {time.monotonic() - began:.1f} s\n")
-        if len(result.failures) + len(result.errors) > before:
-            for node in self.nodes:
-                sys.stderr.write(f"--- the log of {node.name} after {self.id()} ---\n{node.log_tail(60)}\n")
 
     def phases(self):
         return {n["name"]: n["phase"] for n in self.boss.items("/api/v1/nodes")}

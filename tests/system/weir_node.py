@@ -216,6 +216,7 @@ class Node:
         }
         for name, section in sections.items():
             config[name] = {**config[name], **section} if isinstance(section, dict) and name in config else section
+        self.name = config["node"]["name"]
         self.config_file = os.path.join(self.folder, "weir.yaml")
         with open(self.config_file, "w", encoding="utf-8") as f:
             json.dump(config, f, indent=1)  # flow style: JSON is YAML
@@ -598,10 +599,29 @@ def watch(node, stream, seconds, variants=2):
 # --- test cases -----------------------------------------------------------------------------------------------------------------
 
 
-class NodeCase(unittest.TestCase):
-    """A class of tests on one node; prints the node's log when one of them fails."""
+class LoggedCase(unittest.TestCase):
+    """A class of tests on `nodes`; prints their logs when one of them fails."""
+
+    LOG_LINES = 150
+
+    def run(self, result=None):
+        before = len(result.failures) + len(result.errors)
+        began = time.monotonic()
+        super().run(result)
+        sys.stderr.write(f"{self.id()}: {time.monotonic() - began:.1f} s\n")
+        if len(result.failures) + len(result.errors) > before:
+            for node in self.nodes:
+                sys.stderr.write(f"--- the log of {node.name} after {self.id()} ---\n{node.log_tail(self.LOG_LINES)}\n")
+
+
+class NodeCase(LoggedCase):
+    """A class of tests on one node."""
 
     SECTIONS = {}
+
+    @property
+    def nodes(self):
+        return [self.node]
 
     @classmethod
     def setUpClass(cls):
@@ -617,14 +637,6 @@ class NodeCase(unittest.TestCase):
             except AssertionError:
                 sys.stderr.write(f"--- the node's log ---\n{cls.node.log_tail()}\n")
                 raise
-
-    def run(self, result=None):
-        before = len(result.failures) + len(result.errors)
-        began = time.monotonic()
-        super().run(result)
-        sys.stderr.write(f"{self.id()}: {time.monotonic() - began:.1f} s\n")
-        if len(result.failures) + len(result.errors) > before:
-            sys.stderr.write(f"--- the node's log after {self.id()} ---\n{self.node.log_tail()}\n")
 
 
 def main():
