@@ -36,6 +36,12 @@ constexpr std::size_t requests_kept = 1000;
 /// Sorts like its number.
 std::string edge_table_key(edge_epoch epoch) { return fmt::format("{}{:020}", edge_table_prefix, epoch); }
 
+/// Cores × 1000 that a run of this type takes; 0 of one that this program does not know.
+std::int64_t cost_of(const std::string& type, const std::string& options) {
+  auto* known = find_task_type(type);
+  return known ? known->cost_milli(options) : 0;
+}
+
 bool live(task_phase p) { return p != task_phase::waiting && p != task_phase::done && p != task_phase::failed; }
 
 } // namespace
@@ -61,8 +67,8 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
     auto task = tasks.find(id);
     if (task == tasks.end())
       continue;
-    auto* type = find_task_type(task->second.spec.type);
-    leases[id] = {.epoch = kept_lease.epoch, .node = kept_lease.node, .cost_milli = type ? type->cost_milli(task->second.spec.options) : 0, .granted = now, .order = {}};
+    auto& spec = task->second.spec;
+    leases[id] = {.epoch = kept_lease.epoch, .node = kept_lease.node, .cost_milli = cost_of(spec.type, spec.options), .granted = now, .order = {}};
     auto& node = nodes[kept_lease.node]; // it has the lease's time to say that it goes on
     node.status.spec.name = kept_lease.node;
     node.status.phase = node_phase::suspect;
@@ -454,8 +460,7 @@ bool coordinator_state::take(join news, time_point now, timestamp wall, std::vec
   // What runs without a lease that we know of: our store is older than the grant. It goes on if nobody else has the task.
   for (auto& run : news.runs)
     if (auto task = tasks.find(run.task); task != tasks.end() && !leases.contains(run.task)) {
-      auto* type = find_task_type(run.type);
-      grant({.epoch = run.epoch, .node = news.spec.name, .cost_milli = type ? type->cost_milli(run.options) : 0, .granted = now, .order = run}, run.task, wall);
+      grant({.epoch = run.epoch, .node = news.spec.name, .cost_milli = cost_of(run.type, run.options), .granted = now, .order = run}, run.task, wall);
       next_epoch = std::max(next_epoch, run.epoch + 1);
     }
   node.actor = std::move(news.node);
@@ -551,6 +556,8 @@ bool coordinator_state::has_elsewhere(const lease_entry& held) const {
 
 std::vector<lease> coordinator_state::to_drain() const {
   std::vector<lease> found;
+  if (std::ranges::none_of(nodes, [](auto& n) { return n.second.status.phase == node_phase::draining; }))
+    return found; // as on nearly every tick
   for (auto& [task, held] : leases)
     if (auto node = nodes.find(held.node); node != nodes.end() && node->second.status.phase == node_phase::draining && has_elsewhere(held))
       found.push_back({task, held.epoch});
@@ -663,6 +670,12 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     if (auto gone = my.take_outgoing(id))
       if (auto node = my.nodes.find(gone->first); node != my.nodes.end())
         tell(self, node->second.actor, revoke{id, gone->second});
+  };
+  // Whatever runs for the task ends, its successor with it.
+  auto end_runs = [=, &my](const task_id& id, const std::string& why) {
+    end_outgoing(id);
+    if (auto held = my.leases.find(id); held != my.leases.end())
+      end_lease({id, held->second.epoch}, why);
   };
   // What the origin fences is handed over with an overlap. Anything else ends first, and its TASK asks for another place when it has.
   auto drain = [=, &my] {
@@ -806,10 +819,6 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       return status;
     },
     [=, &my](const remove_stream& wish) -> caf::result<void> {
-      std::vector<lease> held;
-      for (auto& [task, l] : my.leases)
-        if (auto t = my.tasks.find(task); t != my.tasks.end() && t->second.spec.stream == wish.id)
-          held.push_back({task, l.epoch});
       std::vector<task_id> tasks;
       for (auto& [task, one] : my.tasks)
         if (one.spec.stream == wish.id)
@@ -817,9 +826,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto done = my.remove(wish, wall());
       if (!done)
         return to_caf(done.error());
-      std::ranges::for_each(tasks, end_outgoing);
-      for (auto& l : held)
-        end_lease(l, "the stream was removed");
+      for (auto& task : tasks)
+        end_runs(task, "the stream was removed");
       end_child(self, my.streams.at(wish.id).actor);
       my.streams.erase(wish.id);
       tell_watchers(stream_notice{done->name, stream_phase::offline, true});
@@ -868,9 +876,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto done = my.remove(wish, wall());
       if (!done)
         return to_caf(done.error());
-      end_outgoing(wish.id);
-      if (auto held = my.leases.find(wish.id); held != my.leases.end())
-        end_lease({wish.id, held->second.epoch}, "the task was removed");
+      end_runs(wish.id, "the task was removed");
       tell(self, my.streams.at(done->stream).actor, drop_task{wish.id});
       return caf::unit;
     },
@@ -887,8 +893,12 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       for (auto& l : over)
         end_lease(l, "its node does not run it any more");
       self->monitor(my.nodes.at(name).actor);
-      for (auto& [id, entry] : my.streams)
-        tell(self, entry.actor, node_back{name});
+      std::set<stream_id> concerned;
+      for (auto& [task, held] : my.leases)
+        if (auto one = my.tasks.find(task); held.node == name && one != my.tasks.end())
+          concerned.insert(one->second.spec.stream);
+      for (auto& id : concerned)
+        tell(self, my.streams.at(id).actor, node_back{name});
       return joined{my.setup.cluster, my.setup.options.lease_ttl};
     },
     [=, &my](const beat& b) {
@@ -959,10 +969,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
                 : old.phase == task_phase::crash_looping ? "task-crash-looping"
                                                          : "task-failed",
                 subject, fmt::format("Task {}: {} ({}).", name, old.last_error.empty() ? old.reason : old.last_error, to_string(old.last_cause)), old.node.value, wall());
-      if (good)
+      if (good) {
         end_outgoing(old.spec.id); // its successor delivers
-      if (good)
         my.note("task-running", subject, fmt::format("Task {} runs on node {}.", name, old.node.value), old.node.value, wall());
+      }
     },
     [=, &my](const edge_hello& news) {
       auto* known = my.edge_set.find(news.spec.name);
