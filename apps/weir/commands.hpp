@@ -15,6 +15,8 @@ using command = std::function<int()>;
 void add_run_command(CLI::App& app, command& run);
 void add_demo_command(CLI::App& app, command& run);
 void add_config_commands(CLI::App& app, command& run);
+/// config srs: files for real SRS servers; a subcommand of `config`.
+void add_srs_command(CLI::App& config, command& run);
 /// cluster init-ca, issue, show: the certificates with which nodes join.
 void add_cluster_commands(CLI::App& app, command& run);
 /// status, top, events, stream, task, node, edge, task-type: everything that speaks to a running node.

@@ -80,7 +80,7 @@ void add_config_commands(CLI::App& app, command& run) {
   add_options(check);
   check->callback([=, &run] { run = [=] { return describe::check_command(*file, std::cout, form()); }; });
 
-  auto* config = app.add_subcommand("config", "The configuration: schema, example, effective values");
+  auto* config = app.add_subcommand("config", "The configuration: schema, example, effective values, and that of SRS servers");
   config->require_subcommand(1);
   config->add_subcommand("schema", "JSON Schema of a node's YAML")->callback([&run] {
     run = [] {
@@ -97,6 +97,7 @@ void add_config_commands(CLI::App& app, command& run) {
   auto* show = config->add_subcommand("show", "The values in force and where each comes from, secrets masked");
   add_options(show);
   show->callback([=, &run] { run = [=] { return describe::show_command(*file, std::cout, form()); }; });
+  add_srs_command(*config, run);
 }
 
 } // namespace weir
