@@ -41,10 +41,10 @@ std::pair<metrics::counter*, metrics::counter*> make_counters(metrics::registry&
   return {&r.counter<family::http_requests>(route, text), special};
 }
 
-/// Sums over the actor tree: mailboxes and restarts by kind; and what the origin counted.
+/// Sums over the actor tree of this node: mailboxes and restarts by kind; and what the origin counted.
 struct tree_sums {
   std::map<std::string, double> mailbox, restarts;
-  double written = 0, bytes = 0, fenced = 0;
+  double written = 0, bytes = 0, fenced = 0, refused = 0, full = 0;
   void add(const json& actor) {
     auto kind = actor.value("kind", "?");
     mailbox[kind] += actor.value("mailbox", 0.0);
@@ -53,6 +53,8 @@ struct tree_sums {
       written += actor["status"].value("written", 0.0);
       bytes += actor["status"].value("bytes", 0.0);
       fenced += actor["status"].value("fenced", 0.0);
+      refused += actor["status"].value("refused", 0.0);
+      full += actor["status"].value("full", 0.0);
     }
     if (actor.contains("children"))
       for (auto& child : actor["children"])
@@ -60,19 +62,34 @@ struct tree_sums {
   }
 };
 
-void show_cluster(metrics::scrape& out, const cluster_view& view, const tree_sums& tree) {
+/// What the coordinator knows of the whole cluster.
+void show_cluster(metrics::scrape& out, const cluster_view& view, timestamp now) {
   std::map<std::string, double> streams{{"offline", 0}, {"live", 0}, {"ending", 0}};
+  std::map<stream_id, const stream_status*> live;
   double publishers = 0;
   for (auto& s : view.streams) {
     ++streams[std::string(to_string(s.phase))];
     publishers += double(s.publishers.size());
+    if (s.phase == stream_phase::live && s.spec.enabled && !s.publishers.empty())
+      live[s.spec.id] = &s;
   }
+  for (auto& s : view.rtmp_servers)
+    if (s.watched)
+      out.set<family::rtmp_server_up>(s.up ? 1 : 0, s.name);
   for (auto& [phase, n] : streams)
     out.set<family::streams>(n, phase);
   out.set<family::publishers>(publishers);
   std::map<std::pair<std::string, std::string>, double> tasks;
   std::map<std::string, std::pair<double, double>> work; // dropped frames, CPU seconds
+  std::map<std::string, double> unplaced;
   for (auto& t : view.tasks) {
+    auto& waits = unplaced[t.spec.type];
+    if (auto stream = live.find(t.spec.stream); stream != live.end() && t.spec.enabled && t.phase != task_phase::done) {
+      waits += t.phase == task_phase::waiting;
+      auto since = std::ranges::min(stream->second->publishers, {}, &publisher::since).since;
+      auto age = std::chrono::duration<double>(now - std::max(since, t.progress.last_output_at)).count();
+      out.set<family::task_output_age_seconds>(std::max(age, 0.0), stream->second->spec.name, t.spec.id.value);
+    }
     ++tasks[{t.spec.type, std::string(to_string(t.phase))}];
     work[t.spec.type].first += double(t.progress.dropped_frames);
     work[t.spec.type].second += double(t.progress.cpu_milliseconds) / 1000;
@@ -81,6 +98,8 @@ void show_cluster(metrics::scrape& out, const cluster_view& view, const tree_sum
   }
   for (auto& [key, n] : tasks)
     out.set<family::tasks>(n, key.first, key.second);
+  for (auto& [type, n] : unplaced)
+    out.set<family::tasks_unplaced>(n, type);
   for (auto& [type, sums] : work) {
     out.set<family::transcoder_dropped_frames>(sums.first, type);
     out.set<family::transcoder_cpu_seconds>(sums.second, type);
@@ -88,6 +107,7 @@ void show_cluster(metrics::scrape& out, const cluster_view& view, const tree_sum
   for (auto& n : view.nodes) {
     auto& name = n.spec.name.value;
     out.set<family::node_up>(n.phase != node_phase::down && n.phase != node_phase::suspect ? 1 : 0, name);
+    out.set<family::node_phase>(1, name, to_string(n.phase));
     out.set<family::node_capacity_cores>(double(n.spec.capacity_milli) / 1000, name);
     out.set<family::node_granted_cores>(double(n.granted_milli) / 1000, name);
     out.set<family::node_used_cores>(double(n.load.cpu_milli) / 1000, name);
@@ -99,14 +119,23 @@ void show_cluster(metrics::scrape& out, const cluster_view& view, const tree_sum
     out.set<family::edge_bytes_per_second>(double(e.load.bits_per_second) / 8, name);
     out.set<family::edge_viewers>(double(e.load.viewers), name);
     out.set<family::edge_up>(e.phase == edge_phase::serving ? 1 : 0, name);
+    out.set<family::edge_reached>(e.last_error.empty() ? 1 : 0, name);
+    out.set<family::edge_phase>(1, name, to_string(e.phase));
+    out.set<family::edge_capacity>(double(e.spec.capacity_bps) / 8, name);
     out.set<family::edge_weight>(double(e.weight_milli) / 1000, name);
     out.set<family::edge_suspicion>(double(e.phi_milli) / 1000, name);
     out.set<family::edge_restarts>(e.restarts, name);
   }
   out.set<family::edge_set_epoch>(double(view.edges_epoch));
+}
+
+/// What this node knows of itself.
+void show_node(metrics::scrape& out, const tree_sums& tree) {
   out.set<family::segments_written>(tree.written);
   out.set<family::segment_bytes>(tree.bytes);
   out.set<family::segments_fenced>(tree.fenced);
+  out.set<family::segments_refused>(tree.refused);
+  out.set<family::segments_full>(tree.full);
   for (auto& [kind, n] : tree.mailbox)
     out.set<family::mailbox_length>(n, kind);
   for (auto& [kind, n] : tree.restarts)
@@ -140,23 +169,27 @@ void add_metrics_route(http::server& server, const http_bridge_actor& bridge, co
   server.route("GET", "/metrics", options, [bridge](const http::request&, http::responder answer) {
     in_bridge(bridge, [answer](http_bridge_self self) {
       auto& my = self->state;
+      // Without a coordinator a node still tells of itself: what is missing then is what alerts look for.
+      auto tell_with = [=, &my](std::shared_ptr<const cluster_view> view) {
+        ask(self, std::chrono::seconds(3), my.setup.introspection, ask_tree{})
+          .then(
+            [=, &my](const actor_tree& tree) {
+              tree_sums sums;
+              auto parsed = json::parse(tree.json, nullptr, false);
+              if (parsed.is_object())
+                for (auto& root : parsed["actors"])
+                  sums.add(root);
+              auto shown = my.setup.metrics->collect_with([&](metrics::scrape& out) {
+                if (view)
+                  show_cluster(out, *view, std::chrono::system_clock::now());
+                show_node(out, sums);
+              });
+              answer(http::text_response(200, my.setup.metrics->text(), std::string(metrics::content_type)));
+            },
+            [=](const caf::error& why) { answer.fail(from_caf(why)); });
+      };
       ask(self, std::chrono::seconds(3), my.setup.coordinator, view_cluster{})
-        .then(
-          [=, &my](const cluster_view& view) {
-            ask(self, std::chrono::seconds(3), my.setup.introspection, ask_tree{})
-              .then(
-                [=, &my](const actor_tree& tree) {
-                  tree_sums sums;
-                  auto parsed = json::parse(tree.json, nullptr, false);
-                  if (parsed.is_object())
-                    for (auto& root : parsed["actors"])
-                      sums.add(root);
-                  auto shown = my.setup.metrics->collect_with([&](metrics::scrape& out) { show_cluster(out, view, sums); });
-                  answer(http::text_response(200, my.setup.metrics->text(), std::string(metrics::content_type)));
-                },
-                [=](const caf::error& why) { answer.fail(from_caf(why)); });
-          },
-          [=](const caf::error& why) { answer.fail(from_caf(why)); });
+        .then([=](cluster_view& view) { tell_with(std::make_shared<const cluster_view>(std::move(view))); }, [=](const caf::error&) { tell_with(nullptr); });
     });
   });
 }

@@ -9,7 +9,8 @@ import tree
 
 # 1. These pages exist, and README.md leads to each of them.
 PAGES = ["1-start.md", "2-how-it-works/1-the-house.md", "2-how-it-works/2-actors.md", "2-how-it-works/3-life-of-a-stream.md",
-         "2-how-it-works/4-playlists-and-edges.md", "3-operate.md", "4-extend.md", "5-reference/index.md", "6-decisions.md"]
+         "2-how-it-works/4-playlists-and-edges.md", "3-operate.md", "4-extend.md", "5-reference/index.md", "6-decisions.md",
+         "7-runbooks/index.md"]
 # 2. Every relative link leads to a file, its anchor to a heading.
 # 3. Every file, function, command, route and log line that a page names in `code` exists. Placeholders (NAME, {id}, …, <type>) stand for anything.
 # 4. Lines have at most 150 columns; table rows, code and generated pages may be longer.
