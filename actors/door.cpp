@@ -7,6 +7,8 @@
 
 namespace weir {
 
+using namespace std::chrono_literals;
+
 expected<void> admit(const hello& guest, const hello& us) {
   if (guest.cluster != us.cluster)
     return fail(error_code::forbidden, fmt::format("node {:?} wants to join cluster {:?}, but this is cluster {:?}", guest.node, guest.cluster, us.cluster));
@@ -16,20 +18,33 @@ expected<void> admit(const hello& guest, const hello& us) {
   return {};
 }
 
-door_actor::behavior_type door(door_actor::stateful_pointer<door_state> self, hello us, coordinator_actor coordinator) {
+door_actor::behavior_type door(door_actor::stateful_pointer<door_state> self, hello us, coordinator_actor coordinator, caf::actor seat) {
   auto& my = self->state;
   my.started = self->clock().now();
+  auto turn_away = [=, &my](const hello& guest, const error& why) {
+    ++my.turned_away;
+    if (my.last_refusal != why.text) // a guest comes back every few seconds
+      log::warn("door", "turned-away", "node={} reason={}", guest.node, why.text);
+    my.last_refusal = why.text;
+    return to_caf(why);
+  };
   return {
     [=, &my](const hello& guest) -> caf::result<welcome> {
-      if (auto fits = admit(guest, us); !fits) {
-        ++my.turned_away;
-        if (my.last_refusal != fits.error().text) // a guest comes back every few seconds
-          log::warn("door", "turned-away", "node={} reason={}", guest.node, fits.error().text);
-        my.last_refusal = fits.error().text;
-        return to_caf(fits.error());
+      if (auto fits = admit(guest, us); !fits)
+        return turn_away(guest, fits.error());
+      if (!seat) {
+        ++my.let_in;
+        return welcome{caf::actor_cast<caf::actor>(coordinator)};
       }
-      ++my.let_in;
-      return welcome{caf::actor_cast<caf::actor>(coordinator)};
+      auto promise = self->make_response_promise<welcome>();
+      ask(self, 2s, seat, guest)
+        .then(
+          [=, &my](const welcome& in) mutable {
+            ++my.let_in;
+            promise.deliver(in);
+          },
+          [=](const caf::error& why) mutable { promise.deliver(turn_away(guest, from_caf(why))); });
+      return promise;
     },
     [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
     [=, &my](const ask_status&) {

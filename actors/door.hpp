@@ -20,8 +20,10 @@ expected<void> admit(const hello& guest, const hello& us);
 /// Parent:  the program, which publishes it at cluster.listen.
 /// Tells:   nobody.
 /// Fails:   never: who does not belong here is answered with a sentence that names both versions.
-/// Numbers: none.
+/// Numbers: a SEAT is given 2 s to say who coordinates.
 /// Source:  docs/2-how-it-works/5-cluster.md
-door_actor::behavior_type door(door_actor::stateful_pointer<door_state> self, hello us, coordinator_actor coordinator);
+///
+/// `seat`: decides whether this node coordinates; null: it always does.
+door_actor::behavior_type door(door_actor::stateful_pointer<door_state> self, hello us, coordinator_actor coordinator, caf::actor seat);
 
 } // namespace weir

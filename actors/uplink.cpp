@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto probe_patience = 500ms;
-constexpr auto handshake_patience = 5s;
+constexpr std::chrono::seconds handshake_patience = 5s, handshake_patience_of_several = 2s; ///< a coordinator that hangs must not keep us from the next one
 constexpr std::uint32_t soon = 40; ///< tries at short intervals: a coordinator that is started again is missed by runs that end after 4 s
 
 } // namespace
@@ -28,8 +28,10 @@ caf::behavior uplink(caf::stateful_actor<uplink_state>* self, uplink_setup setup
 
   auto again = [=, &my](std::string why) {
     ++my.failures;
-    if (my.trouble != why) // the same reason every few seconds says nothing new
+    if (auto& told = my.told[my.setup.addresses[my.next]]; told != why) { // the same reason every few seconds says nothing new
       log::warn("uplink", "not-connected", "address={} reason={}", my.setup.addresses[my.next], why);
+      told = why;
+    }
     my.trouble = std::move(why);
     my.next = (my.next + 1) % my.setup.addresses.size();
     tell_after(self, my.patience(), me, dial_again{});
@@ -41,17 +43,19 @@ caf::behavior uplink(caf::stateful_actor<uplink_state>* self, uplink_setup setup
       return again(there.error().text);
     auto to = parse_host_port(address);
     auto refused = [=](const caf::error& why) { again(address + ": " + from_caf(why).text); };
-    self->request(cluster::dialler(self->system(), my.setup.tls), caf::duration{handshake_patience}, caf::connect_atom::value, to->host, to->port)
+    auto patience = my.setup.addresses.size() > 1 ? handshake_patience_of_several : handshake_patience;
+    self->request(cluster::dialler(self->system(), my.setup.tls), caf::duration{patience}, caf::connect_atom::value, to->host, to->port)
       .then(
         [=, &my](const caf::node_id&, const caf::strong_actor_ptr& published, const std::set<std::string>&) {
           if (!published)
             return again(address + ": nobody lets nodes in there");
-          ask(self, handshake_patience, caf::actor_cast<caf::actor>(published), my.setup.us)
+          ask(self, patience, caf::actor_cast<caf::actor>(published), my.setup.us)
             .then(
               [=, &my](const welcome& in) {
                 my.coordinator = in.coordinator;
                 my.failures = 0;
                 my.trouble.clear();
+                my.told.clear();
                 ++my.connections;
                 self->monitor(my.coordinator);
                 log::info("uplink", "connected", "coordinator={} connections={}", address, my.connections);

@@ -2,6 +2,7 @@
 #include "actors/interfaces.hpp"
 #include "runtime/cluster/transport.hpp"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct uplink_state {
   std::uint32_t failures = 0;
   std::uint64_t connections = 0;
   std::string trouble = "not tried yet";
+  std::map<std::string, std::string> told; ///< address → its trouble that the log has
   caf::actor_clock::time_point started{};
 
   /// Wait before the next try: 0.25 s, after forty of them doubling to 5 s.
@@ -35,7 +37,7 @@ struct uplink_state {
 /// Parent:  the program. Detached: it probes addresses before it dials.
 /// Tells:   COORDINATOR, in the name of whoever sent the message; answers go straight back.
 /// Fails:   never: while the coordinator is not reached, requests are answered `unavailable` and messages are dropped, as a broken line would.
-/// Numbers: dials each 0.25 s, after ten seconds doubling to each 5 s; a probe waits 0.5 s, a handshake 5 s.
+/// Numbers: dials each 0.25 s, after ten seconds doubling to each 5 s; a probe waits 0.5 s, a handshake 5 s, 2 s where there are other addresses to try.
 /// Source:  docs/2-how-it-works/5-cluster.md
 caf::behavior uplink(caf::stateful_actor<uplink_state>* self, uplink_setup setup);
 

@@ -290,8 +290,28 @@ complaints node_config::check() const {
   bool coordinates = has(role::coordinator);
   if (coordinates && coordinator.lease_ttl < 3 * cluster.heartbeat)
     out.push_back({"coordinator.lease_ttl", fmt::format("{} is less than three of cluster.heartbeat, {}, which renew it", to_string(coordinator.lease_ttl), to_string(cluster.heartbeat))});
-  if (coordinates && !cluster.join.empty())
-    out.push_back({"cluster.join", "this node has the role coordinator, which others join: leave it empty, or take the role away"});
+  bool elected = coordinates && coordinator.election == election_kind::etcd;
+  if (coordinates && !elected && !cluster.join.empty())
+    out.push_back({"cluster.join", "this node has the role coordinator, which others join: leave it empty, take the role away, or elect one of several (coordinator.election: etcd)"});
+  if (elected && cluster.join.empty())
+    out.push_back({"cluster.join", "is empty: with coordinator.election: etcd it names the cluster listeners of the other coordinators, which this one passes requests on to while it stands by"});
+  if (elected && cluster.listen.empty())
+    out.push_back({"cluster.listen", "is empty: with coordinator.election: etcd the other coordinators and all nodes must reach this one"});
+  if (elected && coordinator.etcd_endpoints.empty())
+    out.push_back({"coordinator.etcd_endpoints", "is empty: coordinator.election: etcd needs the client addresses of etcd's members, such as http://10.0.0.1:2379"});
+  if (elected && !coordinator.etcd_endpoints.empty() && coordinator.etcd_endpoints.size() < 3)
+    out.push_back({"coordinator.etcd_endpoints", "names fewer than three members: an etcd that cannot lose one is no safer than a single coordinator", false});
+  if (coordinates && !elected && !coordinator.etcd_endpoints.empty())
+    out.push_back({"coordinator.etcd_endpoints", "is not used while coordinator.election is single", false});
+  for (std::size_t i = 0; i < coordinator.etcd_endpoints.size(); ++i) {
+    auto& endpoint = coordinator.etcd_endpoints[i];
+    auto path = fmt::format("coordinator.etcd_endpoints[{}]", i);
+    check_url(out, path, endpoint.empty() ? " " : endpoint, {"http", "https"});
+    constexpr std::string_view plain = "http://";
+    auto host = endpoint.starts_with(plain) ? parse_host_port(std::string_view(endpoint).substr(plain.size())) : expected<host_port>(fail(error_code::invalid_config, {}));
+    if (elected && host && !is_loopback(host->host) && !cluster.insecure)
+      out.push_back({path, fmt::format("{:?} leaves this machine without TLS, and publish keys go there: use https://, or, on a network that nobody else reaches, cluster.insecure: true", endpoint), false});
+  }
   if (!coordinates && cluster.join.empty())
     out.push_back({"cluster.join", "is empty, but without the role coordinator this node needs the address of one, such as control.example.org:4700"});
   if (has(role::edge) && edge.origins.empty() && !has(role::origin))

@@ -67,6 +67,26 @@ constexpr auto enum_names(rtmp_server_kind) {
   return std::array{std::pair{rtmp_server_kind::srs, sv("srs")}, std::pair{rtmp_server_kind::nginx_rtmp, sv("nginx-rtmp")}};
 }
 
+/// How the one coordinator is chosen among nodes with that role.
+enum class election_kind : std::uint8_t {
+  single, ///< this node is it
+  etcd,   ///< whoever holds the key in etcd
+};
+constexpr auto enum_names(election_kind) {
+  using sv = std::string_view;
+  return std::array{std::pair{election_kind::single, sv("single")}, std::pair{election_kind::etcd, sv("etcd")}};
+}
+
+/// What publishers hear while the coordinator is not reached.
+enum class away_policy : std::uint8_t {
+  refuse,     ///< nobody new may publish
+  known_keys, ///< who presents the key that the coordinator last told this node may
+};
+constexpr auto enum_names(away_policy) {
+  using sv = std::string_view;
+  return std::array{std::pair{away_policy::refuse, sv("refuse")}, std::pair{away_policy::known_keys, sv("known_keys")}};
+}
+
 struct node_options {
   std::string name;
   std::map<std::string, std::string> labels;
@@ -149,6 +169,9 @@ struct coordinator_options {
   std::chrono::milliseconds publish_grace = std::chrono::seconds(30);
   std::chrono::milliseconds lease_ttl = std::chrono::seconds(6);
   std::uint32_t events_kept = 10'000;
+  election_kind election = election_kind::single;
+  std::vector<std::string> etcd_endpoints;
+  std::string etcd_ca;
 
   static constexpr auto fields() {
     using o = coordinator_options;
@@ -157,6 +180,9 @@ struct coordinator_options {
       field("publish_grace", &o::publish_grace, {0ms, 10min}, "How long a stream's tasks go on after its last publisher left, so that a reconnect ends nothing.", needs_restart),
       field("lease_ttl", &o::lease_ttl, {2s, 60s}, "How long a node may run a task without hearing from the coordinator.", needs_restart),
       field("events_kept", &o::events_kept, {100, 1'000'000}, "Events kept in the log of what happened.", needs_restart),
+      field("election", &o::election, "single: this node alone coordinates. etcd: of the nodes with this role the one that holds the key in etcd does, the others stand by.", needs_restart),
+      field("etcd_endpoints", &o::etcd_endpoints, {0, 9}, "Client addresses of etcd's members, such as http://10.0.0.1:2379; needed by election: etcd.", needs_restart),
+      field("etcd_ca", &o::etcd_ca, {0, 4096}, "Certificates that etcd's are checked against (PEM); the system's when empty.", needs_restart),
     };
   }
 };
@@ -166,6 +192,7 @@ struct hook_options {
   std::string secret;
   std::chrono::milliseconds answer_within = std::chrono::milliseconds(900);
   byte_size body_limit{64 << 10};
+  away_policy without_coordinator = away_policy::refuse;
 
   static constexpr auto fields() {
     using o = hook_options;
@@ -175,6 +202,7 @@ struct hook_options {
       field("secret", &o::secret, {0, 128}, "When set, the hooks' addresses end in it: /hooks/srs/SECRET.", weir::secret | needs_restart),
       field("answer_within", &o::answer_within, {50ms, 5s}, "Time within which each hook is answered, whatever else is wrong.", needs_restart),
       field("body_limit", &o::body_limit, {byte_size{1 << 10}, byte_size{1 << 20}}, "Largest hook body.", needs_restart),
+      field("without_coordinator", &o::without_coordinator, "What publishers hear while the coordinator is not reached: refuse, or known_keys, which accepts the keys that it told this node last.", needs_restart),
     };
   }
   std::vector<complaint> check() const;

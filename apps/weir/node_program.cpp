@@ -10,6 +10,8 @@
 #include "actors/introspection.hpp"
 #include "actors/node.hpp"
 #include "actors/origin.hpp"
+#include "actors/rtmp_watch.hpp"
+#include "actors/seat.hpp"
 #include "actors/uplink.hpp"
 #include "actors/wire.hpp"
 #include "apps/weir/free_port.hpp"
@@ -52,6 +54,12 @@ std::string reachable(const std::string& scheme, const std::string& configured, 
     host = there && !there->host.empty() && !is_loopback(there->host) ? there->host : hostname();
   }
   return scheme + "://" + to_string(host_port{host, address->port});
+}
+
+std::string without_slash(std::string url) {
+  while (url.ends_with('/'))
+    url.pop_back();
+  return url;
 }
 
 } // namespace
@@ -150,11 +158,27 @@ expected<void> node_program::spawn() {
                              .steering = config_.director,
                              .store = std::make_shared<store::store>(std::move(*opened)),
                              .foreign_servers = foreign,
+                             .own_node = node_name{config_.node.name},
+                             .heartbeat = config_.cluster.heartbeat,
                              .http = client_};
-    coordinator_ = system.spawn<caf::detached>(weir::coordinator, std::move(wanted));
-    keep("coordinator", coordinator_);
+    caf::actor place;
+    if (config_.coordinator.election == election_kind::etcd) {
+      seat_setup chosen{.coordinator = std::move(wanted),
+                        .uplink = {.addresses = config_.cluster.join, .us = us, .tls = identity.tls()},
+                        .election = {.cluster = config_.cluster.name,
+                                     .node = config_.node.name,
+                                     .address = config_.cluster.listen,
+                                     .etcd = {.endpoints = config_.coordinator.etcd_endpoints, .authorities = config_.coordinator.etcd_ca}}};
+      place = system.spawn<caf::detached>(seat, std::move(chosen));
+      coordinator_ = caf::actor_cast<coordinator_actor>(place);
+      keep("seat", place);
+    } else {
+      WEIR_TRY(wanted.store->set_mark({})); // no copy of what etcd has, from now on
+      coordinator_ = system.spawn<caf::detached>(weir::coordinator, std::move(wanted));
+      keep("coordinator", coordinator_);
+    }
     if (networked) {
-      auto way_in = system.spawn(door, us, coordinator_);
+      auto way_in = system.spawn(door, us, coordinator_, place);
       keep("door", way_in);
       auto port = cluster::publish(system, caf::actor_cast<caf::actor>(way_in), config_.cluster.listen, identity.tls());
       WEIR_TRY(port);
@@ -165,6 +189,14 @@ expected<void> node_program::spawn() {
     coordinator_ = caf::actor_cast<coordinator_actor>(link);
     keep("uplink", link);
   }
+
+  auto tree = system.spawn(introspection, config_.node.name, coordinator_);
+
+  // RTMP servers that somebody else runs
+  if (has(role::coordinator))
+    for (auto& s : config_.rtmp_servers)
+      if (!s.api_url.empty())
+        keep("rtmp watch " + s.name, system.spawn(rtmp_watch, rtmp_watch_setup{.server = s.name, .kind = s.kind, .url = without_slash(s.api_url)}, client_, coordinator_));
 
   // origin
   std::vector<origin_place> origins;
@@ -238,8 +270,7 @@ expected<void> node_program::spawn() {
     setup.config.module = config_.nginx.rtmp_module;
     setup.config.update_every = std::chrono::duration_cast<std::chrono::seconds>(config_.ingest.update_every);
     setup.config.hook_url = internal_url_ + "/hooks/nginx-rtmp" + (config_.hooks.secret.empty() ? "" : "/" + config_.hooks.secret);
-    setup.statistics_url = "http://" + config_.ingest.stat_listen + "/stat";
-    setup.control_url = "http://" + config_.ingest.stat_listen + "/control";
+    setup.status_url = "http://" + config_.ingest.stat_listen;
     rtmp_servers_.push_back({setup.server, reachable("rtmp", {}, config_.ingest.rtmp_listen, internal_url_),
                              reachable("rtmp", config_.ingest.public_url, config_.ingest.rtmp_listen, internal_url_)});
     keep("ingest", system.spawn<caf::detached>(ingest, std::move(setup), client_, coordinator_));
@@ -263,14 +294,14 @@ expected<void> node_program::spawn() {
   self.origins = origins;
   self.tools = tools();
   self.beat_every = config_.cluster.heartbeat;
+  self.tree = tree;
   node_ = system.spawn(node, std::move(self), coordinator_);
   keep("node", node_);
+  add_witness_route(*server_, node_);
 
   // what people and servers speak to
-  std::vector<caf::actor> shown;
   for (auto& r : roots_)
-    shown.push_back(r.actor);
-  auto tree = system.spawn(introspection, std::move(shown), config_.node.name);
+    tell_anon(tree, show_root{r.actor});
   http_bridge_setup bridge_setup{.coordinator = coordinator_, .introspection = tree, .api_token = api_token_, .metrics = std::make_shared<metrics::registry>(), .hooks = config_.hooks, .foreign_servers = config_.rtmp_servers,
                                  .edge_origins = edge_origins, .not_ready = [edges = has(role::edge), ingest = has(role::ingest), name = config_.node.name](const cluster_view& view) {
                                    std::vector<std::string> missing;
@@ -286,6 +317,8 @@ expected<void> node_program::spawn() {
   auto bridge = system.spawn(http_bridge, bridge_setup);
   keep("http bridge", bridge);
   keep("introspection", tree);
+  if (config_.hooks.without_coordinator == away_policy::known_keys)
+    bridge_setup.known_keys_file = config_.data_dir + "/known-keys.json";
   auto hook_bridge = system.spawn(http_bridge, bridge_setup); // of their own: a list of a thousand tasks that is rendered must not make a callback late
   keep("http bridge of the hooks", hook_bridge);
   add_hook_routes(*server_, hook_bridge, bridge_setup);
@@ -342,7 +375,7 @@ void node_program::end() {
   watcher_ = nullptr;
   caf::scoped_actor self{*system_, true};
   // In reverse: nobody new comes in, runs deliver their last segments, then whoever they deliver to. Coordinator and origin are last.
-  std::vector<std::string> order{"node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "door", "coordinator", "uplink"};
+  std::vector<std::string> order{"node", "ingest", "rtmp watch", "edge", "director", "http bridge", "introspection", "origin", "door", "seat", "coordinator", "uplink"};
   for (auto& what : order)
     for (auto& r : roots_) {
       if (!r.name.starts_with(what))

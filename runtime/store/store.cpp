@@ -23,7 +23,9 @@ namespace fs = std::filesystem;
 using record::json;
 
 constexpr std::string_view stream_prefix = "stream/", task_prefix = "task/", lease_prefix = "lease/", epoch_prefix = "epoch/", publishers_prefix = "publishers/",
-                           setting_prefix = "setting/", event_prefix = "event/", schema_key = "meta/schema";
+                           setting_prefix = "setting/", event_prefix = "event/", schema_key = "meta/schema", mark_key = "meta/mirror";
+/// Events that a former leader noted and could not ship any more, at most.
+constexpr std::uint64_t events_in_doubt = 1024;
 
 std::string key_of(std::string_view prefix, std::string_view rest) { return std::string(prefix).append(rest); }
 // Sixteen hexadecimal digits, so that the order of keys is the order of numbers.
@@ -185,6 +187,7 @@ struct store::state {
   std::uint64_t failures = 0;
   std::map<task_id, lease_epoch> epochs;
   std::map<std::string, json> unknown; ///< members of a newer Weir, by key; written back with each change of their record
+  std::shared_ptr<mirror> copy;        ///< null: there is none
 
   expected<void> open() {
     auto there = has_database(folder);
@@ -269,6 +272,17 @@ struct store::state {
     return fail(error_code::io_failed, fmt::format("{}: {}", folder.native(), s.ToString()));
   }
 
+  /// First to the mirror, then to our own disk.
+  expected<void> write(rocksdb::WriteBatch& writes, const std::vector<change>& changes, durability durable) {
+    if (!copy)
+      return write(writes, durable);
+    WEIR_TRY(durable == durability::synced ? copy->ship(changes) : copy->queue(changes));
+    auto done = write(writes, durable);
+    if (!done)
+      copy->give_up(done.error().text);
+    return done;
+  }
+
   // Opens anew after a failure.
   expected<void> ready() {
     if (closed)
@@ -298,6 +312,28 @@ struct store::state {
     last_event = out.last_event;
     out.epochs = epochs;
     return {};
+  }
+
+  expected<raw_contents> raw() {
+    raw_contents all;
+    std::unique_ptr<rocksdb::Iterator> at(db->NewIterator({}));
+    for (at->SeekToFirst(); at->Valid(); at->Next())
+      if (view(at->key()).starts_with(event_prefix)) // all of them are skipped at once
+        at->SeekForPrev(event_key(~0ull));
+      else if (view(at->key()) != mark_key)
+        all.emplace(view(at->key()), view(at->value()));
+    if (at->status().ok())
+      return all;
+    ++failures;
+    return fail(translate(at->status(), folder.native()));
+  }
+
+  expected<std::string> mark() {
+    std::string text;
+    auto s = db->Get({}, slice(mark_key), &text);
+    if (!s.ok() && !s.IsNotFound())
+      return fail(translate(s, mark_key));
+    return text;
   }
 
   expected<void> read_one(std::string_view key, std::string_view value, contents& out) {
@@ -330,7 +366,7 @@ struct store::state {
       epochs.emplace(task_id(rest), *n);
     } else if (key.starts_with(setting_prefix))
       out.settings.emplace(rest, value);
-    else if (key != schema_key)
+    else if (key != schema_key && key != mark_key)
       log::warn("store", "unknown-record", "record={} kept as it is", key);
     WEIR_TRY(result);
     if (!foreign.is_null())
@@ -348,6 +384,15 @@ struct store::state {
       return {};
     ++failures;
     return fail(s.IsInvalidArgument() ? error_code::already_exists : error_code::io_failed, fmt::format("{}: {}", to.native(), s.ToString()));
+  }
+
+  /// To the oldest of the newest `count` events; their numbers may have gaps. Not valid when there are none.
+  void seek_newest(rocksdb::Iterator& at, std::uint64_t count) {
+    at.SeekForPrev(event_key(~0ull));
+    std::string oldest;
+    for (; count > 0 && at.Valid() && view(at.key()).starts_with(event_prefix); --count, at.Prev())
+      oldest = view(at.key());
+    at.Seek(oldest.empty() ? event_key(~0ull) : oldest);
   }
 
   expected<std::vector<event>> read_events(rocksdb::Iterator& at, std::size_t limit) {
@@ -395,19 +440,13 @@ expected<void> store::commit(batch& changes, durability how) {
   for (auto& l : changes.leases_)
     if (auto highest = s.epochs.find(l.task); highest != s.epochs.end() && l.epoch < highest->second)
       return fail(error_code::fenced, fmt::format("lease of task {}: epoch {} is older than the last one reserved ({})", l.task, l.epoch, highest->second));
-  rocksdb::WriteBatch writes;
-  rocksdb::Status failed;
-  auto note = [&](const rocksdb::Status& one) { failed = failed.ok() ? one : failed; };
+  std::vector<change> all;
   for (auto& c : changes.changes_) {
-    auto foreign = s.unknown.find(c.key);
-    if (!c.value)
-      note(writes.Delete(c.key));
-    else if (foreign == s.unknown.end())
-      note(writes.Put(c.key, *c.value));
-    else {
+    all.push_back(c);
+    if (auto foreign = s.unknown.find(c.key); c.value && foreign != s.unknown.end()) {
       auto merged = json::parse(*c.value);
       merged.update(foreign->second);
-      note(writes.Put(c.key, merged.dump()));
+      all.back().value = merged.dump();
     }
   }
   auto numbered = changes.events_;
@@ -415,14 +454,19 @@ expected<void> store::commit(batch& changes, durability how) {
   for (auto& e : numbered) {
     e.number = ++next;
     try {
-      note(writes.Put(event_key(e.number), record::encode(e).dump()));
+      all.push_back({event_key(e.number), record::encode(e).dump()});
     } catch (const json::exception& x) {
       return fail(error_code::invalid_input, fmt::format("event {}: cannot be stored: {}", e.kind, x.what()));
     }
   }
+  rocksdb::WriteBatch writes;
+  rocksdb::Status failed;
+  for (auto& c : all)
+    if (auto noted = c.value ? writes.Put(c.key, *c.value) : writes.Delete(c.key); !noted.ok())
+      failed = noted;
   if (!failed.ok())
     return fail(translate(failed, "batch"));
-  WEIR_TRY(s.write(writes, how));
+  WEIR_TRY(s.write(writes, all, how));
   for (auto& c : changes.changes_)
     if (!c.value)
       s.unknown.erase(c.key);
@@ -441,15 +485,17 @@ expected<std::vector<lease_epoch>> store::reserve_epochs(std::span<const task_id
   WEIR_TRY(s.ready());
   std::vector<lease_epoch> result;
   std::map<task_id, lease_epoch> raised;
+  std::vector<change> all;
   rocksdb::WriteBatch writes;
   for (auto& task : tasks) {
     auto highest = s.epochs.find(task);
     auto& epoch = raised.try_emplace(task, highest == s.epochs.end() ? 0 : highest->second).first->second;
     result.push_back(++epoch);
-    if (auto put = writes.Put(key_of(epoch_prefix, task.value), std::to_string(result.back())); !put.ok())
+    all.push_back({key_of(epoch_prefix, task.value), std::to_string(result.back())});
+    if (auto put = writes.Put(all.back().key, *all.back().value); !put.ok())
       return fail(translate(put, task.value));
   }
-  WEIR_TRY(s.write(writes, durability::synced));
+  WEIR_TRY(s.write(writes, all, durability::synced));
   for (auto& [task, epoch] : raised)
     s.epochs[task] = epoch;
   return result;
@@ -466,10 +512,14 @@ expected<std::vector<event>> store::read_events(std::uint64_t after, std::size_t
 }
 
 expected<std::vector<event>> store::read_last_events(std::size_t limit) {
-  std::unique_lock lock(state_->mutex);
-  auto last = state_->last_event;
-  lock.unlock();
-  return read_events(last > limit ? last - limit : 0, limit);
+  auto& s = *state_;
+  std::lock_guard lock(s.mutex);
+  WEIR_TRY(s.ready());
+  if (limit == 0)
+    return std::vector<event>{};
+  std::unique_ptr<rocksdb::Iterator> at(s.db->NewIterator({}));
+  s.seek_newest(*at, limit);
+  return s.read_events(*at, limit);
 }
 
 expected<void> store::prune_events(std::uint64_t keep) {
@@ -479,10 +529,118 @@ expected<void> store::prune_events(std::uint64_t keep) {
   keep = std::max<std::uint64_t>(keep, 1);
   if (s.last_event <= keep)
     return {};
+  std::unique_ptr<rocksdb::Iterator> at(s.db->NewIterator({}));
+  s.seek_newest(*at, keep);
+  if (!at->Valid() || !at->status().ok())
+    return at->status().ok() ? expected<void>{} : fail(translate(at->status(), s.folder.native()));
   rocksdb::WriteBatch writes;
-  if (auto ranged = writes.DeleteRange(event_key(0), event_key(s.last_event - keep + 1)); !ranged.ok())
+  if (auto ranged = writes.DeleteRange(event_key(0), at->key()); !ranged.ok())
     return fail(translate(ranged, "prune"));
   return s.write(writes, durability::lazy);
+}
+
+void store::use_mirror(std::shared_ptr<mirror> to) {
+  std::lock_guard lock(state_->mutex);
+  state_->copy = std::move(to);
+}
+
+expected<raw_contents> store::records() {
+  auto& s = *state_;
+  std::lock_guard lock(s.mutex);
+  WEIR_TRY(s.ready());
+  return s.raw();
+}
+
+expected<std::map<std::string, std::string>> store::raw_events(std::size_t limit) {
+  auto& s = *state_;
+  std::lock_guard lock(s.mutex);
+  WEIR_TRY(s.ready());
+  std::map<std::string, std::string> result;
+  std::unique_ptr<rocksdb::Iterator> at(s.db->NewIterator({}));
+  for (at->SeekForPrev(event_key(~0ull)); at->Valid() && view(at->key()).starts_with(event_prefix) && result.size() < limit; at->Prev())
+    result.emplace(view(at->key()), view(at->value()));
+  if (!at->status().ok())
+    return fail(translate(at->status(), s.folder.native()));
+  return result;
+}
+
+expected<std::string> store::mark() {
+  auto& s = *state_;
+  std::lock_guard lock(s.mutex);
+  WEIR_TRY(s.ready());
+  return s.mark();
+}
+
+expected<void> store::set_mark(const std::string& mark) {
+  auto& s = *state_;
+  std::lock_guard lock(s.mutex);
+  WEIR_TRY(s.ready());
+  auto known = s.mark();
+  WEIR_TRY(known);
+  if (*known == mark)
+    return {};
+  rocksdb::WriteBatch writes;
+  if (auto noted = mark.empty() ? writes.Delete(slice(mark_key)) : writes.Put(slice(mark_key), mark); !noted.ok())
+    return fail(translate(noted, mark_key));
+  return s.write(writes, durability::synced);
+}
+
+expected<void> store::adopt(const mirrored& there, event note) {
+  auto& s = *state_;
+  std::lock_guard lock(s.mutex);
+  WEIR_TRY(s.ready());
+  auto schema = there.records.find(std::string(schema_key));
+  if (schema == there.records.end())
+    return fail(error_code::corrupt, fmt::format("the mirror has no {}: it is none of Weir's", schema_key));
+  auto version = number<unsigned>(schema_key, schema->second);
+  WEIR_TRY(version);
+  if (*version == 0 || *version > s.how.layout->version())
+    return fail(error_code::newer_schema, fmt::format("the mirror has schema version {}, this Weir knows up to {}: run the newer Weir", *version, s.how.layout->version()));
+  contents seen; // nothing is adopted that could not be read afterwards
+  for (auto& [key, value] : there.records)
+    if (*version == s.how.layout->version())
+      WEIR_TRY(s.read_one(key, value, seen));
+  auto mine = s.raw();
+  WEIR_TRY(mine);
+  auto mark = s.mark();
+  WEIR_TRY(mark);
+  auto wanted = [](const auto& one) { return one.first.starts_with(stream_prefix) || one.first.starts_with(task_prefix); };
+  if (*mark != there.mark && std::ranges::any_of(*mine, wanted)) {
+    auto aside = s.folder;
+    aside += fmt::format(".set-aside-{}", std::chrono::duration_cast<std::chrono::milliseconds>(note.at.time_since_epoch()).count());
+    WEIR_TRY(s.copy_to(aside));
+    log::warn("store", "store-set-aside", "folder={} copy={}", s.folder.native(), aside.native());
+  }
+  rocksdb::WriteBatch writes;
+  rocksdb::Status failed;
+  auto keep = [&](const rocksdb::Status& one) { failed = failed.ok() ? one : failed; };
+  for (auto& [key, value] : *mine)
+    if (!there.records.contains(key))
+      keep(writes.Delete(key));
+  for (auto& [key, value] : there.records)
+    if (auto known = mine->find(key); known == mine->end() || known->second != value)
+      keep(writes.Put(key, value));
+  for (auto& [key, value] : there.events) {
+    auto n = key.starts_with(event_prefix) ? number<std::uint64_t>(key, std::string_view(key).substr(event_prefix.size()), 16) : expected<std::uint64_t>(0);
+    WEIR_TRY(n);
+    s.last_event = std::max(s.last_event, *n);
+    keep(writes.Put(key, value));
+  }
+  note.number = s.last_event += events_in_doubt;
+  try {
+    keep(writes.Put(event_key(note.number), record::encode(note).dump()));
+  } catch (const json::exception& x) {
+    return fail(error_code::invalid_input, fmt::format("event {}: cannot be stored: {}", note.kind, x.what()));
+  }
+  keep(writes.Put(slice(mark_key), there.mark));
+  if (!failed.ok())
+    return fail(translate(failed, "adopt"));
+  WEIR_TRY(s.write(writes, durability::synced));
+  if (*version != s.how.layout->version()) { // opening migrates
+    s.db.reset();
+    return s.open();
+  }
+  return s.read_all(seen);
 }
 
 expected<void> store::checkpoint(const fs::path& folder) {

@@ -57,6 +57,35 @@ struct contents {
   std::uint64_t last_event = 0; ///< number; 0 without events
 };
 
+/// One record as it is stored; without a value: removed.
+struct change {
+  std::string key;
+  std::optional<std::string> value;
+};
+
+/// A copy elsewhere, from which another node can go on: it has every change before this one does. One owner of a store writes to it at a time.
+class mirror {
+public:
+  virtual ~mirror() = default;
+  /// The copy has all of them, and all that were queued, when the call returns; or none. Fails with fenced when this node may not write any more; a change whose
+  /// fate is not known does so too.
+  virtual expected<void> ship(const std::vector<change>& changes) = 0;
+  /// The copy will have them within a second, or with the next `ship`. Fails with fenced.
+  virtual expected<void> queue(const std::vector<change>& changes) = 0;
+  /// This node cannot write what the copy has got.
+  virtual void give_up(std::string why) = 0;
+};
+
+/// Records as they are stored: all but the events, the mark of the mirror and what is this database's own.
+using raw_contents = std::map<std::string, std::string>;
+
+/// What a mirror has.
+struct mirrored {
+  std::string mark; ///< of that mirror's life; empty: nothing was ever put there
+  raw_contents records;
+  std::map<std::string, std::string> events; ///< the newest ones, by key
+};
+
 /// Changes that become visible together.
 class batch {
 public:
@@ -79,10 +108,6 @@ public:
 
 private:
   friend class store;
-  struct change {
-    std::string key;
-    std::optional<std::string> value; ///< none: removed
-  };
   template <class T>
   void put(std::string key, const T& x);
   std::vector<change> changes_;
@@ -145,6 +170,19 @@ public:
   expected<std::vector<event>> read_last_events(std::size_t limit);
   /// Removes all but the newest `keep` events; one always stays, because its number must not come again.
   expected<void> prune_events(std::uint64_t keep);
+
+  /// From now on every change goes there first; null: to nobody. What is pruned from the event log is no change.
+  void use_mirror(std::shared_ptr<mirror> to);
+  /// All records but the events.
+  expected<raw_contents> records();
+  /// The newest events by their keys, at most `limit`.
+  expected<std::map<std::string, std::string>> raw_events(std::size_t limit);
+  /// Of the mirror that this store was written to last; empty: it is the only one of its kind.
+  expected<std::string> mark();
+  expected<void> set_mark(const std::string& mark);
+  /// Becomes what the mirror has, in one batch, and notes so in an event whose number leaves room for events that the mirror never got. A store of another mark with
+  /// streams in it is copied to FOLDER.set-aside-TIME first. Migrates an older schema; fails with newer_schema or corrupt without a change.
+  expected<void> adopt(const mirrored& there, event note);
 
   /// A consistent copy that open() takes, made while the store is in use. The folder must not exist.
   expected<void> checkpoint(const std::filesystem::path& folder);

@@ -153,7 +153,7 @@ TEST(NodeConfigText, RulesAcrossSettingsHavePlaces) {
             "n.yaml:1:1: cluster.join: is empty, but without the role coordinator this node needs the address of one, such as control.example.org:4700\n"
             "n.yaml:1:1: edge.origins: is empty and this node has no role origin: the edges would have nothing to fetch from\n");
   EXPECT_EQ(complaints("roles: [all]\ncluster:\n  join: [localhost:4700]\n"),
-            "n.yaml:3:9: cluster.join: this node has the role coordinator, which others join: leave it empty, or take the role away\n");
+            "n.yaml:3:9: cluster.join: this node has the role coordinator, which others join: leave it empty, take the role away, or elect one of several (coordinator.election: etcd)\n");
   EXPECT_EQ(complaints("cluster:\n  listen: 0.0.0.0:4700\norigin: {url: \"http://o\"}"),
             "n.yaml:2:11: cluster.listen: \"0.0.0.0:4700\" leaves this machine without TLS: set cluster.ca, certificate and key (`weir cluster init-ca`), or, on a network that nobody else reaches, cluster.insecure: true\n");
   EXPECT_EQ(complaints("roles: [all, edge, all]\n"), "n.yaml:1:9: roles[0]: all includes every other role: list it alone\n"
@@ -170,6 +170,16 @@ TEST(NodeConfigText, RulesAcrossSettingsHavePlaces) {
             "n.yaml:3:25: rtmp_servers[1].rtmp_url: \"http://b\" is not an address of the form rtmp://HOST or rtmps://HOST\n");
   EXPECT_EQ(complaints("rtmp_servers:\n  - {name: a, rtmp_url: \"rtmp://a\"}\n  - {name: a, rtmp_url: \"rtmp://b\"}\n"),
             "n.yaml:3:12: rtmp_servers[1].name: \"a\" is the name of another server\n");
+  EXPECT_EQ(complaints("coordinator: {election: etcd}\n"),
+            "n.yaml:1:1: cluster.join: is empty: with coordinator.election: etcd it names the cluster listeners of the other coordinators, which this one passes requests on to while it stands by\n"
+            "n.yaml:1:1: cluster.listen: is empty: with coordinator.election: etcd the other coordinators and all nodes must reach this one\n"
+            "n.yaml:1:14: coordinator.etcd_endpoints: is empty: coordinator.election: etcd needs the client addresses of etcd's members, such as http://10.0.0.1:2379\n");
+  EXPECT_EQ(complaints("roles: [coordinator]\ncluster: {listen: \"localhost:4700\", join: [\"localhost:4701\"]}\n"
+                       "coordinator: {election: etcd, etcd_endpoints: [\"http://localhost:1\", \"http://localhost:2\", \"https://10.0.0.1:3\"]}\n"), "");
+  EXPECT_EQ(complaints("roles: [coordinator]\ncluster: {listen: \"localhost:4700\", join: [\"localhost:4701\"]}\n"
+                       "coordinator: {election: etcd, etcd_endpoints: [\"http://localhost:1\", \"http://10.0.0.1:2\", localhost]}\n"),
+            "n.yaml:3:70: warning: coordinator.etcd_endpoints[1]: \"http://10.0.0.1:2\" leaves this machine without TLS, and publish keys go there: use https://, or, on a network that nobody else reaches, cluster.insecure: true\n"
+            "n.yaml:3:91: coordinator.etcd_endpoints[2]: \"localhost\" is not an address of the form http://HOST or https://HOST\n");
   EXPECT_EQ(complaints("edge: {first_port: 8080}\n"), "n.yaml:1:1: http.listen: port 8080 is one of the edges' ports 8080..8081\n");
 }
 

@@ -1,0 +1,1 @@
+weir_fuzz(etcd_answer LINK weir_election)
