@@ -67,11 +67,19 @@ int serve(const configure& settings, child_channel& channel) {
   std::atomic<bool> done{false};
 
   std::thread listener([&] {
-    std::optional<steady_time> stop_by;
+    std::optional<steady_time> stop_by, alive_until;
     while (!done) {
       auto got = channel.receive(milliseconds(100));
       if (!got && (got.error().code == error_code::unavailable || got.error().code == error_code::io_failed))
         ::_exit(0); // nobody is left to work for
+      if (got) {
+        if (auto* order = std::get_if<use_inputs_order>(&got->what))
+          pipeline.use(std::move(order->inputs));
+        else if (auto* word = std::get_if<go_on>(&got->what))
+          alive_until = steady_clock::now() + word->within;
+      }
+      if (alive_until && steady_clock::now() > *alive_until)
+        ::_exit(0); // whoever watches over us hangs, and somebody else may be about to do our work
       if (got && std::holds_alternative<stop_order>(got->what) && !stop_by) {
         stop_by = steady_clock::now() + stop_deadline;
         pipeline.stop();

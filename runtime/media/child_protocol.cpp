@@ -40,6 +40,8 @@ json to_json(const T& x) {
 }
 
 // --- from JSON ----------------------------------------------------------------------------------------------------------------------------
+constexpr std::size_t longest_text = 4096; ///< in a list of them
+
 expected<void> bad(std::string_view name, std::string_view why) { return fail(error_code::invalid_input, fmt::format("{}: {}", name, why)); }
 
 expected<std::int64_t> integer(const json& j, std::string_view name, std::int64_t min, std::int64_t max) {
@@ -86,7 +88,13 @@ expected<void> read_value(const json& j, const F& f, T& x) {
       return bad(f.name, fmt::format("has {} entries, {} to {} are allowed", j.size(), f.allowed->min, f.allowed->max));
     x.clear(); // of the entries that it has by default
     for (auto& one : j)
-      WEIR_TRY(read_object(one, x.emplace_back(), f.name));
+      if constexpr (std::is_same_v<typename T::value_type, std::string>) {
+        if (!one.is_string() || one.get_ref<const std::string&>().size() > longest_text)
+          return bad(f.name, fmt::format("an entry is no text of at most {} bytes", longest_text));
+        x.push_back(one.get<std::string>());
+      } else {
+        WEIR_TRY(read_object(one, x.emplace_back(), f.name));
+      }
     return {};
   } else if constexpr (std::is_same_v<T, bool>) {
     if (!j.is_boolean())
@@ -151,6 +159,8 @@ template <class T>
 constexpr std::string_view name_of() {
   if constexpr (std::is_same_v<T, configure>) return "configure";
   if constexpr (std::is_same_v<T, stop_order>) return "stop";
+  if constexpr (std::is_same_v<T, use_inputs_order>) return "use_inputs";
+  if constexpr (std::is_same_v<T, go_on>) return "go_on";
   if constexpr (std::is_same_v<T, ready>) return "ready";
   if constexpr (std::is_same_v<T, input_report>) return "input";
   if constexpr (std::is_same_v<T, rungs_report>) return "rungs";

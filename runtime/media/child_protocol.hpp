@@ -48,6 +48,14 @@ struct configure {
   ladder_spec ladder{"default", {{"720p"}}};   ///< hls
   std::string target_url;                      ///< restream
   target_format format = target_format::flv;   ///< restream
+  std::vector<std::string> more_inputs;        ///< where else the same source can be read
+
+  /// All addresses of the source, the preferred one first.
+  std::vector<std::string> inputs() const {
+    std::vector<std::string> all{input_url};
+    all.insert(all.end(), more_inputs.begin(), more_inputs.end());
+    return all;
+  }
 
   static constexpr auto fields() {
     using namespace std::chrono_literals;
@@ -66,14 +74,30 @@ struct configure {
       field("ladder", &o::ladder, "Rungs to make."),
       field("target_url", &o::target_url, {0, 4096}, "Where to send.", secret),
       field("format", &o::format, "Container of the target."),
+      field("more_inputs", &o::more_inputs, {0, 16}, "Where else the same source can be read.", secret),
     };
   }
+};
+
+/// To the child, at any time: where the source can be read from now on, the preferred one first.
+struct use_inputs_order {
+  std::vector<std::string> inputs;
+  static constexpr auto fields() { return std::tuple{field("inputs", &use_inputs_order::inputs, {1, 17}, "Addresses.", secret)}; }
 };
 
 /// To the child: finish the last segment and end within 1 s.
 struct stop_order {
   std::string reason;
   static constexpr auto fields() { return std::tuple{field("reason", &stop_order::reason, {0, 1000}, "For the log.")}; }
+};
+
+/// To the child, each second where its work can harm once somebody else does it: without another one in time it ends at once.
+struct go_on {
+  std::chrono::milliseconds within{4'000};
+  static constexpr auto fields() {
+    using namespace std::chrono_literals;
+    return std::tuple{field("within", &go_on::within, {500ms, 60s}, "Time in which the next one comes.")};
+  }
 };
 
 /// From the child, first.
@@ -198,7 +222,7 @@ struct end_report {
   }
 };
 
-using record = std::variant<configure, stop_order, ready, input_report, rungs_report, segment_report, heartbeat, trouble, end_report>;
+using record = std::variant<configure, stop_order, use_inputs_order, go_on, ready, input_report, rungs_report, segment_report, heartbeat, trouble, end_report>;
 
 /// The JSON text of a record. Fails with too_large above record_limit and with invalid_input where a value is out of its bounds.
 expected<std::string> encode(const record& r);

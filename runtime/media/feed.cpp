@@ -1,4 +1,4 @@
-#include "runtime/media/source.hpp"
+#include "runtime/media/feed.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -15,6 +15,7 @@ namespace {
 // Bounds of the queue. The span is what a pipeline may fall behind before pictures are dropped unseen; the others guard memory.
 constexpr ticks longest_backlog = 8 * ticks_per_second;
 constexpr std::size_t most_packets = 8192;
+constexpr milliseconds pause{500}; ///< in the flow of packets
 constexpr std::size_t most_bytes = 96u << 20;
 constexpr std::size_t most_packets_of_a_file = 256;
 
@@ -22,9 +23,11 @@ struct close_input {
   void operator()(AVFormatContext* p) const { avformat_close_input(&p); }
 };
 
+std::int64_t steady_ms() { return std::chrono::duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count(); }
+
 } // namespace
 
-struct source::input {
+struct feed::input {
   std::unique_ptr<AVFormatContext, close_input> context;
   int video = -1, audio = -1; ///< stream indexes; -1: none
   std::map<int, unwrapper> unwrap;
@@ -64,47 +67,49 @@ struct source::input {
   }
 };
 
-source::source(source_options options, pulse& progress, std::function<void(end_cause, std::string)> complain)
-  : options_(std::move(options)), progress_(progress), complain_(std::move(complain)) {
+feed::feed(feed_options options, pulse& progress, std::function<void(end_cause, std::string)> complain, std::function<void()> wake)
+  : options_(std::move(options)), progress_(progress), complain_(std::move(complain)), wake_(std::move(wake)), heard_ms_(steady_ms()) {
   progress_.watch(deadline_);
   thread_ = std::thread([this] { run(); });
 }
 
-source::~source() {
+feed::~feed() {
   stop();
   thread_.join();
+  progress_.forget(deadline_);
 }
 
-void source::stop() {
+void feed::stop() {
   deadline_.cancel();
   std::lock_guard lock(mutex_);
   stopped_ = true;
   changed_.notify_all();
 }
 
-bool source::stopping() const {
+bool feed::stopping() const {
   std::lock_guard lock(mutex_);
   return stopped_;
 }
 
-source_item source::next() {
+std::optional<source_item> feed::take() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return stopped_ || !queue_.empty(); });
-  if (stopped_) {
-    source_item end;
-    end.cause = end_cause::requested;
-    return end;
-  }
+  if (queue_.empty())
+    return std::nullopt;
   auto item = std::move(queue_.front());
   queue_.pop_front();
   if (item.packet)
     bytes_ -= static_cast<std::size_t>(item.packet->size);
-  progress_.packets_queued(queue_.size());
+  if (in_use_)
+    progress_.packets_queued(queue_.size());
   changed_.notify_all();
   return item;
 }
 
-ticks source::backlog() const {
+milliseconds feed::flowing_for() const { return flows_since_ms_ == 0 || silent_for() > pause ? milliseconds(0) : milliseconds(heard_ms_ - flows_since_ms_); }
+
+milliseconds feed::silent_for() const { return milliseconds(steady_ms() - heard_ms_); }
+
+ticks feed::backlog() const {
   std::lock_guard lock(mutex_);
   auto oldest = std::find_if(queue_.begin(), queue_.end(), [](auto& i) { return i.packet != nullptr; });
   auto newest = std::find_if(queue_.rbegin(), queue_.rend(), [](auto& i) { return i.packet != nullptr; });
@@ -114,18 +119,20 @@ ticks source::backlog() const {
   return std::clamp<ticks>(newest->packet->dts - oldest->packet->dts, 0, 60 * ticks_per_second);
 }
 
-void source::push(source_item item) {
+void feed::push(source_item item) {
   std::unique_lock lock(mutex_);
   if (!options_.realtime)
     changed_.wait(lock, [&] { return stopped_ || queue_.size() < most_packets_of_a_file; });
   if (item.packet)
     bytes_ += static_cast<std::size_t>(item.packet->size);
   queue_.push_back(std::move(item));
-  progress_.packets_queued(queue_.size());
-  changed_.notify_all();
+  if (in_use_)
+    progress_.packets_queued(queue_.size());
+  lock.unlock();
+  wake_();
 }
 
-void source::finish(end_cause cause, int code, std::string text) {
+void feed::finish(end_cause cause, int code, std::string text) {
   source_item item;
   item.cause = cause;
   item.code = code;
@@ -133,7 +140,7 @@ void source::finish(end_cause cause, int code, std::string text) {
   push(std::move(item));
 }
 
-void source::enqueue(av<AVPacket> packet, bool video) {
+void feed::enqueue(av<AVPacket> packet, bool video) {
   if (options_.realtime) {
     auto span = backlog();
     std::unique_lock lock(mutex_);
@@ -146,7 +153,7 @@ void source::enqueue(av<AVPacket> packet, bool video) {
       dropping_ = false;
     lock.unlock();
     if (dropping_) {
-      if (video)
+      if (video && in_use_)
         progress_.dropped(1);
       return;
     }
@@ -159,7 +166,7 @@ void source::enqueue(av<AVPacket> packet, bool video) {
   push(std::move(item));
 }
 
-void source::take(input& in, av<AVPacket> packet) {
+void feed::take(input& in, av<AVPacket> packet) {
   const auto index = packet->stream_index;
   const auto video = index == in.video;
   if (!video && index != in.audio)
@@ -211,11 +218,15 @@ void source::take(input& in, av<AVPacket> packet) {
   in.held.erase(index);
   newest_ = std::max(newest_.value_or(packet->dts), packet->dts);
   heard_at_ = steady_clock::now();
+  const auto before = heard_ms_.exchange(steady_ms());
+  if (flows_since_ms_ == 0 || heard_ms_ - before > pause.count())
+    flows_since_ms_ = heard_ms_.load();
+  troubled_ = false;
   progress_.read(packet->pts);
   enqueue(std::move(packet), video);
 }
 
-end_cause source::read_from(input& in, std::string& why, int& code) {
+end_cause feed::read_from(input& in, std::string& why, int& code) {
   auto packet = new_packet();
   // Deadlines are for calls, not for runs of them: a source that trickles is not silent.
   for (;;) {
@@ -244,7 +255,7 @@ end_cause source::read_from(input& in, std::string& why, int& code) {
   }
 }
 
-void source::run() {
+void feed::run() {
   heard_at_ = steady_clock::now();
   for (bool reopened = false;;) {
     input in;
@@ -292,7 +303,9 @@ void source::run() {
       return finish(cause, code == AVERROR_EOF ? 0 : code, why);
     if (steady_clock::now() - heard_at_ >= options_.patience)
       return finish(cause, code, why);
+    troubled_ = true;
     complain_(cause, why);
+    wake_();
     // A refused connection comes back at once: wait half a second before the next one.
     std::unique_lock lock(mutex_);
     if (changed_.wait_for(lock, milliseconds(500), [&] { return stopped_; })) {

@@ -115,7 +115,7 @@ struct hls_pipeline::state {
 
   state(const configure& c, child_channel& o, pulse& p)
     : settings(c), out(o), progress(p),
-      in({c.input_url, c.realtime, c.open_deadline, c.read_deadline, c.source_patience}, p, [this](end_cause cause, std::string why) {
+      in({c.inputs(), c.realtime, c.open_deadline, c.read_deadline, c.source_patience}, p, [this](end_cause cause, std::string why) {
         (void)out.send(trouble{cause, without_secrets(why, secrets)});
       }) {}
 
@@ -595,5 +595,6 @@ hls_pipeline::hls_pipeline(const configure& settings, child_channel& out, pulse&
 hls_pipeline::~hls_pipeline() = default;
 end_report hls_pipeline::run() { return state_->run(); }
 void hls_pipeline::stop() { state_->in.stop(); }
+void hls_pipeline::use(std::vector<std::string> inputs) { state_->in.use(std::move(inputs)); }
 
 } // namespace weir::media

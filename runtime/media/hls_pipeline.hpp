@@ -17,8 +17,9 @@ public:
 
   /// Runs until the source ends, something fails or stop() is called; the last segments are delivered before it returns.
   end_report run();
-  /// From any thread.
+  /// From any thread: ends run(), and where the source can be read from now on.
   void stop();
+  void use(std::vector<std::string> inputs);
 
 private:
   struct state;

@@ -84,7 +84,8 @@ void write_line(void* context, int level, const char* format, va_list arguments)
 
 std::vector<std::string> secrets_of(const configure& settings) {
   std::vector<std::string> out;
-  add_parts(out, settings.input_url, false);
+  for (auto& input : settings.inputs())
+    add_parts(out, input, false);
   add_parts(out, settings.target_url, true);
   // The longest first: a short one inside it would leave the rest.
   std::sort(out.begin(), out.end(), [](auto& a, auto& b) { return a.size() > b.size(); });

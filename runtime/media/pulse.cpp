@@ -76,6 +76,11 @@ void pulse::watch(const call_deadline& calls) {
   calls_.push_back(&calls);
 }
 
+void pulse::forget(const call_deadline& calls) {
+  std::lock_guard lock(mutex_);
+  std::erase(calls_, &calls);
+}
+
 heartbeat pulse::beat(steady_time now) {
   std::lock_guard lock(mutex_);
   auto h = last_;

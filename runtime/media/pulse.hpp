@@ -22,8 +22,9 @@ public:
   /// The outputs from now on; what one of the same name has reached is kept.
   void outputs(const std::vector<std::string>& names);
   void put_out(const std::string& name, ticks pts, std::size_t bytes, bool picture);
-  /// Calls whose age counts as blocked. Must outlive this object's last beat.
+  /// Calls whose age counts as blocked, until they are forgotten.
   void watch(const call_deadline& calls);
+  void forget(const call_deadline& calls);
 
   heartbeat beat(steady_time now);
 

@@ -103,7 +103,7 @@ struct restream_pipeline::state {
 
   state(const configure& c, child_channel& o, pulse& p)
     : settings(c), out(o), progress(p),
-      in({c.input_url, c.realtime, c.open_deadline, c.read_deadline, c.source_patience}, p, [this](end_cause cause, std::string why) {
+      in({c.inputs(), c.realtime, c.open_deadline, c.read_deadline, c.source_patience, false}, p, [this](end_cause cause, std::string why) {
         (void)out.send(trouble{cause, without_secrets(why, secrets)});
       }) {
     progress.watch(writing);
@@ -315,5 +315,6 @@ restream_pipeline::restream_pipeline(const configure& settings, child_channel& o
 restream_pipeline::~restream_pipeline() = default;
 end_report restream_pipeline::run() { return state_->run(); }
 void restream_pipeline::stop() { state_->in.stop(); }
+void restream_pipeline::use(std::vector<std::string> inputs) { state_->in.use(std::move(inputs)); }
 
 } // namespace weir::media

@@ -16,8 +16,9 @@ public:
 
   /// Runs until the source ends, the target fails or stop() is called.
   end_report run();
-  /// From any thread.
+  /// From any thread: ends run(), and where the source can be read from now on.
   void stop();
+  void use(std::vector<std::string> inputs);
 
 private:
   struct state;

@@ -31,6 +31,7 @@ struct sound_encoder::state {
   bool counting = false;
   ticks start = 0;
   std::int64_t samples = 0; ///< put into the fifo since then
+  std::int64_t skip = 0;    ///< samples to be dropped first, up to the grid
   // The encoder's: frames sent, and the times of those whose packets have not come out.
   std::int64_t sent = 0, first_waiting = 0;
   std::deque<ticks> waiting;
@@ -145,11 +146,15 @@ expected<void> sound_encoder::encode(const AVFrame& frame, const sound_sink& sin
   const auto due = s.after(s.samples + inside);
   if (!s.counting || frame.pts - due > most_drift || due - frame.pts > most_drift) {
     // What belongs to the old count goes out under it.
-    if (s.counting)
+    if (s.counting && s.skip == 0)
       WEIR_TRY(s.encode_queued(false, sink));
     av_audio_fifo_reset(s.fifo.get());
-    s.start = frame.pts - av_rescale(inside, ticks_per_second, s.encoder->sample_rate);
-    s.samples = 0;
+    // On a grid of whole frames, so that whoever encodes this time line makes frames of the same samples.
+    const auto rate = s.encoder->sample_rate;
+    const auto first = av_rescale(frame.pts, rate, ticks_per_second) - inside;
+    s.skip = (s.encoder->frame_size - first % s.encoder->frame_size) % s.encoder->frame_size;
+    s.start = av_rescale(first + s.skip, ticks_per_second, rate);
+    s.samples = -s.skip; // until they are dropped
     s.counting = true;
   }
   auto& out = *s.resampled;
@@ -168,7 +173,11 @@ expected<void> sound_encoder::encode(const AVFrame& frame, const sound_sink& sin
   if (av_audio_fifo_write(s.fifo.get(), reinterpret_cast<void**>(out.extended_data), n) < n)
     return fail(error_code::media_failed, "no memory for sound");
   s.samples += n;
-  return s.encode_queued(false, sink);
+  if (const auto dropped = static_cast<int>(std::min<std::int64_t>(s.skip, av_audio_fifo_size(s.fifo.get()))); dropped > 0) {
+    av_audio_fifo_drain(s.fifo.get(), dropped);
+    s.skip -= dropped;
+  }
+  return s.skip > 0 ? expected<void>{} : s.encode_queued(false, sink);
 }
 
 expected<void> sound_encoder::finish(const sound_sink& sink) {
