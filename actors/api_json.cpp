@@ -61,6 +61,8 @@ json task_json(const task_status& t) {
             {"output_bytes", p.output_bytes},
             {"dropped_frames", p.dropped_frames},
             {"cpu_seconds", double(p.cpu_milliseconds) / 1000}}},
+          {"placed_because", t.placed_because},
+          {"standby", t.standby_node.value.empty() && t.standby_reason.empty() ? json() : json{{"node", t.standby_node.value}, {"phase", to_string(t.standby_phase)}, {"reason", t.standby_reason}}},
           {"log_tail", t.log_tail}};
 }
 
@@ -108,6 +110,10 @@ json edge_json(const edge_status& e) {
           {"last_error", e.last_error}};
 }
 
+json rtmp_server_json(const rtmp_server_status& s) {
+  return {{"name", s.name}, {"node", s.node.value}, {"publish_url", s.publish_url}, {"watched", s.watched}, {"up", s.up}, {"trouble", s.trouble}, {"publishers", s.publishers}};
+}
+
 json event_json(const event& e) {
   return {{"number", e.number}, {"at", to_rfc3339(e.at)}, {"kind", e.kind}, {"subject", e.subject}, {"text", e.text}, {"actor", e.actor}};
 }
@@ -124,6 +130,7 @@ json view_json(const cluster_view& view) {
           {"tasks", list(view.tasks, task_json)},
           {"nodes", list(view.nodes, node_json)},
           {"edges", list(view.edges, edge_json)},
+          {"rtmp_servers", list(view.rtmp_servers, rtmp_server_json)},
           {"edge_epoch", view.edges_epoch}};
 }
 

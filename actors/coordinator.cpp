@@ -1,9 +1,9 @@
 #include "actors/coordinator.hpp"
 
+#include "actors/known_keys.hpp"
 #include "actors/reporting.hpp"
 #include "actors/task_types.hpp"
 #include "runtime/base/log.hpp"
-#include "runtime/base/secret.hpp"
 #include "runtime/hls/addresses.hpp"
 
 #include <algorithm>
@@ -19,8 +19,15 @@ constexpr auto order_patience = 3s; ///< from a grant until its node must name i
 constexpr auto lease_margin = 500ms; ///< clock rates and scheduling, cluster.md 5
 constexpr auto kick_lasts = 10s;
 constexpr auto hand_over_lasts = 60s; ///< a run whose successor has not delivered by then ends all the same
+constexpr auto server_patience = 3s; ///< after which an RTMP server's list is old
+constexpr auto tick_every = 250ms;
+constexpr auto just_joined = 1s;
+constexpr auto standstill = 1s;      ///< between two ticks: this machine stood still, or nearly
+constexpr auto hearing_takes = 1500ms; ///< what was sent meanwhile, and nodes that join again
 constexpr lease_epoch epochs_at_once = 1024;
 constexpr auto prune_every = 1min;
+constexpr auto measured_after = 30s;       ///< of a run: its start costs more
+constexpr auto settle_before_moving = 30s; ///< of a run that is slower than real time
 
 bool same_app(const std::string& spec_vhost, const std::string& vhost) {
   // nginx-rtmp knows no virtual hosts; SRS calls the one that everybody has __defaultVhost__.
@@ -31,20 +38,54 @@ bool same_app(const std::string& spec_vhost, const std::string& vhost) {
 constexpr auto reserved_epochs_key = "reserved_epochs";
 constexpr std::string_view edge_table_prefix = "edge_table/";
 constexpr std::string_view request_prefix = "request/";
+constexpr std::string_view roster_prefix = "roster/"; ///< node → address of its HTTP listener
+constexpr std::string_view wanted_prefix = "node_wanted/"; ///< node → cordoned or draining, by hand
+constexpr std::string_view publication_prefix = "publication/"; ///< stream → its time line's name
+constexpr auto roster_token_key = "roster_token";
+constexpr auto signing_seed_key = "signing_seed";
 constexpr std::size_t requests_kept = 1000;
 
 /// Sorts like its number.
 std::string edge_table_key(edge_epoch epoch) { return fmt::format("{}{:020}", edge_table_prefix, epoch); }
 
-/// Cores × 1000 that a run of this type takes; 0 of one that this program does not know.
-std::int64_t cost_of(const std::string& type, const std::string& options) {
-  auto* known = find_task_type(type);
-  return known ? known->cost_milli(options) : 0;
-}
+/// Tasks that cost the same: of one type, with the same options but for those that are secret.
+std::string cost_key(const task_type& type, const std::string& options) { return type.name + type.masked(type.process(options)); }
 
 bool live(task_phase p) { return p != task_phase::waiting && p != task_phase::done && p != task_phase::failed; }
 
 } // namespace
+
+std::int64_t coordinator_state::cost_of(const std::string& type, const std::string& options) const {
+  auto* known = find_task_type(type);
+  if (!known)
+    return 0;
+  auto measured = costs_.find(cost_key(*known, options));
+  return measured == costs_.end() ? known->cost_milli(options) : std::max<std::int64_t>(measured->second * 5 / 4, 10);
+}
+
+void coordinator_state::learn_cost(const task_status& status, timestamp wall) {
+  auto* known = find_task_type(status.spec.type);
+  auto ran = std::chrono::duration_cast<std::chrono::milliseconds>(wall - status.progress.since);
+  // The start costs more, and a run that cannot keep up says nothing about what it needs.
+  if (!known || status.phase != task_phase::running || ran < measured_after || status.progress.speed_milli < 970 || status.progress.cpu_milliseconds <= 0)
+    return;
+  auto& cost = costs_[cost_key(*known, status.spec.options)];
+  auto now_seen = status.progress.cpu_milliseconds * 1000 / ran.count();
+  cost = cost == 0 ? now_seen : (31 * cost + now_seen) / 32;
+  if (costs_.size() > 10'000)
+    costs_.erase(costs_.begin());
+}
+
+bool coordinator_state::roomier(const lease_entry& held, time_point now) const {
+  if (!fenced(held) || now - held.granted < settle_before_moving)
+    return false;
+  return std::ranges::any_of(nodes, [&](auto& n) {
+    auto& s = n.second.status;
+    auto taken = std::max(s.granted_milli, s.load.cpu_milli);
+    return n.first != held.node && s.phase == node_phase::ready && std::ranges::find(s.spec.task_types, held.order.type) != s.spec.task_types.end() &&
+           taken + held.cost_milli * 5 / 4 <= s.spec.capacity_milli;
+  });
+}
 
 expected<void> coordinator_state::load(timestamp wall, time_point now) {
   auto kept = setup.store->load();
@@ -54,7 +95,6 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
     auto& entry = streams[id];
     entry.status.spec = entry.spec = spec;
     entry.status.publishers = kept->publishers[id];
-    entry.idle = entry.status.publishers.empty(); // until its STREAM says more: whoever watches must not take a broadcast that goes on for one that is over
     for (auto& p : entry.status.publishers)
       services[p.server] = p.service_id;
   }
@@ -64,7 +104,7 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
       entry.status.spec = entry.spec = spec;
     }
   for (auto& [id, kept_lease] : kept->leases) {
-    auto task = tasks.find(id);
+    auto task = tasks.find(task_of(id));
     if (task == tasks.end())
       continue;
     auto& spec = task->second.spec;
@@ -98,7 +138,45 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
     }
   edge_set = weir::edge_set{setup.steering};
   edge_set.restore(std::move(tables), now);
-  return {};
+  // Nodes that were there before count before they have joined again: whoever of them misses us may have their word.
+  for (auto& [key, url] : kept->settings)
+    if (key.starts_with(roster_prefix))
+      roster.nodes.push_back({node_name{key.substr(roster_prefix.size())}, url});
+  for (auto& [key, name_] : kept->settings)
+    if (key.starts_with(publication_prefix))
+      if (auto entry = streams.find(stream_id{key.substr(publication_prefix.size())}); entry != streams.end())
+        entry->second.status.publication = name_;
+  for (auto& [id, entry] : streams) // until its STREAM says more: whoever watches must not take a broadcast that goes on for one that is over
+    entry.idle = entry.status.publishers.empty() && entry.status.publication.empty();
+  for (auto& [key, phase] : kept->settings)
+    if (key.starts_with(wanted_prefix))
+      if (auto wanted = from_string<node_phase>(phase)) {
+        auto& node = nodes[node_name{key.substr(wanted_prefix.size())}];
+        node.wanted = *wanted;
+        if (node.status.spec.name.value.empty()) {
+          node.status.spec.name = node_name{key.substr(wanted_prefix.size())};
+          node.status.phase = node_phase::down;
+        }
+      }
+  roster.version = by_clock << 20;
+  for (auto& [id, node] : nodes) // what they were told before the restart
+    for (auto& w : roster.nodes)
+      node.roster_held.push_back(w.name), node.roster_sent.push_back(w.name);
+  return load_secrets(kept->settings);
+}
+
+expected<void> coordinator_state::load_secrets(const std::map<std::string, std::string>& settings) {
+  store::batch made;
+  auto made_once = [&](const char* key) {
+    auto kept = settings.find(key);
+    auto value = kept != settings.end() ? kept->second : random_token("");
+    if (kept == settings.end())
+      made.put_setting(key, value);
+    return value;
+  };
+  roster.token = made_once(roster_token_key);
+  signer_ = signing_key{made_once(signing_seed_key)};
+  return made.empty() ? expected<void>{} : setup.store->commit(made, store::durability::synced);
 }
 
 void coordinator_state::note(std::string kind, std::string subject, std::string text, std::string actor, timestamp wall) {
@@ -120,11 +198,6 @@ const coordinator_state::stream_entry* coordinator_state::find(const std::string
 coordinator_state::verdict coordinator_state::judge(const hook_call& call, time_point now, timestamp wall) {
   verdict v;
   v.answer.accept = true;
-  if (!call.service_id.empty()) {
-    auto& known = services[call.server];
-    v.service_changed = !known.empty() && known != call.service_id;
-    known = call.service_id;
-  }
   bool publishing = call.kind == hook_kind::publish || (call.kind == hook_kind::update && !call.playing);
   if (call.kind == hook_kind::connect || call.kind == hook_kind::note || (call.kind == hook_kind::update && call.playing))
     return v;
@@ -160,6 +233,12 @@ coordinator_state::verdict coordinator_state::judge(const hook_call& call, time_
     return refuse("the publisher was kicked");
   v.stream = entry->spec.id;
   v.publishes = true;
+  // Only who has a key is believed that the server was started anew: a late callback of the start before must not take this one's publishers away.
+  if (!call.service_id.empty()) {
+    auto& known = services[call.server];
+    v.service_changed = !known.empty() && known != call.service_id;
+    known = call.service_id;
+  }
   v.who = {.server = call.server, .service_id = services[call.server], .client_id = call.client_id, .address = call.address, .since = wall};
   return v;
 }
@@ -211,6 +290,7 @@ expected<stream_spec> coordinator_state::add(add_stream wish, timestamp wall) {
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   auto& entry = streams[spec.id];
   entry.status.spec = entry.spec = spec;
+  ++revision_;
   note("stream-added", "stream/" + spec.name, "The stream was added.", wish.actor, wall);
   return spec;
 }
@@ -236,6 +316,7 @@ expected<stream_spec> coordinator_state::set(set_stream wish, timestamp wall) {
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   bool toggled = spec.enabled != old.enabled;
   old = spec;
+  ++revision_;
   entry->second.status.spec = spec;
   note(!toggled ? "stream-changed" : spec.enabled ? "stream-enabled" : "stream-disabled", "stream/" + spec.name,
        !toggled ? "The configuration was changed." : spec.enabled ? "Publishing is accepted." : "Publishing is refused and its tasks stop.", wish.actor, wall);
@@ -251,11 +332,15 @@ expected<stream_spec> coordinator_state::remove(const remove_stream& wish, times
     return fail(error_code::conflict, fmt::format("the stream is at revision {}, not {}", spec.revision, wish.if_revision));
   store::batch batch;
   batch.remove_stream(spec.id);
+  batch.remove_setting(std::string(publication_prefix) + spec.id.value);
   for (auto& [id, task] : tasks)
-    if (task.spec.stream == spec.id)
+    if (task.spec.stream == spec.id) {
       batch.remove_task(id);
+      batch.remove_lease(standby_seat(id));
+    }
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   std::erase_if(tasks, [&](auto& t) { return t.second.spec.stream == spec.id; });
+  ++revision_;
   note("stream-removed", "stream/" + spec.name, "The stream and its tasks were removed.", wish.actor, wall);
   return spec;
 }
@@ -279,6 +364,7 @@ expected<std::string> coordinator_state::rotate(const rotate_key& wish, timestam
   batch.put_stream(spec);
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   entry->second.spec = entry->second.status.spec = spec;
+  ++revision_;
   note("stream-key-rotated", "stream/" + spec.name, "The publish key was replaced; the old one is refused from now on.", wish.actor, wall);
   return spec.key;
 }
@@ -340,6 +426,7 @@ expected<task_spec> coordinator_state::remove(const remove_task& wish, timestamp
     return fail(error_code::conflict, fmt::format("the task is at revision {}, not {}", spec.revision, wish.if_revision));
   store::batch batch;
   batch.remove_task(spec.id);
+  batch.remove_lease(standby_seat(spec.id));
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   tasks.erase(entry);
   note("task-removed", "task/" + spec.id.value, fmt::format("The task of type {} was removed.", spec.type), wish.actor, wall);
@@ -356,83 +443,131 @@ expected<lease_epoch> coordinator_state::take_epoch() {
   return next_epoch++;
 }
 
+std::vector<std::string> coordinator_state::inputs_of(const std::vector<std::string>& from, const stream_spec& stream) const {
+  std::vector<std::string> urls;
+  for (auto& wanted : from) {
+    const rtmp_server* server = nullptr;
+    for (auto& [id, node] : nodes)
+      if (node.status.phase != node_phase::down && node.status.phase != node_phase::left)
+        for (auto& s : node.rtmp_servers)
+          if (s.name == wanted)
+            server = &s;
+    for (auto& s : setup.foreign_servers)
+      if (s.name == wanted)
+        server = &s;
+    if (server)
+      urls.push_back(fmt::format("{}/{}/{}", server->read_url, stream.app, stream.name));
+  }
+  return urls;
+}
+
 expected<placement> coordinator_state::place(const place_task& wish, time_point now, timestamp wall) {
-  auto entry = tasks.find(wish.task);
+  auto entry = tasks.find(task_of(wish.task));
   if (entry == tasks.end())
     return fail(error_code::not_found, "the task was removed");
   auto& spec = entry->second.spec;
-  if (auto held = leases.find(spec.id); held != leases.end()) {
+  auto& stream = streams.at(spec.stream).spec;
+  auto inputs = inputs_of(wish.servers, stream);
+  auto read_from = [&](task_order& order) {
+    order.input_url = inputs.front();
+    order.more_inputs.assign(inputs.begin() + 1, inputs.end());
+  };
+  if (auto held = leases.find(wish.task); held != leases.end()) {
     auto node = nodes.find(held->second.node);
-    if (held->second.order.task && node != nodes.end() && node->second.actor)
-      return placement{held->second.order, held->second.node, node->second.actor};
+    if (held->second.order.task && node != nodes.end() && node->second.actor) {
+      if (!inputs.empty())
+        read_from(held->second.order);
+      return placement{held->second.order, held->second.node, node->second.actor, {}};
+    }
     return fail(error_code::conflict, fmt::format("node {} held it with epoch {}: it has time to say whether it goes on", held->second.node.value, held->second.epoch));
+  }
+  // The two runs of a task with a standby never share a machine.
+  auto other = leases.find(is_standby_seat(wish.task) ? spec.id : standby_seat(spec.id));
+  const auto* apart_from = other != leases.end() ? &other->second.node : nullptr;
+  // A TASK that was started anew does not know that its run sits in the other seat.
+  if (auto& seen = entry->second.status; apart_from && other->second.epoch != seen.epoch && seen.standby_node.value.empty()) {
+    auto node = nodes.find(*apart_from);
+    if (!other->second.order.task || node == nodes.end() || !node->second.actor)
+      return fail(error_code::conflict, fmt::format("node {} held it with epoch {}: it has time to say whether it goes on", apart_from->value, other->second.epoch));
+    if (!inputs.empty())
+      read_from(other->second.order);
+    return placement{other->second.order, *apart_from, node->second.actor, {}};
   }
   auto* type = find_task_type(spec.type);
   if (!type)
     return fail(error_code::unsupported, fmt::format("this cluster has no task type {:?}", spec.type));
-  auto cost = type->cost_milli(spec.options);
-
-  const rtmp_server* server = nullptr;
+  const auto cost = cost_of(spec.type, spec.options);
+  if (inputs.empty())
+    return fail(error_code::unavailable, fmt::format("the RTMP server {:?} is not known", wish.servers.empty() ? "" : wish.servers.front()));
   const origin_place* origin = nullptr;
   for (auto& [id, node] : nodes)
-    if (node.status.phase != node_phase::down && node.status.phase != node_phase::left) {
-      for (auto& s : node.rtmp_servers)
-        if (s.name == wish.server)
-          server = &s;
-      if (!origin && !node.origins.empty())
-        origin = &node.origins.front();
-    }
-  for (auto& s : setup.foreign_servers)
-    if (s.name == wish.server)
-      server = &s;
-  if (!server)
-    return fail(error_code::unavailable, fmt::format("the RTMP server {:?} is not known", wish.server));
+    if (!origin && !node.origins.empty() && node.status.phase != node_phase::down && node.status.phase != node_phase::left)
+      origin = &node.origins.front();
   if (type->needs_origin && !origin)
     return fail(error_code::unavailable, "no origin has joined");
 
   node_entry* best = nullptr;
-  std::string fullest = fmt::format("no node offers {}", spec.type);
+  auto share = [](const node_entry& n) { return double(n.status.granted_milli) / double(std::max<std::int64_t>(n.status.spec.capacity_milli, 1)); };
+  std::vector<std::string> passed_over;
   for (auto pass : {0, 1}) { // the node where it failed last only when there is no other
+    passed_over.clear();
     for (auto& [id, node] : nodes) {
       auto& offered = node.status.spec.task_types;
-      if (node.status.phase != node_phase::ready || (pass == 0 && id == wish.avoid) || std::ranges::find(offered, spec.type) == offered.end())
-        continue;
       auto capacity = node.status.spec.capacity_milli, granted = node.status.granted_milli;
-      if (granted != 0 && granted + cost > capacity) { // a task larger than any node runs alone
-        fullest = fmt::format("no node has {:.1f} cores free ({}: {:.1f} of {:.1f} are granted)", double(cost) / 1000, id.value, double(granted) / 1000, double(capacity) / 1000);
-        continue;
-      }
-      auto share = [](const node_entry& n) { return double(n.status.granted_milli) / double(std::max<std::int64_t>(n.status.spec.capacity_milli, 1)); };
-      if (!best || share(node) < share(*best))
+      auto no = [&](std::string why) { passed_over.push_back(fmt::format("{} {}", id.value, why)); };
+      if (std::ranges::find(offered, spec.type) == offered.end())
+        continue; // no candidate at all
+      if (node.status.phase != node_phase::ready)
+        no(fmt::format("is {}", to_string(node.status.phase)));
+      else if (pass == 0 && id == wish.avoid)
+        no("lost it before");
+      else if (apart_from && id == *apart_from)
+        no("has the other run");
+      else if (granted != 0 && granted + cost > capacity) // a task larger than any node runs alone
+        no(fmt::format("has {:.1f} of {:.1f} cores granted, {:.1f} are needed", double(granted) / 1000, double(capacity) / 1000, double(cost) / 1000));
+      else if (best && share(node) >= share(*best))
+        no(fmt::format("is fuller ({:.0f} %)", share(node) * 100));
+      else {
+        if (best)
+          passed_over.push_back(fmt::format("{} is fuller ({:.0f} %)", best->status.spec.name.value, share(*best) * 100));
         best = &node;
+      }
     }
     if (best)
       break;
   }
+  std::string others;
+  for (auto& o : passed_over)
+    others += (others.empty() ? "" : ", ") + o;
   if (!best)
-    return fail(error_code::unavailable, fullest);
+    return fail(error_code::unavailable, others.empty() ? fmt::format("no node offers {}", spec.type) : "no node can take it: " + others);
 
   auto epoch = take_epoch();
   if (!epoch)
     return fail(epoch.error());
-  auto& stream = streams.at(spec.stream).spec;
-  auto node = best->status.spec.name;
-  note("task-placed", "task/" + spec.id.value, fmt::format("Task {} of stream {} goes to node {} with epoch {}.", spec.type, stream.name, node.value, *epoch), "coordinator",
-       wall);
   placement where;
-  where.node = node;
+  where.node = best->status.spec.name;
   where.where = best->actor;
-  where.order = {.task = spec.id,
+  where.why = fmt::format("{:.1f} of {:.1f} cores free, it needs {:.2f}{}{}{}", double(best->status.spec.capacity_milli - best->status.granted_milli) / 1000,
+                          double(best->status.spec.capacity_milli) / 1000, double(cost) / 1000, cost == type->cost_milli(spec.options) ? "" : " (measured)",
+                          others.empty() ? "; no other node offers it" : "; ", others);
+  note("task-placed", "task/" + spec.id.value,
+       fmt::format("Task {} of stream {}{} goes to node {} with epoch {}: {}.", spec.type, stream.name, other != leases.end() ? " (standby)" : "", where.node.value, *epoch, where.why),
+       "coordinator", wall);
+  where.order = {.task = wish.task,
                  .stream = spec.stream,
                  .stream_name = stream.name,
                  .type = spec.type,
                  .options = spec.options,
                  .epoch = *epoch,
-                 .input_url = fmt::format("{}/{}/{}", server->read_url, stream.app, stream.name),
+                 .input_url = {},
                  .publication = wish.publication,
                  .origin_url = origin ? origin->url : std::string{},
-                 .origin_token = origin ? origin->token : std::string{}};
-  grant({.epoch = *epoch, .node = node, .cost_milli = cost, .granted = now, .order = where.order}, spec.id, wall);
+                 .origin_token = origin ? origin->token : std::string{},
+                 .more_inputs = {},
+                 .standby = other != leases.end() || outgoing.contains(spec.id) || outgoing.contains(standby_seat(spec.id))};
+  read_from(where.order);
+  grant({.epoch = *epoch, .node = where.node, .cost_milli = cost, .granted = now, .order = where.order}, wish.task, wall);
   return where;
 }
 
@@ -443,11 +578,13 @@ void coordinator_state::grant(lease_entry entry, const task_id& task, timestamp 
   if (auto done = setup.store->commit(batch, store::durability::lazy); !done)
     log::error("coordinator", "lease-not-stored", "task={} error={}", task.value, done.error().text);
   nodes[entry.node].status.granted_milli += entry.cost_milli;
+  newest_epochs[task] = std::max(newest_epochs[task], entry.epoch);
   leases[task] = std::move(entry);
 }
 
 bool coordinator_state::take(join news, time_point now, timestamp wall, std::vector<lease>& over) {
   auto& node = nodes[news.spec.name];
+  const auto before = node.status.phase;
   bool fresh = !node.actor || node.status.spec.instance != news.spec.instance || node.status.phase == node_phase::down;
   for (auto& [task, held] : leases)
     if (held.node == news.spec.name) {
@@ -459,11 +596,14 @@ bool coordinator_state::take(join news, time_point now, timestamp wall, std::vec
     }
   // What runs without a lease that we know of: our store is older than the grant. It goes on if nobody else has the task.
   for (auto& run : news.runs)
-    if (auto task = tasks.find(run.task); task != tasks.end() && !leases.contains(run.task)) {
+    if (auto task = tasks.find(task_of(run.task)); task != tasks.end() && !leases.contains(run.task) && run.epoch >= newest_epochs[run.task]) {
       grant({.epoch = run.epoch, .node = news.spec.name, .cost_milli = cost_of(run.type, run.options), .granted = now, .order = run}, run.task, wall);
       next_epoch = std::max(next_epoch, run.epoch + 1);
     }
   node.actor = std::move(news.node);
+  node.tree = std::move(news.tree);
+  node.steady_since = now; // whoever joins did not get an answer before
+  node.kept = false;
   node.rtmp_servers = std::move(news.rtmp_servers);
   node.origins = std::move(news.origins);
   node.status.spec = std::move(news.spec);
@@ -471,6 +611,9 @@ bool coordinator_state::take(join news, time_point now, timestamp wall, std::vec
   node.status.last_heartbeat = wall;
   node.last_beat = now;
   ++version;
+  enter(node.status.spec);
+  if (!fresh && before == node_phase::suspect && node.status.phase != node_phase::suspect)
+    note("node-ready", "node/" + node.status.spec.name.value, "The node is heard again, over another connection.", "coordinator", wall);
   if (fresh) {
     node.status.joined = wall;
     note("node-joined", "node/" + node.status.spec.name.value, "The node is ready.", "coordinator", wall);
@@ -497,7 +640,10 @@ beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wal
   if (entry == nodes.end() || entry->second.status.spec.instance != b.instance)
     return {.known = false, .renewed = {}};
   auto& node = entry->second;
+  if (now - node.last_beat > 2 * std::max<std::chrono::milliseconds>(setup.heartbeat, 1s))
+    node.steady_since = now;
   node.last_beat = now;
+  node.kept = false;
   node.status.last_heartbeat = wall;
   node.status.load = b.load;
   ++version;
@@ -507,6 +653,7 @@ beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wal
   } else
     node.status.phase = node.wanted;
   beat_answer answer;
+  answer.roster = roster_for(node, b.roster);
   for (auto& l : b.leases)
     if (auto held = leases.find(l.task); held != leases.end() && held->second.epoch == l.epoch && held->second.node == b.node)
       answer.renewed.push_back(l);
@@ -518,15 +665,93 @@ beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wal
   return answer;
 }
 
+void coordinator_state::enter(const node_spec& spec) {
+  auto known = std::ranges::find(roster.nodes, spec.name, &witness::name);
+  if (known != roster.nodes.end() && known->http_url == spec.http_url)
+    return;
+  if (known == roster.nodes.end())
+    roster.nodes.push_back({spec.name, spec.http_url});
+  else
+    known->http_url = spec.http_url;
+  ++roster.version;
+  store::batch batch;
+  batch.put_setting(std::string(roster_prefix) + spec.name.value, spec.http_url);
+  if (auto done = setup.store->commit(batch, store::durability::lazy); !done)
+    log::error("coordinator", "roster-not-stored", "node={} error={}", spec.name.value, done.error().text);
+}
+
+void coordinator_state::leave(const node_name& gone) {
+  if (std::erase_if(roster.nodes, [&](auto& w) { return w.name == gone; }) == 0)
+    return;
+  ++roster.version;
+  store::batch batch;
+  batch.remove_setting(std::string(roster_prefix) + gone.value);
+  if (auto done = setup.store->commit(batch, store::durability::lazy); !done)
+    log::error("coordinator", "roster-not-stored", "node={} error={}", gone.value, done.error().text);
+}
+
+weir::roster coordinator_state::roster_for(node_entry& node, std::uint64_t held) {
+  auto names = [&] {
+    std::vector<node_name> all;
+    for (auto& w : roster.nodes)
+      all.push_back(w.name);
+    return all;
+  };
+  if (held == roster.version) {
+    node.roster_held = node.roster_sent = names();
+    return {};
+  }
+  node.roster_sent = names();
+  return roster;
+}
+
+bool coordinator_state::has_majority(const node_entry& silent, time_point now) const {
+  const auto long_enough = setup.options.lease_ttl + lease_margin;
+  auto heard = [&](const node_name& one) {
+    if (one == setup.own_node)
+      return true;
+    auto node = nodes.find(one);
+    return node != nodes.end() && node->second.actor && now - node->second.last_beat < 2 * std::max<std::chrono::milliseconds>(setup.heartbeat, 1s) &&
+           now - node->second.steady_since > long_enough;
+  };
+  // Under each list that it may have. Our own node breaks a tie: the other side needs more than half.
+  auto holds = [&](std::vector<node_name> list) {
+    if (std::ranges::find(list, setup.own_node) == list.end())
+      list.push_back(setup.own_node);
+    return 2 * std::ranges::count_if(list, heard) >= std::ssize(list);
+  };
+  return holds(silent.roster_held) && holds(silent.roster_sent);
+}
+
+bool coordinator_state::stood_still(time_point now) {
+  if (ticked != time_point{} && now - ticked > standstill) {
+    patient_until = now + hearing_takes;
+    log::warn("coordinator", "stood-still", "for={}", to_string(std::chrono::floor<std::chrono::milliseconds>(now - ticked)));
+  }
+  ticked = now;
+  return now < patient_until;
+}
+
 std::vector<lease> coordinator_state::judge_nodes(time_point now, timestamp wall) {
   std::vector<lease> over;
   for (auto& [id, node] : nodes) {
     auto silent = now - node.last_beat;
     auto& phase = node.status.phase;
     if (silent > setup.options.lease_ttl + lease_margin && phase != node_phase::down && phase != node_phase::left) {
+      auto for_so_long = to_string(std::chrono::floor<std::chrono::milliseconds>(silent));
+      if (!has_majority(node, now)) { // it may be alive and have the word of the others: what only it can end must not start twice
+        if (!std::exchange(node.kept, true))
+          note("node-unreachable", "node/" + id.value,
+               fmt::format("No heartbeat for {}, and too few nodes are heard to know that it has ended its tasks: what the origin cannot fence stays there.", for_so_long), "coordinator", wall);
+        phase = node_phase::suspect;
+        continue;
+      }
       phase = node_phase::down;
-      note("node-down", "node/" + id.value, fmt::format("No heartbeat for {}: its leases are over.", to_string(std::chrono::floor<std::chrono::milliseconds>(silent))),
-           "coordinator", wall);
+      leave(id);
+      for (auto& s : node.rtmp_servers)
+        if (auto server = servers.find(s.name); server != servers.end())
+          server->second.heard = {}; // its publishers went with it
+      note("node-down", "node/" + id.value, fmt::format("No heartbeat for {}: its leases are over.", for_so_long), "coordinator", wall);
       for (auto& [task, held] : leases)
         if (held.node == id)
           over.push_back({task, held.epoch});
@@ -539,6 +764,56 @@ std::vector<lease> coordinator_state::judge_nodes(time_point now, timestamp wall
     }
   }
   return over;
+}
+
+void coordinator_state::take(const rtmp_health& news, time_point now) {
+  auto [entry, fresh] = servers.try_emplace(news.server);
+  auto& one = entry->second;
+  if (fresh)
+    one.heard = now; // it has the usual time to speak
+  if (one.status.up != news.up || one.status.trouble != news.text || one.status.publishers != news.publishers)
+    ++version;
+  one.status.name = news.server;
+  one.status.watched = true;
+  one.status.up = news.up;
+  one.status.trouble = news.text;
+  one.status.publishers = news.publishers;
+  if (news.up)
+    one.heard = now;
+}
+
+coordinator_state::server_verdicts coordinator_state::judge_servers(time_point now, timestamp wall) {
+  server_verdicts found;
+  for (auto& [name_, one] : servers) {
+    auto age = now - one.heard;
+    if (bool silent = age > server_patience; silent != one.silent) {
+      one.silent = silent;
+      found.changed.push_back({name_, silent});
+      note(silent ? "rtmp-server-silent" : "rtmp-server-back", "rtmp-server/" + name_,
+           silent ? fmt::format("Its list could not be read for {}: {}. Streams that are on another server too are read there.", to_string(server_patience),
+                                one.status.trouble.empty() ? "nobody reads it" : one.status.trouble)
+                  : std::string("Its list is read again."),
+           "rtmp-watch", wall);
+    }
+    // Unreachable is not empty; but who stays silent for as long as a stream may be away is away.
+    bool give_up = age > std::max<std::chrono::milliseconds>(setup.options.publish_grace, server_patience);
+    if (give_up && !one.given_up)
+      found.given_up.push_back(name_);
+    one.given_up = give_up;
+  }
+  return found;
+}
+
+known_keys coordinator_state::keys(std::uint64_t version_held) const {
+  if (keys_revision_ != revision_) {
+    keys_revision_ = revision_;
+    keys_ = {.version = roster.version + revision_, .keys = {}, .signature = {}, .signer = signer_.public_key()};
+    for (auto& [id, entry] : streams)
+      if (entry.spec.enabled)
+        keys_.keys.push_back({entry.spec.app, entry.spec.name, entry.spec.vhost, salted_hash(entry.spec.key)});
+    keys_.signature = signer_.sign(known_keys_text(keys_));
+  }
+  return version_held == keys_.version ? known_keys{.version = keys_.version, .keys = {}, .signature = {}, .signer = {}} : keys_;
 }
 
 bool coordinator_state::fenced(const lease_entry& held) const {
@@ -623,6 +898,19 @@ cluster_view coordinator_state::view() const {
   for (auto& [id, node] : nodes)
     v.nodes.push_back(node.status);
   v.edges = edge_set.statuses();
+  auto show = [&](const rtmp_server& s, const node_name& node) {
+    auto seen = servers.find(s.name);
+    auto status = seen == servers.end() ? rtmp_server_status{} : seen->second.status;
+    status.name = s.name;
+    status.node = node;
+    status.publish_url = s.publish_url;
+    v.rtmp_servers.push_back(std::move(status));
+  };
+  for (auto& [id, node] : nodes)
+    for (auto& s : node.rtmp_servers)
+      show(s, id);
+  for (auto& s : setup.foreign_servers)
+    show(s, {});
   return v;
 }
 
@@ -663,19 +951,31 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     if (auto node = my.nodes.find(held->second.node); node != my.nodes.end())
       tell(self, node->second.actor, revoke{l.task, l.epoch});
     my.release({l.task, l.epoch});
-    if (auto task = my.tasks.find(l.task); task != my.tasks.end())
+    if (auto task = my.tasks.find(task_of(l.task)); task != my.tasks.end())
       tell(self, my.streams.at(task->second.spec.stream).actor, lease_over{l.task, l.epoch, why});
   };
   auto end_outgoing = [=, &my](const task_id& id) {
-    if (auto gone = my.take_outgoing(id))
-      if (auto node = my.nodes.find(gone->first); node != my.nodes.end())
-        tell(self, node->second.actor, revoke{id, gone->second});
+    for (auto& seat : {id, standby_seat(id)})
+      if (auto gone = my.take_outgoing(seat))
+        if (auto node = my.nodes.find(gone->first); node != my.nodes.end())
+          tell(self, node->second.actor, revoke{seat, gone->second});
+  };
+  // The successor of a run that was handed over delivers: it can go on in its place when it has brought a whole segment.
+  auto settle_outgoing = [=, &my](const task_spec& spec) {
+    auto* type = find_task_type(spec.type);
+    const auto settles = type ? type->settles(spec.options) : 0ms;
+    if (settles == 0ms)
+      return end_outgoing(spec.id);
+    for (auto& seat : {spec.id, standby_seat(spec.id)})
+      if (auto run = my.outgoing.find(seat); run != my.outgoing.end())
+        run->second.until = std::min(run->second.until, now() + settles);
   };
   // Whatever runs for the task ends, its successor with it.
   auto end_runs = [=, &my](const task_id& id, const std::string& why) {
     end_outgoing(id);
-    if (auto held = my.leases.find(id); held != my.leases.end())
-      end_lease({id, held->second.epoch}, why);
+    for (auto& seat : {id, standby_seat(id)})
+      if (auto held = my.leases.find(seat); held != my.leases.end())
+        end_lease({seat, held->second.epoch}, why);
   };
   // What the origin fences is handed over with an overlap. Anything else ends first, and its TASK asks for another place when it has.
   auto drain = [=, &my] {
@@ -686,15 +986,20 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         continue;
       }
       my.hand_over(l, now());
-      tell(self, my.streams.at(my.tasks.at(l.task).spec.stream).actor, lease_over{l.task, l.epoch, "its node is drained"});
+      tell(self, my.streams.at(my.tasks.at(task_of(l.task)).spec.stream).actor, lease_over{l.task, l.epoch, "its node is drained"});
     }
     for (auto runs = my.outgoing; auto& [task, run] : runs)
       if (now() > run.until)
-        end_outgoing(task);
+        end_outgoing(task_of(task));
   };
   auto remember_publishers = [=, &my](const stream_id& id) {
     store::batch batch;
-    batch.put_publishers(id, my.streams.at(id).status.publishers);
+    auto& status = my.streams.at(id).status;
+    batch.put_publishers(id, status.publishers);
+    if (status.publication.empty())
+      batch.remove_setting(std::string(publication_prefix) + id.value);
+    else
+      batch.put_setting(std::string(publication_prefix) + id.value, status.publication);
     if (auto done = my.setup.store->commit(batch, store::durability::lazy); !done)
       log::error("coordinator", "publishers-not-stored", "error={}", done.error().text);
   };
@@ -725,8 +1030,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
   });
   self->set_down_handler([=, &my](caf::down_msg& down) {
     std::erase_if(my.watchers, [&](auto& who) { return who.address() == down.source; });
+    if (my.stood_still(now())) // its silence is judged when we have listened
+      return;
     for (auto& [name, node] : my.nodes)
-      if (node.actor.address() == down.source && node.status.phase != node_phase::left) {
+      if (node.actor.address() == down.source && node.status.phase != node_phase::left && node.status.phase != node_phase::down && node.status.phase != node_phase::suspect &&
+          now() - node.steady_since > just_joined) { // else of its former connection: the handles are equal
         // Leases that nobody can fence off run on until their end: only that proves that nothing of them runs.
         node.status.phase = node_phase::suspect;
         my.note("node-suspect", "node/" + name.value, "The connection to the node is gone.", "coordinator", wall());
@@ -741,7 +1049,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
   for (auto& known : my.edge_set.statuses())
     spawn_monitor(known.spec);
   my.note("coordinator-started", "cluster", fmt::format("{} streams and {} tasks are configured.", my.streams.size(), my.tasks.size()), "coordinator", wall());
-  tell_after(self, 250ms, me, tick{});
+  tell_after(self, tick_every, me, tick{});
   auto pruned = std::make_shared<coordinator_state::time_point>(now());
 
   return {
@@ -780,6 +1088,15 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       for (auto& [id, one] : seen)
         tell(self, my.streams.at(id).actor, std::move(one));
       return unwanted;
+    },
+    [=, &my](const rtmp_health& news) { my.take(news, now()); },
+    [=, &my](const list_keys& wish) { return my.keys(wish.version); },
+    [=, &my](const list_trees&) {
+      tree_list all;
+      for (auto& [name, node] : my.nodes)
+        if (node.status.phase != node_phase::left)
+          all.trees.push_back({name, node.actor ? node.tree : introspection_actor{}});
+      return all;
     },
     [=, &my](const view_cluster&) { return my.view(); },
     [=, &my](const list_events& wish) -> caf::result<event_list> {
@@ -889,17 +1206,19 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     [=, &my](join& news) {
       auto name = news.spec.name;
       std::vector<lease> over;
+      if (auto known = my.nodes.find(name); known != my.nodes.end() && known->second.actor)
+        self->demonitor(known->second.actor.address());
       my.take(std::move(news), now(), wall(), over);
       for (auto& l : over)
         end_lease(l, "its node does not run it any more");
       self->monitor(my.nodes.at(name).actor);
       std::set<stream_id> concerned;
       for (auto& [task, held] : my.leases)
-        if (auto one = my.tasks.find(task); held.node == name && one != my.tasks.end())
+        if (auto one = my.tasks.find(task_of(task)); held.node == name && one != my.tasks.end())
           concerned.insert(one->second.spec.stream);
       for (auto& id : concerned)
         tell(self, my.streams.at(id).actor, node_back{name});
-      return joined{my.setup.cluster, my.setup.options.lease_ttl};
+      return joined{my.setup.cluster, my.setup.options.lease_ttl, my.roster};
     },
     [=, &my](const beat& b) {
       std::vector<lease> lost;
@@ -912,7 +1231,16 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto node = my.nodes.find(wish.name);
       if (node == my.nodes.end())
         return to_caf({error_code::not_found, "there is no node " + wish.name.value});
-      node->second.wanted = node->second.status.phase = wish.phase;
+      node->second.wanted = wish.phase;
+      if (auto& phase = node->second.status.phase; phase != node_phase::down && phase != node_phase::suspect && phase != node_phase::left) // which only a beat changes
+        phase = wish.phase;
+      store::batch batch;
+      if (wish.phase == node_phase::ready)
+        batch.remove_setting(std::string(wanted_prefix) + wish.name.value);
+      else
+        batch.put_setting(std::string(wanted_prefix) + wish.name.value, to_string(wish.phase));
+      if (auto kept = my.setup.store->commit(batch, store::durability::synced); !kept)
+        return to_caf(kept.error());
       my.note("node-" + std::string(to_string(wish.phase)), "node/" + wish.name.value, "Set by hand.", wish.actor, wall());
       drain();
       return caf::unit;
@@ -930,8 +1258,13 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         return;
       auto& old = entry->second.status;
       bool phase_changed = old.phase != news.status.phase, idle_changed = entry->second.idle != news.idle;
-      bool publishers_changed = old.publishers.size() != news.status.publishers.size() ||
+      bool publishers_changed = old.publishers.size() != news.status.publishers.size() || old.publication != news.status.publication ||
                                 !std::ranges::equal(old.publishers, news.status.publishers, {}, identity, identity);
+      if (!old.publication.empty() && !news.status.publication.empty() && old.publication != news.status.publication)
+        my.note("stream-source-changed", "stream/" + old.spec.name, fmt::format("Its tasks read another publication now, of {} on {}.", news.status.publishers.empty() ? "nobody" : news.status.publishers.back().address, news.status.input_server),
+                "rtmp", wall());
+      else if (!old.input_server.empty() && !news.status.input_server.empty() && old.input_server != news.status.input_server)
+        my.note("stream-input-changed", "stream/" + old.spec.name, fmt::format("It is read from {} instead of {}, without a restart.", news.status.input_server, old.input_server), "rtmp", wall());
       news.status.spec = entry->second.spec;
       old = std::move(news.status);
       entry->second.idle = news.idle;
@@ -957,9 +1290,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         return;
       auto& old = entry->second.status;
       news.status.spec = entry->second.spec;
+      my.learn_cost(news.status, wall());
+      const bool too_slow = news.status.phase == task_phase::running && news.status.last_cause == end_cause::overloaded && news.status.progress.speed_milli < 970;
       bool trouble = news.status.phase != old.phase && (news.status.phase == task_phase::backing_off || news.status.phase == task_phase::crash_looping ||
                                                         news.status.phase == task_phase::failed);
-      bool good = news.status.phase != old.phase && news.status.phase == task_phase::running;
+      bool good = (news.status.phase != old.phase || news.status.epoch != old.epoch) && news.status.phase == task_phase::running;
       old = std::move(news.status);
       ++my.version;
       auto subject = "task/" + old.spec.id.value;
@@ -969,8 +1304,17 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
                 : old.phase == task_phase::crash_looping ? "task-crash-looping"
                                                          : "task-failed",
                 subject, fmt::format("Task {}: {} ({}).", name, old.last_error.empty() ? old.reason : old.last_error, to_string(old.last_cause)), old.node.value, wall());
+      if (too_slow)
+        for (auto& seat : {old.spec.id, standby_seat(old.spec.id)})
+          if (auto held = my.leases.find(seat); held != my.leases.end() && held->second.epoch == old.epoch && my.roomier(held->second, now())) {
+            my.note("task-moves", subject, fmt::format("Task {} is slower than real time on node {} and goes where there is room.", name, old.node.value), "coordinator", wall());
+            lease l{seat, held->second.epoch};
+            my.hand_over(l, now());
+            tell(self, my.streams.at(old.spec.stream).actor, lease_over{seat, l.epoch, "its node is too slow for it"});
+            break;
+          }
       if (good) {
-        end_outgoing(old.spec.id); // its successor delivers
+        settle_outgoing(old.spec); // its successor delivers
         my.note("task-running", subject, fmt::format("Task {} runs on node {}.", name, old.node.value), old.node.value, wall());
       }
     },
@@ -1022,11 +1366,19 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         tell(self, wish.who, stream_notice{entry.spec.name, entry.status.phase, entry.status.phase == stream_phase::offline && entry.idle});
     },
     [=, &my](const tick&) {
-      for (auto& l : my.judge_nodes(now(), wall()))
-        end_lease(l, "its node is down");
+      if (!my.stood_still(now())) {
+        for (auto& l : my.judge_nodes(now(), wall()))
+          end_lease(l, "its node is down");
+        auto verdicts = my.judge_servers(now(), wall());
+        for (auto& change : verdicts.changed)
+          for (auto& [id, entry] : my.streams)
+            tell(self, entry.actor, change);
+        for (auto& server : verdicts.given_up)
+          forget_service(server, {});
+        if (my.judge_edges(now(), wall()))
+          tell_watchers(my.edge_set.table());
+      }
       drain();
-      if (my.judge_edges(now(), wall()))
-        tell_watchers(my.edge_set.table());
       if (now() - my.edges_told >= 1s) {
         my.edges_told = now();
         tell_watchers(edge_list{my.edge_set.statuses()});
@@ -1036,7 +1388,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         if (auto done = my.setup.store->prune_events(my.setup.options.events_kept); !done)
           log::warn("coordinator", "events-not-pruned", "error={}", done.error().text);
       }
-      tell_after(self, 250ms, me, tick{});
+      tell_after(self, tick_every, me, tick{});
     },
     [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
     [=, &my](const ask_status&) {

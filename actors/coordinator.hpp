@@ -3,6 +3,7 @@
 #include "actors/edge_set.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/stream.hpp"
+#include "runtime/base/secret.hpp"
 #include "runtime/store/store.hpp"
 #include "schemas/config.hpp"
 
@@ -23,6 +24,8 @@ struct coordinator_setup {
   director_options steering;
   std::shared_ptr<store::store> store;
   std::vector<rtmp_server> foreign_servers; ///< RTMP servers that no node of ours runs
+  node_name own_node;                       ///< the node that this coordinator is on
+  std::chrono::milliseconds heartbeat = std::chrono::seconds(1);
   std::shared_ptr<http::client> http;       ///< for probes
 };
 
@@ -49,7 +52,17 @@ struct coordinator_state {
     std::vector<rtmp_server> rtmp_servers;
     std::vector<origin_place> origins;
     time_point last_beat{};
+    time_point steady_since{};             ///< since then its beats came and were answered without a gap
     node_phase wanted = node_phase::ready; ///< ready, cordoned or draining, by hand
+    introspection_actor tree;
+    std::vector<node_name> roster_held, roster_sent; ///< whom it may ask when it misses us: what it has, and what it may have got since
+    bool kept = false;                     ///< silent for longer than its leases, which are not over all the same: it may have others' word
+  };
+  struct server_entry {
+    rtmp_server_status status;
+    time_point heard{};  ///< its list was read
+    bool silent = false; ///< for longer than its word counts
+    bool given_up = false;
   };
   struct lease_entry {
     lease_epoch epoch = 0;
@@ -79,6 +92,8 @@ struct coordinator_state {
   std::vector<watcher_actor> watchers;
   weir::edge_set edge_set;
   std::map<std::string, std::string> services; ///< RTMP server → its present service_id
+  std::map<std::string, server_entry> servers; ///< that are watched
+  weir::roster roster;                         ///< nodes that are not down, and the token by which they know each other
   std::map<std::string, std::string> newest_segments; ///< stream → path, for probes
   std::map<std::string, std::string> requests; ///< creations by their names → id of what they made; stored with it
   lease_epoch next_epoch = 1;
@@ -86,6 +101,12 @@ struct coordinator_state {
   std::uint64_t version = 0;       ///< of what is seen
   time_point started{};
   time_point edges_told{};
+  time_point ticked{};
+  time_point patient_until{};      ///< we stood still: what waits to be heard comes before any verdict
+  std::map<task_id, lease_epoch> newest_epochs; ///< seat → highest one granted since our start
+
+  /// Notes the time of a tick or of bad news; true while nobody's silence counts, because it was ours.
+  bool stood_still(time_point now);
 
   /// Reads the store. Fails: as the store does.
   expected<void> load(timestamp wall, time_point now);
@@ -118,6 +139,18 @@ struct coordinator_state {
   beat_answer take(const beat& b, time_point now, timestamp wall, std::vector<lease>& lost);
   /// Judges silent nodes; the leases of those that are down are over.
   std::vector<lease> judge_nodes(time_point now, timestamp wall);
+  /// Whether so many nodes hear us that the silent one cannot have the word of a majority to go on without us.
+  bool has_majority(const node_entry& silent, time_point now) const;
+  /// Takes what an RTMP WATCH says of its server.
+  void take(const rtmp_health& news, time_point now);
+  /// Judges silent RTMP servers: who fell silent or speaks again, and whose publishers are given up.
+  struct server_verdicts {
+    std::vector<server_silent> changed;
+    std::vector<std::string> given_up;
+  };
+  server_verdicts judge_servers(time_point now, timestamp wall);
+  /// The keys that may publish while we are away; without entries when `version` is in force.
+  known_keys keys(std::uint64_t version) const;
   /// Derives the edge table from what the monitors say; true when it is a new one.
   bool judge_edges(time_point now, timestamp wall);
   /// Whether the origin takes only the newer run's segments, so that another one may start before this lease is over.
@@ -137,13 +170,30 @@ struct coordinator_state {
   cluster_view view() const;
   void decorate(stream_status& status) const;
 
+  /// Cores × 1000 that a run with these options takes: as measured with a quarter of room, else as its type says; 0 of a type that this program does not know.
+  std::int64_t cost_of(const std::string& type, const std::string& options) const;
+  void learn_cost(const task_status& status, timestamp wall);
+  /// Whether a run that is slower than real time could go where the machine itself, not only what is granted, has room for it.
+  bool roomier(const lease_entry& held, time_point now) const;
+
 private:
+  std::map<std::string, std::int64_t> costs_; ///< measured, by type and options
+  expected<void> load_secrets(const std::map<std::string, std::string>& settings);
+  void enter(const node_spec& spec);
+  void leave(const node_name& name);
+  weir::roster roster_for(node_entry& node, std::uint64_t held);
+  /// Where a stream can be read, best first.
+  std::vector<std::string> inputs_of(const std::vector<std::string>& from, const stream_spec& stream) const;
   void grant(lease_entry entry, const task_id& task, timestamp wall);
   /// The id that this creation made before, or empty; `remember` puts it into the batch that makes it.
   std::string made_before(const std::string& request) const;
   void remember(store::batch& batch, const std::string& request, const std::string& id);
   expected<lease_epoch> take_epoch();
   expected<void> check(const stream_spec& spec) const;
+  signing_key signer_;
+  mutable known_keys keys_; ///< as signed last
+  mutable std::uint64_t keys_revision_ = 0;
+  std::uint64_t revision_ = 1; ///< of the streams
 };
 
 /// Keeps the wanted state in RocksDB, spawns STREAMs and EDGE MONITORs, places tasks on nodes, grants leases with growing epochs.

@@ -24,6 +24,7 @@ struct edge_monitor_state {
   bool probing = false;
   std::uint64_t probes = 0;
   time_point probed{}, told{}, started{};
+  time_point ticked{}, patient_until{}; ///< after a standstill of our own nobody is judged for a while
 
   void take(const edge_load& load, time_point now);
   void take(const probe_result& result);

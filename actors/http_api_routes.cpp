@@ -242,6 +242,7 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
   book.schema("TaskType", {{"type", "object"}, {"properties", {{"name", {{"type", "string"}}}, {"summary", {{"type", "string"}}}, {"schema", {{"type", "object"}}}}}});
   book.schema("Node", json::parse(describe::schema_of<node_status>().dump()));
   book.schema("Edge", json::parse(describe::schema_of<edge_status>().dump()));
+  book.schema("RtmpServer", json::parse(describe::schema_of<rtmp_server_status>().dump()));
   book.schema("Event", json::parse(describe::schema_of<event>().dump()));
   book.schema("Key", {{"type", "object"}, {"properties", {{"key", {{"type", "string"}}}}}});
   book.schema("Any", json::object());
@@ -433,6 +434,15 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
       answer_page(answer, r, std::move(items), "name");
     });
   });
+  route({.method = "GET", .pattern = "/api/v1/rtmp-servers", .summary = "Lists RTMP servers and whether their own lists of publishers are read", .gives = "RtmpServer", .paged = true},
+        [bridge](const request& r, responder answer) {
+    ask_coordinator(bridge, view_cluster{}, answer, [=](const cluster_view& view) {
+      json items = json::array();
+      for (auto& s : view.rtmp_servers)
+        items.push_back(rtmp_server_json(s));
+      answer_page(answer, r, std::move(items), "name");
+    });
+  });
   for (auto [verb, drain] : {std::pair{"drain", true}, std::pair{"undrain", false}})
     route({.method = "POST", .pattern = fmt::format("/api/v1/edges/{{name}}/{}", verb), .summary = drain ? "Gives an edge no new segments" : "Gives an edge viewers again", .status = 204}, [bridge, drain = drain](const request& r, responder answer) {
       ask_coordinator(bridge, drain_edge{edge_name{std::string(r.param("name"))}, drain, who(r)}, answer, answer_done(answer));
@@ -465,10 +475,10 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
   route({.method = "GET", .pattern = "/api/v1/live", .summary = "Follows state and events as an event stream", .gives = "Any"},
         [after_of, follow](const request& r, responder answer) { follow(answer, after_of(r), true); });
 
-  route({.method = "GET", .pattern = "/introspect", .summary = "The actor tree of this node", .gives = "Any"},
-        [bridge](const request&, responder answer) {
-    in_bridge(bridge, [answer](http_bridge_self self) {
-      ask(self, answer_within, self->state.setup.introspection, ask_tree{})
+  route({.method = "GET", .pattern = "/introspect", .summary = "The actor trees of all nodes; with `here` of this one only", .gives = "Any"},
+        [bridge](const request& r, responder answer) {
+    in_bridge(bridge, [answer, here = r.query.has("here")](http_bridge_self self) {
+      ask(self, answer_within, self->state.setup.introspection, ask_tree{!here})
         .then([answer](const actor_tree& tree) { answer(http::text_response(200, tree.json, "application/json")); },
               [answer](const caf::error& why) { answer.fail(from_caf(why)); });
     });

@@ -10,6 +10,10 @@ namespace weir {
 
 using namespace std::chrono_literals;
 
+namespace {
+constexpr std::uint64_t ticks_between_keys = 6; ///< of half a second
+}
+
 void in_bridge(const http_bridge_actor& bridge, std::function<void(http_bridge_self)> work) {
   tell_anon(bridge, bridge_call{[work = std::move(work)](void* self) { work(static_cast<http_bridge_self>(self)); }});
 }
@@ -18,6 +22,7 @@ http_bridge_actor::behavior_type http_bridge(http_bridge_self self, http_bridge_
   auto& my = self->state;
   my.setup = std::move(setup);
   my.started = self->clock().now();
+  my.keys = key_cache{my.setup.known_keys_file};
   auto me = http_bridge_actor{self};
 
   // What happened since the last round goes to every follower, the state only to those that have an older one.
@@ -62,11 +67,30 @@ http_bridge_actor::behavior_type http_bridge(http_bridge_self self, http_bridge_
         [](const caf::error& why) { log::warn("http-bridge", "state-not-read", "error={}", from_caf(why).text); });
   };
 
+  // Now and then, so that they are at hand when the coordinator is not.
+  auto learn_keys = [=, &my] {
+    if (my.setup.known_keys_file.empty() || my.asks_keys || my.ticks++ % ticks_between_keys != 0)
+      return;
+    my.asks_keys = true;
+    ask(self, 2s, my.setup.coordinator, list_keys{my.keys.version()})
+      .then(
+        [=, &my](known_keys& news) {
+          my.asks_keys = false;
+          if (auto taken = my.keys.take(std::move(news), std::chrono::system_clock::now()); !taken)
+            log::error("http-bridge", "known-keys-not-kept", "error={}", taken.error().text);
+        },
+        [=, &my](const caf::error& why) {
+          my.asks_keys = false;
+          log::debug("http-bridge", "known-keys-not-told", "error={}", from_caf(why).text);
+        });
+  };
+
   tell_after(self, 500ms, me, tick{});
   return {
     [=](const bridge_call& call) { call.work(self); },
     [=](const tick&) {
       feed();
+      learn_keys();
       tell_after(self, 500ms, me, tick{});
     },
     [=, &my](const stop&) {
@@ -75,7 +99,7 @@ http_bridge_actor::behavior_type http_bridge(http_bridge_self self, http_bridge_
       self->quit(caf::exit_reason::user_shutdown);
     },
     [=, &my](const ask_status&) {
-      return report_of(self, "http_bridge", nlohmann::json{{"followers", my.followers.size()}, {"hooks", my.hooks}, {"late_hooks", my.late_hooks}}, my.started);
+      return report_of(self, "http_bridge", nlohmann::json{{"followers", my.followers.size()}, {"hooks", my.hooks}, {"late_hooks", my.late_hooks}, {"known_keys", my.keys.version()}}, my.started);
     },
   };
 }

@@ -1,5 +1,6 @@
 #pragma once
 #include "actors/interfaces.hpp"
+#include "actors/known_keys.hpp"
 #include "runtime/http/auth.hpp"
 #include "runtime/http/server.hpp"
 #include "runtime/metrics/metrics.hpp"
@@ -18,6 +19,7 @@ struct http_bridge_setup {
   std::string api_token;
   std::shared_ptr<metrics::registry> metrics;
   hook_options hooks;
+  std::string known_keys_file;                      ///< where keys are kept for when the coordinator is away; empty: not at all
   std::vector<rtmp_server_options> foreign_servers; ///< whose callbacks carry a secret of their own
   std::string edge_origins;                         ///< for the pages' content security policy: "http://host:port …"
   /// What is not ready, in words; empty when all is.
@@ -40,6 +42,9 @@ struct http_bridge_state {
   std::uint64_t rounds = 0;     ///< of the feed, half a second each
   std::uint64_t hooks = 0;
   std::uint64_t late_hooks = 0; ///< answered without the coordinator
+  key_cache keys;
+  bool asks_keys = false;       ///< an answer is awaited
+  std::uint64_t ticks = 0;
   caf::actor_clock::time_point started{};
 };
 

@@ -32,6 +32,10 @@ void decide(const http_bridge_actor& bridge, dialect d, hook_call call, std::chr
         [=](const caf::error& why) {
           ++self->state.late_hooks;
           auto v = rtmp::verdict_in_trouble(call.kind, from_caf(why).text);
+          if (!v.accept)
+            if (auto known = self->state.keys.judge(call, std::chrono::system_clock::now()))
+              v = *known;
+          self->state.setup.metrics->counter<metrics::family::hook_decisions>(d == dialect::srs ? "srs" : "nginx-rtmp", to_string(call.kind), v.accept ? "accepted" : "refused").add();
           log::error("http-bridge", "hook-undecided", "kind={} server={} stream={} accepted={} error={}", to_string(call.kind), call.server, call.stream, v.accept, v.reason);
           answer(render(d, call.kind, v));
         });

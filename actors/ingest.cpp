@@ -2,10 +2,10 @@
 
 #include "actors/nginx_child.hpp"
 #include "actors/reporting.hpp"
+#include "actors/rtmp_watch.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/secret.hpp"
 #include "runtime/http/client.hpp"
-#include "runtime/rtmp/lists.hpp"
 
 namespace weir {
 
@@ -28,22 +28,6 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
     WEIR_TRY(text);
     return my.folder->install(*text);
   };
-  // The coordinator answers who must be cut off; nginx-rtmp's control address does so.
-  auto tell_list = [=, &my] {
-    ask(self, 2s, coordinator, my.last)
-      .then(
-        [=, &my](const drop_list& drops) {
-          for (auto& item : drops.items) {
-            http::client_request request;
-            request.url = my.setup.control_url + fmt::format("/drop/publisher?app={}&name={}", http::percent_encode(item.app), http::percent_encode(item.stream));
-            request.deadline = 1500ms;
-            client->send(std::move(request), [app = item.app, stream = item.stream](expected<http::client_response> answer) {
-              log::info("ingest", "publisher-dropped", "app={} stream={} status={} error={}", app, stream, answer ? answer->status : 0, answer ? "" : answer.error().text);
-            });
-          }
-        },
-        [](const caf::error& why) { log::warn("ingest", "list-untold", "error={}", from_caf(why).text); });
-  };
   auto start = [=, &my] {
     auto ready = configure();
     auto child = ready ? start_nginx(*my.folder, me, ++my.generation, my.setup.server) : expected<supervise::process>(fail(ready.error()));
@@ -55,9 +39,7 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
     }
     my.nginx = std::move(*child);
     ++my.starts;
-    // A new start has no publishers: whoever is known of the one before is gone.
-    my.last = {.server = my.setup.server, .service_id = my.service, .items = {}};
-    tell_list();
+    tell(self, my.watch, server_started{my.service});
     log::info("ingest", "nginx-started", "server={} listen={} service={} pid={}", my.setup.server, my.setup.config.listen, my.service, my.nginx.pid());
   };
 
@@ -72,29 +54,24 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
     self->quit(to_caf(ready.error()));
     return ingest_actor::behavior_type::make_empty_behavior();
   }
+  auto watch_it = [=, &my] {
+    my.watch = self->spawn<caf::linked>(rtmp_watch, rtmp_watch_setup{.server = my.setup.server, .kind = rtmp_server_kind::nginx_rtmp, .url = my.setup.status_url, .ours = true}, client,
+                                        coordinator);
+  };
+  on_end_of_child(self, [=, &my](const caf::actor_addr& who, const caf::error& why) {
+    if (my.watch.address() != who)
+      return false;
+    log::error("ingest", "watch-died", "server={} reason={}", my.setup.server, caf::to_string(why));
+    watch_it();
+    tell(self, my.watch, server_started{my.service});
+    return true;
+  });
+  watch_it();
   start();
-  tell_after(self, 1s, me, tick{});
   return {
-    [=, &my](const tick&) {
-      tell_after(self, 2s, me, tick{});
-      fetch_status(*client, me, my.setup.statistics_url, 1500ms);
-    },
-    [=, &my](const status_page& page) {
-      auto list = page.status == 200 ? rtmp::parse_nginx_stat(page.body, my.setup.server) : expected<publication_list>(fail(error_code::unavailable, page.error));
-      my.up = list.has_value();
-      my.trouble = my.up ? std::string{} : list.error().text;
-      if (!list) { // unreachable is not empty: what it had stays until it answers or ends
-        log::warn("ingest", "list-unread", "server={} error={}", my.setup.server, my.trouble);
-        return;
-      }
-      list->service_id = my.service;
-      my.last = *list;
-      tell_list();
-    },
     [=, &my](const process_ended& end) {
       if (end.generation != my.generation)
         return;
-      my.up = false;
       if (my.stopping)
         return self->quit(caf::exit_reason::user_shutdown);
       my.trouble = fmt::format("nginx ended (exit code {}, signal {})", end.exit_code, end.signal);
@@ -113,9 +90,8 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
       my.nginx.stop(2s);
     },
     [=, &my](const ask_status&) {
-      nlohmann::json status{{"listen", my.setup.config.listen}, {"up", my.up}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"service", my.service},
-                            {"publishers", my.last.items.size()}, {"trouble", my.trouble}};
-      return report_of(self, "ingest/" + my.setup.server, status, my.started, {}, my.starts ? my.starts - 1 : 0);
+      nlohmann::json status{{"listen", my.setup.config.listen}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"service", my.service}, {"trouble", my.trouble}};
+      return report_of(self, "ingest/" + my.setup.server, status, my.started, {caf::actor_cast<caf::actor>(my.watch)}, my.starts ? my.starts - 1 : 0);
     },
   };
 }

@@ -18,8 +18,7 @@ struct ingest_setup {
   nginx::ingest_config config; ///< hook_url without the start's name, which is added here
   std::string folder;
   std::string program = "/usr/sbin/nginx";
-  std::string statistics_url; ///< its list
-  std::string control_url;    ///< where publishers are cut off
+  std::string status_url; ///< base address of its list and of where publishers are cut off
 };
 
 struct ingest_state {
@@ -31,17 +30,16 @@ struct ingest_state {
   std::uint64_t generation = 0;
   std::uint64_t starts = 0;
   std::string service; ///< names the present start of nginx in its callbacks
-  publication_list last;
-  bool up = false;
+  rtmp_watch_actor watch;
   bool stopping = false;
   std::string trouble;
   caf::actor_clock::time_point started{};
 };
 
-/// nginx-rtmp on this machine: configured, run, its own list of publishers read.
+/// nginx-rtmp on this machine: configured and run. Its RTMP WATCH reads its list.
 ///
 /// Parent:  the program; its end ends the node. Detached: it waits for `nginx -t` and for old processes to end.
-/// Tells:   COORDINATOR who publishes, every 2 s, and at once that nobody does when nginx died.
+/// Tells:   its RTMP WATCH of each start, which has no publishers yet.
 /// Fails:   to start when nginx refuses its configuration.
 /// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s.
 /// Source:  docs/2-how-it-works/3-life-of-a-stream.md

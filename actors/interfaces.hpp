@@ -49,6 +49,10 @@ using node_actor = typed_actor_t<
   void(retry_task),
   // A RUNNER's report, passed on to the TASK.
   void(task_report),
+  // INTERNAL: what another node says to us going on without the coordinator.
+  void(witness_answer),
+  // Another node asks whether we miss the coordinator too.
+  void(witness_question),
   // The node's configuration was read again.
   void(use_tools),
   // INTERNAL: each second.
@@ -61,11 +65,14 @@ struct placement {
   task_order order;
   node_name node;
   node_actor where;
+  std::string why; ///< this node and no other, in words
 };
-WEIR_MESSAGE(placement, order, node, where)
+WEIR_MESSAGE(placement, order, node, where, why)
 
 /// STREAM: one stream, who publishes it where, its phase, its tasks. Parent: COORDINATOR.
 using stream_actor = typed_actor_t<
+  // An RTMP server says nothing, or speaks again.
+  void(server_silent),
   // A publisher was accepted.
   void(published),
   // A publisher left.
@@ -104,6 +111,35 @@ struct watch {
 };
 WEIR_MESSAGE(watch, who)
 
+/// INTROSPECTION: asks the actors of its node for their statuses, and other nodes for theirs. Parent: the program.
+struct ask_tree {
+  bool everywhere = false; ///< of all nodes
+};
+struct actor_tree {
+  std::string json; ///< {actors: nested {name, kind, node, mailbox, restarts, uptime_seconds, status, children}, silent: [node…]}
+};
+/// One more actor of this node that stands at the top of the tree.
+struct show_root {
+  caf::actor who;
+};
+WEIR_MESSAGE(ask_tree, everywhere)
+WEIR_MESSAGE(actor_tree, json)
+WEIR_MESSAGE(show_root, who)
+using introspection_actor = typed_actor_t<actor_tree(ask_tree), void(show_root), void(stop)>;
+
+/// INTROSPECTION → COORDINATOR: where the other nodes' trees are.
+struct list_trees {};
+struct node_tree {
+  node_name node;
+  introspection_actor tree; ///< null: the node is not reached
+};
+struct tree_list {
+  std::vector<node_tree> trees;
+};
+WEIR_MESSAGE_EMPTY(list_trees)
+WEIR_MESSAGE(node_tree, node, tree)
+WEIR_MESSAGE(tree_list, trees)
+
 /// NODE → COORDINATOR: here I am, and this is what I have.
 struct join {
   node_spec spec;
@@ -111,13 +147,15 @@ struct join {
   std::vector<rtmp_server> rtmp_servers;
   std::vector<origin_place> origins;
   std::vector<task_order> runs; ///< what it runs already: the coordinator takes them over instead of starting them again
+  introspection_actor tree;
 };
 struct joined {
   std::string cluster;
   std::chrono::milliseconds lease_ttl{};
+  weir::roster roster;
 };
-WEIR_MESSAGE(join, spec, node, rtmp_servers, origins, runs)
-WEIR_MESSAGE(joined, cluster, lease_ttl)
+WEIR_MESSAGE(join, spec, node, rtmp_servers, origins, runs, tree)
+WEIR_MESSAGE(joined, cluster, lease_ttl, roster)
 
 /// EDGE: nginx on the edge's machine: configured, run, measured, drained. Parent: the program.
 using edge_actor = typed_actor_t<
@@ -147,6 +185,12 @@ using coordinator_actor = typed_actor_t<
   hook_verdict(hook_call),
   // An RTMP server's own list of publishers; the reply names those that must be cut off.
   drop_list(publication_list),
+  // Whether an RTMP server is heard.
+  void(rtmp_health),
+  // Who may publish while the coordinator is away.
+  known_keys(list_keys),
+  // Where the nodes' actor trees are.
+  tree_list(list_trees),
   // Everything that is seen.
   cluster_view(view_cluster), event_list(list_events),
   // Streams.
@@ -191,12 +235,18 @@ using door_actor = typed_actor_t<welcome(hello), void(stop)>::extend_with<status
 struct dial_again {};
 WEIR_MESSAGE_EMPTY(dial_again)
 
-/// INGEST: nginx-rtmp on this machine: configured, run, its list polled. Parent: the program.
-using ingest_actor = typed_actor_t<
+/// RTMP WATCH: one RTMP server's own list of publishers: polled, told to the COORDINATOR, who must go cut off. Parent: INGEST, or the program.
+using rtmp_watch_actor = typed_actor_t<
+  // The server was started anew: nobody publishes there.
+  void(server_started),
   // INTERNAL: poll its list.
   void(tick),
   // INTERNAL: the poll's answer.
   void(status_page),
+  void(stop)>::extend_with<status_actor>;
+
+/// INGEST: nginx-rtmp on this machine: configured and run. Parent: the program.
+using ingest_actor = typed_actor_t<
   // INTERNAL: nginx ended; time to start it again.
   void(process_ended), void(start_again),
   // Ends nginx, then itself.
@@ -221,6 +271,8 @@ using transcoder_actor = typed_actor_t<
   void(tick),
   // INTERNAL: the back-off is over. Also by hand.
   void(engine_retry),
+  // Where the stream can be read now.
+  void(use_inputs),
   // Ends the child, then itself.
   void(stop)>::extend_with<status_actor>;
 
@@ -228,6 +280,8 @@ using transcoder_actor = typed_actor_t<
 using task_runner_actor = typed_actor_t<
   // By hand: the next attempt is now.
   void(engine_retry),
+  // Where the stream can be read now.
+  void(use_inputs),
   // INTERNAL: the origin answered a write.
   void(upload_result),
   // Ends the run: what is finished is still delivered; then the last report and the end.
@@ -266,15 +320,6 @@ using http_bridge_actor = typed_actor_t<
   // INTERNAL: followers of live state.
   void(tick),
   void(stop)>::extend_with<status_actor>;
-
-/// INTROSPECTION: asks every actor for its status. Parent: the program.
-struct ask_tree {};
-WEIR_MESSAGE_EMPTY(ask_tree)
-struct actor_tree {
-  std::string json; ///< nested {name, kind, node, mailbox, restarts, uptime_seconds, status, children}
-};
-WEIR_MESSAGE(actor_tree, json)
-using introspection_actor = typed_actor_t<actor_tree(ask_tree), void(stop)>;
 
 } // namespace weir
 

@@ -11,11 +11,12 @@ struct introspection_state {
   std::vector<caf::actor> roots;
 };
 
-/// Asks every actor of this node for its status, from the roots down, and answers one tree.
+/// Asks every actor of this node for its status, from the roots down, and answers one tree; when asked to, with the trees of all other nodes beside it.
 ///
 /// Parent:  the program.
-/// Fails:   never: an actor that does not answer within 1 s stands in the tree as "silent".
+/// Asks:    COORDINATOR where the others are, and their INTROSPECTIONs.
+/// Fails:   never: an actor that does not answer within 1 s stands in the tree as "silent", a node that does not within 3 s is named in `silent`.
 /// Source:  docs/4-extend.md
-introspection_actor::behavior_type introspection(introspection_actor::stateful_pointer<introspection_state> self, std::vector<caf::actor> roots, std::string node);
+introspection_actor::behavior_type introspection(introspection_actor::stateful_pointer<introspection_state> self, std::string node, coordinator_actor coordinator);
 
 } // namespace weir

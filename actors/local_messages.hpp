@@ -31,6 +31,27 @@ struct status_page {
   std::string error;
 };
 
+/// Ingest → RTMP watch: a new start of the server; its callbacks name it so.
+struct server_started {
+  std::string service_id;
+};
+
+/// Node → runner → transcoder: where the stream can be read now, the first one preferred.
+struct use_inputs {
+  std::vector<std::string> urls;
+};
+
+/// HTTP route → node: a node that does not reach the coordinator asks whether we do.
+struct witness_question {
+  std::string token;
+  std::function<void(expected<bool> misses_it_too)> answer;
+};
+/// INTERNAL to node: the answer of one of the others, of that round only.
+struct witness_answer {
+  std::uint64_t round = 0;
+  bool misses_it_too = false;
+};
+
 /// A record from a transcoder's child. `what` is media::record, kept opaque so that only the transcoder includes the protocol.
 struct engine_record {
   std::uint64_t generation = 0;
@@ -81,6 +102,7 @@ struct writer_hello {
   std::string publication;
   hls_profile profile = hls_profile::standard;
   std::vector<rung_info> rungs;
+  bool standby = false; ///< kept aside while the one in charge delivers
   std::function<void(expected<void>)> answer;
 };
 
@@ -109,6 +131,10 @@ struct bridge_call {
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::process_ended)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::start_again)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::status_page)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::server_started)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::use_inputs)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::witness_question)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::witness_answer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_record)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_retry)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_rungs)

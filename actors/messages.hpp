@@ -139,6 +139,7 @@ struct cluster_view {
   std::vector<node_status> nodes;
   std::vector<edge_status> edges;
   edge_epoch edges_epoch = 0;
+  std::vector<rtmp_server_status> rtmp_servers;
 };
 struct list_events {
   std::uint64_t after = 0;
@@ -149,7 +150,7 @@ struct event_list {
   std::vector<event> events; ///< oldest first; a number above after + 1 at the front says that older ones are gone
 };
 WEIR_MESSAGE_EMPTY(view_cluster)
-WEIR_MESSAGE(cluster_view, cluster, version, streams, tasks, nodes, edges, edges_epoch)
+WEIR_MESSAGE(cluster_view, cluster, version, streams, tasks, nodes, edges, edges_epoch, rtmp_servers)
 WEIR_MESSAGE(list_events, after, limit, newest)
 WEIR_MESSAGE(event_list, events)
 
@@ -195,12 +196,12 @@ struct grace_over {
 /// Stream → task: whether the task should run, and on what.
 struct task_wish {
   bool wanted = false;
-  std::string reason;      ///< why not, in words
-  std::string server;      ///< RTMP server to read from
-  std::string publication; ///< names the source time line
+  std::string reason;               ///< why not, in words
+  std::vector<std::string> servers; ///< RTMP servers that have the stream, the one to read from first
+  std::string publication;          ///< names the source time line
 };
 WEIR_MESSAGE(grace_over, leaving)
-WEIR_MESSAGE(task_wish, wanted, reason, server, publication)
+WEIR_MESSAGE(task_wish, wanted, reason, servers, publication)
 
 /// Task → stream → coordinator, and stream → coordinator: what is seen now.
 struct task_news {
@@ -217,10 +218,10 @@ WEIR_MESSAGE(stream_news, status, idle)
 
 /// Task → coordinator: a node, a lease and an epoch for one run.
 struct place_task {
-  task_id task;
-  std::string server;      ///< RTMP server to read from
+  task_id task;                     ///< or the seat of its standby (schemas/task.hpp)
+  std::vector<std::string> servers; ///< RTMP servers that have the stream, the one to read from first
   std::string publication;
-  node_name avoid;         ///< the last one failed there
+  node_name avoid;                  ///< the last one failed there
 };
 /// Task → coordinator: the lease of `epoch` is no longer needed.
 struct release_task {
@@ -243,7 +244,7 @@ struct node_back {
   node_name name;
 };
 WEIR_MESSAGE(node_back, name)
-WEIR_MESSAGE(place_task, task, server, publication, avoid)
+WEIR_MESSAGE(place_task, task, servers, publication, avoid)
 WEIR_MESSAGE(release_task, task, epoch)
 WEIR_MESSAGE(place_again, wish)
 WEIR_MESSAGE(lease_over, task, epoch, why)
@@ -284,20 +285,36 @@ struct lease {
 };
 WEIR_MESSAGE(lease, task, epoch)
 
+/// A node whose word counts when the coordinator is gone (docs/2-how-it-works/5-cluster.md).
+struct witness {
+  node_name name;
+  std::string http_url;
+};
+/// All of them, as of one moment. Versions grow; whoever has an older one is told anew.
+struct roster {
+  std::uint64_t version = 0;
+  std::string token; ///< by which nodes of one cluster know each other's questions
+  std::vector<witness> nodes;
+};
+WEIR_MESSAGE(witness, name, http_url)
+WEIR_MESSAGE(roster, version, token, nodes)
+
 /// Node → coordinator, each second: load, and the leases that it asks to renew.
 struct beat {
   node_name node;
   std::string instance;
   node_load load;
   std::vector<lease> leases;
+  std::uint64_t roster = 0; ///< version that it has
 };
 /// Which of them go on. A lease that is not named must be stopped. `known` false: join again.
 struct beat_answer {
   bool known = true;
   std::vector<lease> renewed;
+  weir::roster roster = {}; ///< when the node's is another one; version 0: its own is right
 };
-WEIR_MESSAGE(beat, node, instance, load, leases)
-WEIR_MESSAGE(beat_answer, known, renewed)
+WEIR_MESSAGE(beat, node, instance, load, leases, roster)
+WEIR_MESSAGE(beat_answer, known, renewed, roster)
 
 /// Stops one run. Of that epoch only.
 struct revoke {
@@ -322,7 +339,43 @@ struct origin_place {
 WEIR_MESSAGE(rtmp_server, name, read_url, publish_url)
 WEIR_MESSAGE(origin_place, url, token)
 
-/// Coordinator → ingest: publishers that may not go on (their stream was removed, disabled, or they were kicked).
+/// RTMP watch → coordinator, at each change and every few seconds: whether a server tells who publishes there.
+struct rtmp_health {
+  std::string server;
+  bool up = false;
+  std::string text;              ///< what is wrong
+  std::uint32_t publishers = 0;  ///< by its last list
+};
+/// Coordinator → streams: a server has said nothing for longer than its word counts, or speaks again.
+struct server_silent {
+  std::string server;
+  bool silent = true;
+};
+WEIR_MESSAGE(rtmp_health, server, up, text, publishers)
+WEIR_MESSAGE(server_silent, server, silent)
+
+/// Hook bridge → coordinator: the keys that may publish while it is away. Answered with no entries where `version` is in force.
+struct list_keys {
+  std::uint64_t version = 0;
+};
+/// One stream that may be published. The key itself stays at the coordinator.
+struct key_hash {
+  std::string app;
+  std::string stream;
+  std::string vhost;
+  std::string hash; ///< salted_hash() of the key
+};
+struct known_keys {
+  std::uint64_t version = 0;
+  std::vector<key_hash> keys;
+  std::string signature;  ///< of known_keys_text() by `signer`
+  std::string signer;     ///< public key of the coordinator
+};
+WEIR_MESSAGE(list_keys, version)
+WEIR_MESSAGE(key_hash, app, stream, vhost, hash)
+WEIR_MESSAGE(known_keys, version, keys, signature, signer)
+
+/// Coordinator → RTMP watch: publishers that may not go on (their stream was removed, disabled, or they were kicked).
 struct drop_list {
   std::vector<publication_list::item> items;
 };

@@ -2,6 +2,9 @@
 
 #include "actors/reporting.hpp"
 #include "runtime/base/log.hpp"
+#include "runtime/base/secret.hpp"
+#include "runtime/http/client.hpp"
+#include "runtime/http/server.hpp"
 
 #include <algorithm>
 
@@ -12,6 +15,11 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto answer_within = 900ms;
+constexpr auto look_every = 250ms;
+constexpr auto ask_others_after = 1500ms; ///< of the coordinator's silence
+constexpr auto missed_after = 2500ms;     ///< longer than the gap in our beats up to which the coordinator counts us as hearing it
+constexpr auto witness_within = 800ms;
+constexpr auto token_header = "Weir-Cluster-Token";
 
 } // namespace
 
@@ -35,6 +43,7 @@ beat node_state::make_beat() {
     load.memory_total = memory->total;
   }
   b.load = load;
+  b.roster = roster.version;
   return b;
 }
 
@@ -47,16 +56,29 @@ std::vector<task_id> node_state::not_renewed(const beat& asked, const beat_answe
 }
 
 join node_state::make_join(const node_actor& me) const {
-  join news{setup.spec, me, setup.rtmp_servers, setup.origins, {}};
+  join news{setup.spec, me, setup.rtmp_servers, setup.origins, {}, setup.tree};
   for (auto& [task, one] : runs)
     news.runs.push_back(one.order);
   return news;
 }
 
+bool node_state::misses_the_coordinator(time_point now) const { return now - last_answer > missed_after; }
+
+bool node_state::take(const witness_answer& answer) {
+  if (answer.round != round.number || !answer.misses_it_too)
+    return false;
+  // More than half, of all that it knew: the coordinator gives nothing away while it hears half of them.
+  if (2 * ++round.agree <= roster.nodes.size() || 2 * (round.agree - 1) > roster.nodes.size())
+    return false;
+  witnessed = round.began;
+  ++rounds_won;
+  return true;
+}
+
 // What is killed after two thirds of the lease is dead before anyone else may start it.
 std::vector<task_id> node_state::must_end(time_point now) const {
   std::vector<task_id> found;
-  if (now - last_answer > lease_ttl * 2 / 3)
+  if (now - std::max(last_answer, witnessed) > lease_ttl * 2 / 3)
     for (auto& [task, one] : runs)
       if (auto* type = find_task_type(one.order.type); !type || !type->needs_origin) // the origin refuses a writer that was replaced: such a run may go on
         found.push_back(task);
@@ -88,6 +110,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
           my.joined = true;
           my.trouble.clear();
           my.lease_ttl = in.lease_ttl;
+          my.roster = in.roster;
           my.last_answer = now();
           log::info("node", "joined", "node={} cluster={}", my.setup.spec.name.value, in.cluster);
         },
@@ -111,6 +134,8 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
             return;
           }
           my.last_answer = now();
+          if (answer.roster.version != 0)
+            my.roster = answer.roster;
           for (auto& id : my.not_renewed(asked, answer))
             stop_run(id);
         },
@@ -119,6 +144,24 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
           my.joined = false; // whatever is there when it answers again must first be told what runs here
           log::warn("node", "beat-unanswered", "node={} error={}", my.setup.spec.name.value, from_caf(why).text);
         });
+  };
+
+  // The coordinator is gone, or we are cut off: the others know which.
+  auto ask_others = [=, &my] {
+    my.round = {my.round.number + 1, now(), 1};
+    for (auto& other : my.roster.nodes) {
+      if (other.name == my.setup.spec.name)
+        continue;
+      http::client_request request;
+      request.url = other.http_url + "/cluster/v1/coordinator-missed";
+      request.headers.add(token_header, my.roster.token);
+      request.deadline = request.connect_deadline = witness_within;
+      request.response_limit = 4096;
+      my.setup.tools.http->send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(me), number = my.round.number](expected<http::client_response> answer) {
+        if (answer && answer->status == 200)
+          tell_anon(caf::actor_cast<node_actor>(caf::actor_cast<caf::strong_actor_ptr>(weak)), witness_answer{number, answer->body == "yes"});
+      });
+    }
   };
 
   on_end_of_child(self, [=, &my](const caf::actor_addr& who, const caf::error& why) {
@@ -155,6 +198,10 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
       if (auto present = my.runs.find(order.task); present != my.runs.end()) {
         if (present->second.order.epoch == order.epoch) { // its TASK is another one, or reached over another connection
           present->second.teller = wish.teller;
+          present->second.order = order;
+          use_inputs inputs{{order.input_url}};
+          inputs.urls.insert(inputs.urls.end(), order.more_inputs.begin(), order.more_inputs.end());
+          tell(self, present->second.runner, std::move(inputs));
           tell(self, wish.teller, present->second.last);
         }
         if (present->second.order.epoch >= order.epoch)
@@ -179,13 +226,22 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
     },
     [=, &my](task_report& report) {
       auto run = my.runs.find(report.task);
-      if (run == my.runs.end() || run->second.order.epoch != report.epoch)
+      if (run == my.runs.end() || run->second.order.epoch != report.epoch || run->second.last.ended) // the last word on it was spoken
         return;
       run->second.last = report;
       if (!report.ended) // the last one is passed on when the runner has really ended
         tell(self, run->second.teller, std::move(report));
     },
     [=, &my](const use_tools& news) { my.setup.tools = *news.tools; },
+    [=, &my](const witness_question& question) {
+      if (my.roster.token.empty() || !constant_time_equal(question.token, my.roster.token))
+        return question.answer(fail(error_code::unauthorized, "only nodes of this cluster are told"));
+      question.answer(my.misses_the_coordinator(now()));
+    },
+    [=, &my](const witness_answer& answer) {
+      if (my.take(answer) && my.rounds_won % 20 == 1)
+        log::warn("node", "goes-on-without-coordinator", "node={} agree={} of={}", my.setup.spec.name.value, my.round.agree, my.roster.nodes.size());
+    },
     [=, &my](const tick&) {
       if (auto lost = my.must_end(now()); !lost.empty()) {
         log::error("node", "lease-lost", "node={} runs={} lease={}", my.setup.spec.name.value, lost.size(), to_string(my.lease_ttl));
@@ -200,9 +256,13 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
         my.stopped_by_itself += lost.size();
         my.last_answer = now();
       }
-      if (!my.asking && !*stopping)
+      if (!my.runs.empty() && now() - my.last_answer > ask_others_after && now() - my.round.began >= 2 * look_every)
+        ask_others();
+      if (!my.asking && !*stopping && now() >= my.next_beat) {
+        my.next_beat = now() + my.setup.beat_every;
         my.joined ? renew() : ask_to_join();
-      tell_after(self, my.setup.beat_every, me, tick{});
+      }
+      tell_after(self, std::min<std::chrono::milliseconds>(my.setup.beat_every, look_every), me, tick{});
     },
     [=, &my](const stop&) {
       *stopping = true;
@@ -215,10 +275,18 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
       for (auto& [id, run] : my.runs)
         children.push_back(caf::actor_cast<caf::actor>(run.runner));
       nlohmann::json status{{"spec", describe::to_json(my.setup.spec)}, {"load", describe::to_json(my.load)}, {"joined", my.joined}, {"trouble", my.trouble},
-                            {"runs", my.runs.size()}, {"stopped_by_itself", my.stopped_by_itself}};
+                            {"runs", my.runs.size()}, {"stopped_by_itself", my.stopped_by_itself}, {"goes_on_without_coordinator", my.witnessed > my.last_answer}};
       return report_of(self, "node/" + my.setup.spec.name.value, status, my.started, std::move(children));
     },
   };
+}
+
+void add_witness_route(http::server& server, const node_actor& node) {
+  server.route("GET", "/cluster/v1/coordinator-missed", {}, [node](const http::request& r, http::responder answer) {
+    tell_anon(node, witness_question{std::string(r.header(token_header).value_or("")), [answer](expected<bool> misses) {
+                misses ? answer(http::text_response(200, *misses ? "yes" : "no")) : answer.fail(misses.error());
+              }});
+  });
 }
 
 } // namespace weir

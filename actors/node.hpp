@@ -15,6 +15,7 @@ struct node_setup {
   std::vector<origin_place> origins;
   runner_tools tools;
   std::chrono::milliseconds beat_every = std::chrono::seconds(1);
+  introspection_actor tree;
 };
 
 /// What a NODE knows and decides. Sends nothing.
@@ -38,6 +39,15 @@ struct node_state {
   bool asking = false;             ///< a join or a beat is unanswered
   std::string trouble;             ///< why it has not joined
   time_point last_answer{};        ///< of the coordinator
+  time_point next_beat{};
+  weir::roster roster;             ///< whom to ask when the coordinator is not reached
+  struct {
+    std::uint64_t number = 0;
+    time_point began{};
+    std::size_t agree = 0;         ///< that miss it too, ourselves included
+  } round;
+  time_point witnessed{};          ///< beginning of the last round in which more than half of all nodes missed the coordinator
+  std::uint64_t rounds_won = 0;
   time_point started{};
   std::uint64_t stopped_by_itself = 0; ///< runs that were ended because their lease could not be renewed
 
@@ -46,6 +56,10 @@ struct node_state {
   std::vector<task_id> not_renewed(const beat& asked, const beat_answer& answer) const;
   /// What to say when joining: who this is and what runs here already.
   join make_join(const node_actor& me) const;
+  /// Whether the coordinator has been silent for so long that we tell others so.
+  bool misses_the_coordinator(time_point now) const;
+  /// Counts an answer of another node; true when it was the one that made a majority.
+  bool take(const witness_answer& answer);
   /// Runs whose leases may soon be over at the coordinator, so that they must end before somebody else starts them.
   std::vector<task_id> must_end(time_point now) const;
   std::chrono::milliseconds lease_ttl = std::chrono::seconds(6); ///< as the coordinator grants them
@@ -56,8 +70,15 @@ struct node_state {
 /// Parent:  the program; its end ends the node.
 /// Tells:   COORDINATOR each second; the TASK that ordered a run about it.
 /// Fails:   never.
-/// Numbers: without an answer for two thirds of the lease (4 s of 6 s) it ends the runs that nobody else can fence off, by its own monotonic clock.
+/// Numbers: without an answer for two thirds of the lease (4 s of 6 s), and without a majority of nodes that miss the coordinator as well, it ends the runs
+///          that nobody else can fence off, by its own monotonic clock.
 /// Source:  docs/2-how-it-works/3-life-of-a-stream.md
+namespace http {
+class server;
+}
+/// GET of other nodes that miss the coordinator: whether we do.
+void add_witness_route(http::server& server, const node_actor& node);
+
 node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, node_setup setup, coordinator_actor coordinator);
 
 } // namespace weir

@@ -24,10 +24,11 @@ struct writer_body {
   std::string publication;
   hls_profile profile = hls_profile::standard;
   std::vector<rung_info> rungs;
+  bool standby = false;
   static constexpr auto fields() {
     using o = writer_body;
     return std::tuple{field("publication", &o::publication, {0, 300}, "Names the source time line."), field("profile", &o::profile, "Timing."),
-                      field("rungs", &o::rungs, {1, hls::max_rungs}, "What it makes.")};
+                      field("rungs", &o::rungs, {1, hls::max_rungs}, "What it makes."), field("standby", &o::standby, "Used only where the other writer's is missing.")};
   }
 };
 
@@ -65,7 +66,7 @@ expected<void> origin_state::announce(const writer_hello& hello) {
   auto timing = timing_of(hello.profile);
   if (setup.options.window > 0ms)
     timing.window = std::max(setup.options.window, timing.target * 6);
-  auto done = log_of(hello.stream).begin_writer(hello.writer_epoch, hello.publication, hello.rungs, timing);
+  auto done = log_of(hello.stream).begin_writer(hello.writer_epoch, hello.publication, hello.rungs, timing, hello.standby);
   if (!done && done.error().code == error_code::fenced)
     ++fenced;
   return done;
@@ -167,7 +168,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
     [=, &my](const writer_hello& hello) {
       auto done = my.announce(hello);
       if (done)
-        log::info("origin", "writer", "stream={} writer_epoch={} rungs={} publication={}", hello.stream, hello.writer_epoch, hello.rungs.size(), hello.publication);
+        log::info("origin", "writer", "stream={} writer_epoch={} rungs={} publication={} standby={}", hello.stream, hello.writer_epoch, hello.rungs.size(), hello.publication, hello.standby);
       hello.answer(std::move(done));
     },
     [=, &my](const segment_offer& offer) {
@@ -199,7 +200,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
     [=, &my](const ask_status&) {
       nlohmann::json streams = nlohmann::json::object();
       for (auto& [stream, log] : my.logs)
-        streams[stream] = {{"instance", log.instance()}, {"next_msn", log.next_msn()}, {"epoch", log.epoch()}, {"ended", log.ended()},
+        streams[stream] = {{"instance", log.instance()}, {"next_msn", log.next_msn()}, {"epoch", log.epoch()}, {"ended", log.ended()}, {"standby_used", log.standby_used()},
                            {"fenced", log.fenced_count()}, {"refused", log.refused_count()}};
       nlohmann::json status{{"streams", streams}, {"written", my.written}, {"bytes", my.bytes}, {"fenced", my.fenced}, {"refused", my.refused}, {"full", my.full}};
       return report_of(self, "origin", status, my.started);
@@ -232,7 +233,7 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
     auto body = describe::from_json<writer_body>(r.body());
     if (!epoch || !body)
       return void(answer.fail(!epoch ? epoch.error() : body.error()));
-    tell_anon(origin, writer_hello{std::string(r.param("stream")), *epoch, body->publication, body->profile, body->rungs, finish(answer)});
+    tell_anon(origin, writer_hello{std::string(r.param("stream")), *epoch, body->publication, body->profile, body->rungs, body->standby, finish(answer)});
   });
 
   writers.body_limit = static_cast<std::size_t>(upload_limit.bytes);

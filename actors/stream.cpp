@@ -44,12 +44,39 @@ bool stream_state::take(const reconcile& list) {
   return changed;
 }
 
+bool stream_state::take(const server_silent& news) {
+  bool changed = news.silent ? silent_.insert(news.server).second : silent_.erase(news.server) != 0;
+  return changed && std::ranges::any_of(status.publishers, [&](auto& p) { return p.server == news.server; });
+}
+
+void stream_state::resume() {
+  if (status.publishers.empty()) { // it was ending: the grace begins again
+    status.phase = stream_phase::ending;
+    ++leaving;
+    return;
+  }
+  auto& newest = status.publishers.back();
+  chosen_ = identity(newest);
+  chosen_server_ = newest.server;
+  if (status.publication.empty())
+    status.publication = chosen_;
+}
+
 bool stream_state::settle() {
-  auto present = std::ranges::any_of(status.publishers, [&](auto& p) { return identity(p) == chosen_; });
+  auto found = std::ranges::find(status.publishers, chosen_, identity);
   if (!status.publishers.empty()) {
-    if (!present) { // the newest one: an encoder that came back is ahead of its own dead connection
-      chosen_ = identity(status.publishers.back());
-      chosen_server_ = status.publishers.back().server;
+    auto heard = [&](const publisher& p) { return !silent(p); };
+    bool present = found != status.publishers.end();
+    if (!present || (silent(*found) && std::ranges::any_of(status.publishers, heard))) {
+      // The newest one that is heard: an encoder that came back is ahead of its own dead connection.
+      auto& all = status.publishers;
+      auto newest = std::find_if(all.rbegin(), all.rend(), heard);
+      auto& next = newest != all.rend() ? *newest : all.back();
+      // A copy on another server goes on with the same pictures; anything else is a time line of its own.
+      if (status.publication.empty() || status.phase != stream_phase::live || next.server == chosen_server_)
+        status.publication = identity(next);
+      chosen_ = identity(next);
+      chosen_server_ = next.server;
     }
     status.phase = stream_phase::live;
     status.input_server = chosen_server_;
@@ -68,15 +95,21 @@ bool stream_state::end_grace(std::uint64_t which) {
   status.phase = stream_phase::offline;
   status.input_server.clear();
   chosen_.clear();
+  status.publication.clear();
   return true;
 }
 
 task_wish stream_state::wish() const {
   if (!status.spec.enabled)
-    return {.wanted = false, .reason = "the stream is disabled", .server = {}, .publication = {}};
+    return {.wanted = false, .reason = "the stream is disabled", .servers = {}, .publication = {}};
   if (status.phase == stream_phase::offline)
-    return {.wanted = false, .reason = "the stream is offline", .server = {}, .publication = {}};
-  return {.wanted = true, .reason = {}, .server = chosen_server_, .publication = chosen_};
+    return {.wanted = false, .reason = "the stream is offline", .servers = {}, .publication = {}};
+  task_wish wish{.wanted = true, .reason = {}, .servers = {chosen_server_}, .publication = status.publication};
+  for (bool heard : {true, false})
+    for (auto& p : status.publishers)
+      if (silent(p) != heard && std::ranges::find(wish.servers, p.server) == wish.servers.end())
+        wish.servers.push_back(p.server);
+  return wish;
 }
 
 bool stream_state::idle() const {
@@ -97,7 +130,7 @@ stream_actor::behavior_type stream(stream_actor::stateful_pointer<stream_state> 
   auto tell_news = [self, &my, coordinator] { tell(self, coordinator, stream_news{my.status, my.idle()}); };
   auto tell_wish = [self, &my, last_wish] {
     auto now = my.wish();
-    if (now.wanted == last_wish->wanted && now.publication == last_wish->publication && now.server == last_wish->server && now.reason == last_wish->reason)
+    if (now.wanted == last_wish->wanted && now.publication == last_wish->publication && now.servers == last_wish->servers && now.reason == last_wish->reason)
       return;
     *last_wish = now;
     for (auto& [id, entry] : my.tasks)
@@ -132,16 +165,21 @@ stream_actor::behavior_type stream(stream_actor::stateful_pointer<stream_state> 
     return false;
   });
 
-  // After a restart of the coordinator the publishers that were known count as live until their server says otherwise.
-  if (!my.status.publishers.empty())
+  if (!my.status.publishers.empty()) {
+    my.resume();
     settle(true);
-  else
+  } else if (!my.status.publication.empty()) {
+    my.resume();
+    tell_after(self, grace, me, grace_over{my.leaving});
+    tell_news();
+  } else
     tell_news();
 
   return {
     [=, &my](const published& news) { settle(my.take(news.who)); },
     [=, &my](const unpublished& gone) { settle(my.take(gone)); },
     [=, &my](const reconcile& list) { settle(my.take(list)); },
+    [=, &my](const server_silent& news) { settle(my.take(news)); },
     [=, &my](use_stream_spec& news) {
       my.status.spec = std::move(news.spec);
       tell_wish();
@@ -170,7 +208,7 @@ stream_actor::behavior_type stream(stream_actor::stateful_pointer<stream_state> 
         tell(self, entry->second.actor, retry);
     },
     [=, &my](const lease_over& over) {
-      if (auto entry = my.tasks.find(over.task); entry != my.tasks.end())
+      if (auto entry = my.tasks.find(task_of(over.task)); entry != my.tasks.end())
         tell(self, entry->second.actor, over);
     },
     [=, &my](const node_back& news) {

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <map>
+#include <set>
 
 namespace weir {
 
@@ -28,6 +29,9 @@ struct stream_state {
   bool take(const publisher& who);
   bool take(const unpublished& gone);
   bool take(const reconcile& list);
+  bool take(const server_silent& news);
+  /// The publishers that were known before the coordinator's restart count as live until their servers say otherwise.
+  void resume();
   /// Sets phase and chosen publisher from the set of publishers. True when the grace must be started.
   bool settle();
   /// The grace of that leaving is over; true when the stream went offline.
@@ -40,6 +44,8 @@ struct stream_state {
 private:
   std::string chosen_; ///< identity of the publisher that tasks read
   std::string chosen_server_;
+  std::set<std::string> silent_; ///< servers whose word is old
+  bool silent(const publisher& who) const { return silent_.contains(who.server); }
 };
 
 /// Names one publisher: "server/service/client".

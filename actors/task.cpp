@@ -10,8 +10,49 @@ namespace weir {
 
 using namespace std::chrono_literals;
 
-bool task_state::outdated() const {
-  return run && (run->order.publication != wish.publication || run->order.options != status.spec.options || run->order.type != status.spec.type);
+namespace {
+constexpr auto renew_lacking_after = 1s;
+}
+
+bool task_state::outdated(const placement& p) const {
+  if (p.order.publication != wish.publication || p.order.type != status.spec.type)
+    return true;
+  auto* type = find_task_type(p.order.type);
+  return p.order.options != status.spec.options && (!type || type->process(p.order.options) != type->process(status.spec.options));
+}
+
+bool task_state::wants_standby() const {
+  auto* type = find_task_type(status.spec.type);
+  return type && wanted() && type->standby(status.spec.options);
+}
+
+std::vector<std::string> servers_of(const task_order& order, const std::vector<std::string>& wanted) {
+  return order.more_inputs.size() + 1 < wanted.size() ? std::vector<std::string>{} : wanted;
+}
+
+task_id task_state::free_seat() const {
+  auto& other = run ? run : spare.run;
+  return other && !is_standby_seat(other->order.task) ? standby_seat(status.spec.id) : status.spec.id;
+}
+
+bool task_state::promote() {
+  if (!spare.run || spare.revoked)
+    return false;
+  run = std::move(spare.run);
+  run_servers = std::move(spare.servers);
+  renewing = spare.renewing;
+  revoked = false;
+  spare = {};
+  refusals = 0;
+  status.node = run->node;
+  status.epoch = run->order.epoch;
+  status.phase = status.standby_phase;
+  status.placed_because = run->why;
+  status.reason = "its standby took over";
+  status.standby_node = {};
+  status.standby_phase = task_phase::waiting;
+  status.standby_reason.clear();
+  return true;
 }
 
 bool task_state::take(task_wish news) {
@@ -19,8 +60,8 @@ bool task_state::take(task_wish news) {
     earlier_attempts = 0;
   wish = std::move(news);
   ++wish_number;
-  placing = false;
-  refusals = 0;
+  placing = spare.placing = false;
+  refusals = spare.refusals = 0;
   if (!wish.wanted && status.phase == task_phase::failed)
     status.phase = task_phase::waiting;
   if (!run && !wish.wanted && status.phase != task_phase::done)
@@ -30,12 +71,13 @@ bool task_state::take(task_wish news) {
 }
 
 bool task_state::take(task_spec spec) {
-  bool process = spec.options != status.spec.options || spec.type != status.spec.type || spec.enabled != status.spec.enabled;
+  auto* kind = find_task_type(spec.type);
+  bool process = !kind || kind->process(spec.options) != kind->process(status.spec.options) || spec.type != status.spec.type || spec.enabled != status.spec.enabled;
   status.spec = std::move(spec);
   if (process) {
     ++wish_number;
-    placing = false;
-    refusals = 0;
+    placing = spare.placing = false;
+    refusals = spare.refusals = 0;
     if (status.phase == task_phase::failed)
       status.phase = task_phase::waiting;
     status.reason = status.spec.enabled ? wish.reason : "the task is disabled";
@@ -52,8 +94,25 @@ bool task_state::take(placement where) {
   status.node = where.node;
   status.epoch = where.order.epoch;
   status.progress = {};
+  status.placed_because = where.why;
   run = std::move(where);
+  run_servers = servers_of(run->order, wish.servers);
   return true;
+}
+
+bool task_state::take_spare(placement where) {
+  spare = {.run = std::move(where), .servers = {}};
+  spare.servers = servers_of(spare.run->order, wish.servers);
+  status.standby_node = spare.run->node;
+  status.standby_phase = task_phase::placed;
+  status.standby_reason = spare.run->why;
+  return true;
+}
+
+bool task_state::take_spare_refusal(const error& why) {
+  spare.placing = false;
+  ++spare.refusals;
+  return std::exchange(status.standby_reason, why.text) != why.text;
 }
 
 bool task_state::take_refusal(const error& why) {
@@ -66,6 +125,18 @@ bool task_state::take_refusal(const error& why) {
 }
 
 bool task_state::take(const task_report& report) {
+  if (spare.run && report.epoch == spare.run->order.epoch) {
+    status.standby_phase = report.phase;
+    status.standby_reason = report.cause != end_cause::none ? report.text : spare.run->why;
+    if (report.ended) {
+      auto again = report.cause == end_cause::requested ? 0 : spare.refusals + 1;
+      spare = {.refusals = again};
+      ++wish_number;
+      status.standby_phase = task_phase::waiting;
+      status.standby_node = {};
+    }
+    return true;
+  }
   if (!run || report.epoch != run->order.epoch)
     return false; // of a lease that is over
   status.attempts = earlier_attempts + report.attempts;
@@ -86,6 +157,8 @@ bool task_state::take(const task_report& report) {
   if (report.cause == end_cause::bad_options || report.phase == task_phase::failed) {
     status.phase = task_phase::failed;
     status.reason = report.text;
+  } else if (wanted() && report.cause != end_cause::requested && promote()) {
+    // nothing to wait for
   } else {
     status.phase = task_phase::waiting;
     status.reason = !status.spec.enabled ? "the task is disabled" : wish.wanted ? "between two runs" : wish.reason;
@@ -96,15 +169,25 @@ bool task_state::take(const task_report& report) {
 }
 
 bool task_state::take(const lease_over& over) {
+  if (spare.run && over.epoch == spare.run->order.epoch) {
+    spare = {};
+    ++wish_number;
+    status.standby_phase = task_phase::waiting;
+    status.standby_node = {};
+    status.standby_reason = over.why;
+    return true;
+  }
   if (!run || over.epoch != run->order.epoch)
     return false;
   earlier_attempts = status.attempts;
   run.reset();
   revoked = false;
   ++wish_number;
-  status.phase = task_phase::waiting;
   status.last_cause = end_cause::lease_lost;
   status.last_error = over.why;
+  if (wanted() && promote())
+    return true;
+  status.phase = task_phase::waiting;
   status.reason = over.why;
   return true;
 }
@@ -119,14 +202,28 @@ bool task_state::retry() {
 }
 
 task_state::action task_state::next() const {
-  if (run)
-    return {.place = false, .revoke = !revoked && (!wanted() || outdated())};
-  return {.place = wanted() && !placing, .revoke = false};
+  action todo;
+  if (run) {
+    todo.revoke = !revoked && (!wanted() || outdated());
+    todo.renew = !revoked && !todo.revoke && !renewing && run_servers != wish.servers;
+  } else
+    todo.place = wanted() && !placing;
+  if (spare.run) {
+    todo.revoke_spare = !spare.revoked && (!wants_standby() || outdated(*spare.run));
+    todo.renew_spare = !spare.revoked && !todo.revoke_spare && !spare.renewing && spare.servers != wish.servers;
+  } else
+    todo.place_spare = run && !revoked && !todo.revoke && wants_standby() && !spare.placing;
+  return todo;
 }
 
-std::chrono::milliseconds task_state::patience() const {
+namespace {
+std::chrono::milliseconds patience_after(std::uint32_t refusals) {
   return refusals == 0 ? 0ms : std::min<std::chrono::milliseconds>(5s, 125ms * (1 << std::min(refusals, 6u)));
 }
+} // namespace
+
+std::chrono::milliseconds task_state::patience() const { return patience_after(refusals); }
+std::chrono::milliseconds task_state::spare_patience() const { return patience_after(spare.refusals); }
 
 task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, task_spec spec, stream_actor parent, coordinator_actor coordinator) {
   auto& my = self->state;
@@ -139,6 +236,39 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
     if (changed)
       tell(self, parent, task_news{my.status});
   };
+  auto ask_for_place = [=, &my](const task_id& seat, node_name avoid) {
+    return ask(self, 5s, coordinator, place_task{seat, my.wish.servers, my.wish.publication, std::move(avoid)});
+  };
+  auto give_back = [=](const placement& where) { tell(self, coordinator, release_task{where.order.task, where.order.epoch}); };
+  // The order of a run as it should be now: where the stream is read, over which connection its node is reached.
+  auto renew = [=, &my](bool of_spare) {
+    auto& run = of_spare ? my.spare.run : my.run;
+    (of_spare ? my.spare.renewing : my.renewing) = true;
+    ask_for_place(run->order.task, {})
+      .then(
+        [=, &my, servers = my.wish.servers](placement& where) {
+          // By its epoch, not by its part: the standby may have become the run meanwhile.
+          for (bool spare : {false, true}) {
+            auto& present = spare ? my.spare.run : my.run;
+            if (!present || present->order.epoch != where.order.epoch)
+              continue;
+            auto why = std::move(present->why);
+            present = std::move(where);
+            present->why = std::move(why);
+            (spare ? my.spare.servers : my.run_servers) = servers_of(present->order, servers);
+            (spare ? my.spare.renewing : my.renewing) = false;
+            (spare ? my.spare.revoked : my.revoked) = false; // an order to end may have gone to a dead connection
+            tell(self, present->where, assign{present->order, me});
+            self->send(me, place_again{my.wish_number});
+            return;
+          }
+          give_back(where);
+        },
+        [=, &my](const caf::error& why) {
+          my.renewing = my.spare.renewing = false;
+          log::warn("task", "not-taken-over", "task={} error={}", my.status.spec.id.value, from_caf(why).text);
+        });
+  };
   // Acts on the difference between what is wanted and what runs; harmless to call at any time.
   auto act = [=, &my] {
     auto todo = my.next();
@@ -146,20 +276,57 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
       my.revoked = true;
       my.status.phase = task_phase::stopping;
       my.status.reason = !my.status.spec.enabled ? "the task is disabled" : my.wish.wanted ? "its options or its source changed" : my.wish.reason;
-      tell(self, my.run->where, revoke{my.status.spec.id, my.run->order.epoch});
+      tell(self, my.run->where, revoke{my.run->order.task, my.run->order.epoch});
       tell_news(true);
     }
-    if (todo.place) {
-      my.placing = true;
-      if (auto wait = my.patience(); wait > 0ms)
-        tell_after(self, wait, me, place_again{my.wish_number});
-      else
-        self->send(self, place_again{my.wish_number});
+    if (todo.revoke_spare) {
+      my.spare.revoked = true;
+      tell(self, my.spare.run->where, revoke{my.spare.run->order.task, my.spare.run->order.epoch});
     }
+    // A server's publishers may be known before its node has joined.
+    const bool lacking = (todo.renew && my.run_servers.empty()) || (todo.renew_spare && my.spare.servers.empty());
+    if (lacking && !my.renew_later) {
+      my.renew_later = true;
+      tell_after(self, renew_lacking_after, me, place_again{my.wish_number});
+    }
+    if (todo.renew && !my.run_servers.empty())
+      renew(false);
+    if (todo.renew_spare && !my.spare.servers.empty())
+      renew(true);
+    auto wait = todo.place ? my.patience() : my.spare_patience();
+    my.placing |= todo.place;
+    my.spare.placing |= todo.place_spare;
+    if ((todo.place || todo.place_spare) && wait > 0ms)
+      tell_after(self, wait, me, place_again{my.wish_number});
+    else if (todo.place || todo.place_spare)
+      self->send(self, place_again{my.wish_number});
   };
-
-  auto ask_for_place = [=, &my](node_name avoid) {
-    return ask(self, 5s, coordinator, place_task{my.status.spec.id, my.wish.server, my.wish.publication, std::move(avoid)});
+  auto place = [=, &my](std::uint64_t wish, bool spare) {
+    auto avoid = spare || my.status.last_cause != end_cause::lease_lost ? node_name{} : my.status.node;
+    ask_for_place(my.free_seat(), std::move(avoid))
+      .then(
+        [=, &my](placement& where) {
+          auto& present = spare ? my.spare.run : my.run;
+          if (present && present->order.epoch == where.order.epoch)
+            return; // asked for twice
+          if (spare && my.run && my.run->order.epoch == where.order.epoch) { // the coordinator had not heard yet that we have it
+            tell_news(my.take_spare_refusal({error_code::conflict, "its standby is placed when the run is known"}));
+            return act();
+          }
+          if (wish != my.wish_number || (spare ? my.spare.run || !my.run : my.run.has_value())) { // wanted something else meanwhile
+            give_back(where);
+            return;
+          }
+          tell(self, where.where, assign{where.order, me});
+          tell_news(spare ? my.take_spare(std::move(where)) : my.take(std::move(where)));
+          act();
+        },
+        [=, &my](caf::error& why) {
+          if (wish != my.wish_number)
+            return;
+          tell_news(spare ? my.take_spare_refusal(from_caf(why)) : my.take_refusal(from_caf(why)));
+          act();
+        });
   };
 
   tell_news(true);
@@ -174,17 +341,19 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
     },
     [=, &my](const retry_task&) {
       tell_news(my.retry());
-      if (my.run)
-        tell(self, my.run->where, retry_task{my.status.spec.id, {}});
-      else
+      for (auto* one : {&my.run, &my.spare.run})
+        if (*one)
+          tell(self, (*one)->where, retry_task{(*one)->order.task, {}});
+      if (!my.run)
         my.placing = false;
       act();
     },
     [=, &my](const task_report& report) {
-      auto epoch = my.run ? my.run->order.epoch : 0;
+      auto& whose = my.spare.run && my.spare.run->order.epoch == report.epoch ? my.spare.run : my.run;
+      auto seat = whose ? whose->order.task : task_id{};
       bool changed = my.take(report);
       if (changed && report.ended)
-        tell(self, coordinator, release_task{my.status.spec.id, epoch});
+        tell(self, coordinator, release_task{seat, report.epoch});
       tell_news(changed);
       act();
     },
@@ -193,40 +362,26 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
       act();
     },
     [=, &my](const node_back& news) {
-      if (!my.run || my.run->node != news.name)
-        return;
-      ask_for_place({}).then(
-        [=, &my](placement& where) {
-          if (!my.run || my.run->order.epoch != where.order.epoch)
-            return tell(self, coordinator, release_task{my.status.spec.id, where.order.epoch});
-          my.run = std::move(where);
-          my.revoked = false; // the order to end may have gone to the dead connection
-          tell(self, my.run->where, assign{my.run->order, me});
-          act();
-        },
-        [](const caf::error& why) { log::warn("task", "not-taken-over", "error={}", from_caf(why).text); });
+      if (my.run && my.run->node == news.name)
+        renew(false);
+      if (my.spare.run && my.spare.run->node == news.name)
+        renew(true);
     },
     [=, &my](const place_again& again) {
-      if (again.wish != my.wish_number || my.run || !my.wanted())
-        return;
-      auto avoid = my.status.last_cause == end_cause::lease_lost ? my.status.node : node_name{};
-      ask_for_place(avoid)
-        .then(
-          [=, &my](placement& where) {
-            if (again.wish != my.wish_number || my.run) { // wanted something else meanwhile
-              tell(self, coordinator, release_task{my.status.spec.id, where.order.epoch});
-              return;
-            }
-            tell_news(my.take(std::move(where)));
-            tell(self, my.run->where, assign{my.run->order, me});
-            act();
-          },
-          [=, &my](caf::error& why) {
-            if (again.wish != my.wish_number)
-              return;
-            tell_news(my.take_refusal(from_caf(why)));
-            act();
-          });
+      if (std::exchange(my.renew_later, false)) {
+        if (my.run && my.run_servers.empty() && !my.renewing)
+          renew(false);
+        if (my.spare.run && my.spare.servers.empty() && !my.spare.renewing)
+          renew(true);
+      }
+      if (again.wish != my.wish_number || !my.wanted())
+        return act();
+      if (!my.run)
+        place(again.wish, false);
+      else if (!my.spare.run && my.spare.placing)
+        place(again.wish, true);
+      else
+        act();
     },
     [=, &my](const ask_status&) {
       auto shown = my.status; // its type alone knows which of its options are secret

@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -42,6 +43,12 @@ struct task_type {
   std::string (*masked)(std::string_view options);
   /// CPU cores × 1000 that placement counts with.
   std::int64_t (*cost_milli)(std::string_view options);
+  /// How long a second run delivers until it could go on in the place of the first without a seam; 0 where it never could.
+  std::chrono::milliseconds (*settles)(std::string_view options);
+  /// What of the options a running process depends on: cosmetic ones are as by default.
+  std::string (*process)(std::string_view options);
+  /// Whether a second run on another node is wanted, for when the first one ends.
+  bool (*standby)(std::string_view options);
   /// Starts a RUNNER as a linked child of the NODE.
   std::function<task_runner_actor(caf::local_actor* node, node_actor teller, task_order order, const runner_tools& tools)> spawn;
 };
@@ -86,6 +93,26 @@ task_type make_task_type(std::string name, std::string summary, Run run) {
   t.check = check_options<Options>;
   t.masked = [](std::string_view text) { return describe::to_json(stored_options<Options>(text)); };
   t.cost_milli = [](std::string_view text) { return stored_options<Options>(text).cost_milli(); };
+  t.process = [](std::string_view text) {
+    auto options = stored_options<Options>(text);
+    for_each_field<Options>([&](const auto& f) {
+      if (f.is(cosmetic))
+        options.*(f.member) = Options{}.*(f.member);
+    });
+    return describe::to_json(options, {.secrets = true});
+  };
+  t.settles = [](std::string_view text) -> std::chrono::milliseconds {
+    if constexpr (requires(Options o) { o.settles(); })
+      return stored_options<Options>(text).settles();
+    else
+      return (void)text, std::chrono::milliseconds(0);
+  };
+  t.standby = [](std::string_view text) {
+    if constexpr (requires(Options o) { o.standby; })
+      return stored_options<Options>(text).standby;
+    else
+      return (void)text, false;
+  };
   t.spawn = [run](caf::local_actor* node, node_actor teller, task_order order, const runner_tools& tools) -> task_runner_actor {
     auto options = stored_options<Options>(order.options);
     return node->spawn<caf::linked>(run, std::move(teller), std::move(order), std::move(options), tools);

@@ -18,6 +18,9 @@ namespace {
 
 constexpr auto start_patience = 10s;
 constexpr auto heartbeat_patience = 3s;
+constexpr auto standstill = 1s;       ///< between two ticks of 250 ms
+constexpr auto word_every = 1s;       ///< to a child that must not outlive us
+constexpr auto word_lasts = 4s;       ///< it ends by itself without one: before a lease of 6 s is over
 constexpr auto slow_patience = 10s;
 constexpr auto source_pause = 500ms;  ///< before an ended or silent source is looked for again
 constexpr auto refused_pause = 30s;
@@ -72,6 +75,19 @@ bool transcoder_state::take(const media::heartbeat& h, time_point now, timestamp
     return true;
   }
   return false;
+}
+
+void transcoder_state::ticked(time_point now) {
+  if (auto late = now - last_tick; last_tick != time_point{} && late > standstill && now_running) {
+    auto& l = *now_running;
+    l.last_heartbeat += late;
+    l.started += late;
+    if (l.first_read != time_point{})
+      l.first_read += late;
+    for (auto& [name_, seen] : l.outputs)
+      seen.second += late;
+  }
+  last_tick = now;
 }
 
 std::string transcoder_state::watch(time_point now) const {
@@ -257,6 +273,12 @@ transcoder_actor::behavior_type transcoder(transcoder_actor::stateful_pointer<tr
       finish();
     },
     [=, &my](const tick&) {
+      my.ticked(now());
+      if (!my.plan.may_outlive_us && my.now_running && my.channel && now() - my.last_word >= word_every) {
+        my.last_word = now();
+        if (auto sent = my.channel->send(media::go_on{word_lasts}); !sent)
+          log::debug("transcoder", "word-unsent", "task={} error={}", my.plan.label, sent.error().text);
+      }
       if (auto why = my.watch(now()); !why.empty()) {
         my.now_running->killed_for = why;
         log::warn("transcoder", "hung", "task={} run={} reason={}", my.plan.label, my.runs, why);
@@ -267,6 +289,16 @@ transcoder_actor::behavior_type transcoder(transcoder_actor::stateful_pointer<tr
       if (my.now_running && (now() - my.started) / 250ms % 4 == 0)
         report(false);
       tell_after(self, 250ms, me, tick{});
+    },
+    [=, &my](const use_inputs& news) {
+      if (news.urls.empty() || news.urls == my.plan.what.inputs())
+        return;
+      my.plan.what.input_url = news.urls.front();
+      my.plan.what.more_inputs.assign(news.urls.begin() + 1, news.urls.end());
+      log::info("transcoder", "inputs", "task={} inputs={}", my.plan.label, news.urls.size());
+      if (my.now_running && my.channel)
+        if (auto sent = my.channel->send(media::use_inputs_order{news.urls}); !sent) // its next start reads them from its configuration
+          log::debug("transcoder", "inputs-unsent", "task={} error={}", my.plan.label, sent.error().text);
     },
     [=, &my](const engine_retry& retry) {
       if (my.now_running || my.stopping || (retry.generation != 0 && retry.generation != my.waiting))

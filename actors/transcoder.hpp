@@ -21,6 +21,7 @@ struct engine_plan {
   std::chrono::milliseconds output_patience = std::chrono::seconds(3); ///< without output while the source delivers
   supervise::backoff_rule retry;          ///< of a process that fails; a target that cannot be reached never parks
   int niceness = 0;                       ///< of the process, 0 to 19
+  bool may_outlive_us = true;             ///< false: nothing can fence its output off, so it ends by itself when we hang
 };
 
 /// What a TRANSCODER knows and decides. Sends nothing and starts nothing.
@@ -58,6 +59,8 @@ struct transcoder_state {
   supervise::backoff unreachable{1};
   std::uint64_t waiting = 0; ///< number of the back-off in force
   time_point slow_since{};
+  time_point last_tick{};
+  time_point last_word{}; ///< to the child
   time_point started{};
 
   void begin(time_point now, timestamp wall);
@@ -65,6 +68,8 @@ struct transcoder_state {
   bool take(const media::heartbeat& h, time_point now, timestamp wall);
   /// Why the child must be killed now; empty when it is well.
   std::string watch(time_point now) const;
+  /// Notes a tick. Where we stood still ourselves, nobody's silence during that time counts.
+  void ticked(time_point now);
   /// Why the life that is over ended.
   verdict judge() const;
   /// What follows: nothing when the engine has ended for good, else how long to wait for the next life.

@@ -31,6 +31,7 @@ void each_wire_type(F f) {
   each_signature(f, static_cast<node_actor::signatures*>(nullptr));
   each_signature(f, static_cast<task_actor::signatures*>(nullptr));
   each_signature(f, static_cast<watcher_actor::signatures*>(nullptr));
+  each_signature(f, static_cast<introspection_actor::signatures*>(nullptr));
 }
 
 /// An inspector that writes down what it would read: "beat(weir::id(s),s,node_load(…),[lease(…)])".

@@ -93,6 +93,30 @@ struct node_status {
   }
 };
 
+/// What is seen of an RTMP server.
+struct rtmp_server_status {
+  std::string name;
+  node_name node;               ///< that runs it; empty: somebody else does
+  std::string publish_url;
+  bool watched = false;         ///< its own list is read
+  bool up = false;              ///< and was, the last time
+  std::string trouble;
+  std::uint32_t publishers = 0; ///< by that list
+
+  static constexpr auto fields() {
+    using o = rtmp_server_status;
+    return std::tuple{
+      field("name", &o::name, "Name."),
+      field("node", &o::node, "Node that runs it; empty where somebody else does."),
+      field("publish_url", &o::publish_url, "How encoders reach it."),
+      field("watched", &o::watched, "Whether its own list of publishers is read."),
+      field("up", &o::up, "Whether it was read the last time."),
+      field("trouble", &o::trouble, "What is wrong."),
+      field("publishers", &o::publishers, "Publishers by its last list."),
+    };
+  }
+};
+
 enum class edge_phase : std::uint8_t {
   starting, ///< not yet proven good
   serving,  ///< gets viewers

@@ -78,6 +78,7 @@ struct stream_status {
   std::string playback_url;
   std::vector<std::string> publish_urls; ///< without the key
   std::string input_server;              ///< RTMP server that the tasks read from
+  std::string publication;               ///< names the time line that they read: the first publisher's for as long as copies of it go on
 
   static constexpr auto fields() {
     using o = stream_status;
@@ -88,6 +89,7 @@ struct stream_status {
       field("playback_url", &o::playback_url, "Address of the multivariant playlist."),
       field("publish_urls", &o::publish_urls, "Addresses to publish to, without the key."),
       field("input_server", &o::input_server, "RTMP server that the tasks read from."),
+      field("publication", &o::publication, "Names the time line that the tasks read."),
     };
   }
 };

@@ -130,6 +130,8 @@ struct task_order {
   std::string publication; ///< names the publication; two orders with the same value read the same source time line
   std::string origin_url; ///< where segments are PUT
   std::string origin_token;
+  std::vector<std::string> more_inputs; ///< where else the same stream can be read, best first
+  bool standby = false;   ///< the origin lists what this run writes only when the other run's is missing
 
   static constexpr auto fields() {
     using o = task_order;
@@ -144,6 +146,8 @@ struct task_order {
       field("publication", &o::publication, "Publication that is read."),
       field("origin_url", &o::origin_url, "Where segments are put."),
       field("origin_token", &o::origin_token, "Bearer token for the origin.", secret),
+      field("more_inputs", &o::more_inputs, {0, 16}, "Where else the same stream can be read.", secret),
+      field("standby", &o::standby, "Writes what is listed only when the other run's is missing."),
     };
   }
 };
@@ -160,6 +164,10 @@ struct task_status {
   std::string last_error;
   task_progress progress;
   std::vector<std::string> log_tail; ///< last lines of its process's log, secrets masked
+  std::string placed_because;        ///< why on this node
+  node_name standby_node;            ///< that runs its standby
+  task_phase standby_phase = task_phase::waiting;
+  std::string standby_reason;
 
   static constexpr auto fields() {
     using o = task_status;
@@ -174,8 +182,18 @@ struct task_status {
       field("last_error", &o::last_error, "Last error in words."),
       field("progress", &o::progress, "How far the run has come."),
       field("log_tail", &o::log_tail, "Last lines of its log."),
+      field("placed_because", &o::placed_because, "Why it runs on that node."),
+      field("standby_node", &o::standby_node, "Node that runs its standby."),
+      field("standby_phase", &o::standby_phase, "Phase of its standby; waiting where it has none."),
+      field("standby_reason", &o::standby_reason, "Why its standby is in this phase."),
     };
   }
 };
+
+/// A task with a standby has two runs, each with a lease of its own: one in the task's own seat, one in this.
+inline task_id standby_seat(const task_id& task) { return task_id{task.value + "~standby"}; }
+inline bool is_standby_seat(const task_id& seat) { return seat.value.ends_with("~standby"); }
+/// The task whose run sits there.
+inline task_id task_of(const task_id& seat) { return is_standby_seat(seat) ? task_id{seat.value.substr(0, seat.value.size() - 8)} : seat; }
 
 } // namespace weir

@@ -12,7 +12,7 @@
 namespace weir::cli {
 namespace {
 
-const std::vector<std::string_view> first_of_task{"id", "type", "name", "phase", "reason", "last_error", "node", "options", "progress"};
+const std::vector<std::string_view> first_of_task{"id", "type", "name", "phase", "reason", "last_error", "node", "placed_because", "standby", "options", "progress"};
 constexpr std::size_t options_limit = 1 << 20;
 
 struct task_wish {

@@ -82,6 +82,55 @@ digest256 hmac_sha256(std::string_view key, std::string_view message) {
   return out;
 }
 
+namespace {
+
+/// Exactly `out`'s length, or false.
+bool from_base64url(std::string_view text, std::span<std::uint8_t> out) {
+  std::size_t length = 0;
+  const char* end = nullptr;
+  return sodium_base642bin(out.data(), out.size(), text.data(), text.size(), nullptr, &length, &end, sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 && length == out.size() &&
+         end == text.data() + text.size();
+}
+
+std::string keyed_digest(std::string_view salt, std::string_view secret) { return base64url(hmac_sha256(salt, secret)); }
+
+} // namespace
+
+std::string salted_hash(std::string_view secret) {
+  std::array<std::uint8_t, 16> random{};
+  fill_random(random);
+  auto salt = base64url(random);
+  return salt + "$" + keyed_digest(salt, secret);
+}
+
+bool matches_hash(std::string_view secret, std::string_view hash) {
+  auto cut = hash.find('$');
+  return cut != std::string_view::npos && constant_time_equal(keyed_digest(hash.substr(0, cut), secret), hash.substr(cut + 1));
+}
+
+signing_key::signing_key(std::string_view seed) {
+  need_sodium();
+  digest256 digest{};
+  crypto_hash_sha256(digest.data(), bytes_of(seed), seed.size());
+  crypto_sign_seed_keypair(public_.data(), secret_.data(), digest.data());
+}
+
+std::string signing_key::public_key() const { return base64url(public_); }
+
+std::string signing_key::sign(std::string_view text) const {
+  std::array<std::uint8_t, crypto_sign_BYTES> out{};
+  crypto_sign_detached(out.data(), nullptr, bytes_of(text), text.size(), secret_.data());
+  return base64url(out);
+}
+
+bool verify_signature(std::string_view text, std::string_view signature, std::string_view public_key) {
+  need_sodium();
+  std::array<std::uint8_t, crypto_sign_BYTES> given{};
+  std::array<std::uint8_t, crypto_sign_PUBLICKEYBYTES> key{};
+  return from_base64url(signature, given) && from_base64url(public_key, key) &&
+         crypto_sign_verify_detached(given.data(), bytes_of(text), text.size(), key.data()) == 0;
+}
+
 std::string base64url(std::span<const std::uint8_t> bytes) {
   std::string out(sodium_base64_encoded_len(bytes.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING), '\0');
   sodium_bin2base64(out.data(), out.size(), bytes.data(), bytes.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING);

@@ -22,6 +22,8 @@ constexpr std::size_t writer_limit = 8;
 constexpr std::size_t entry_limit = 512;
 constexpr std::size_t expiring_limit = 4096;
 constexpr std::uint32_t strikes = 3;                           ///< late segments in a row that make a rung failing
+constexpr std::size_t aside_limit = 8;                         ///< slots of a standby
+constexpr auto other_clock = 2s;                               ///< machines' clocks agree better than that
 constexpr auto clock_slack = 100ms;                            ///< media.md 9.3
 
 constexpr std::int64_t ticks(milliseconds d) { return d.count() * 90; }
@@ -64,10 +66,12 @@ error refusal(offer_result why, std::string_view rung, std::uint64_t slot) {
 
 segment_log::segment_log(std::string stream, log_options options) : stream_(std::move(stream)), options_(options) {}
 
-expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view publication, std::vector<rung_info> rungs, hls_timing timing) {
-  if (epoch < writer_epoch_) {
+expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view publication, std::vector<rung_info> rungs, hls_timing timing, bool standby) {
+  // A writer that has to begin again does not come before a standby that is as far as the playlist.
+  const bool overtaken = !standby && epoch != writer_epoch_ && epoch < standby_epoch_ && standby_slot_ + 1 >= next_slot_;
+  if (epoch < writer_epoch_ || overtaken) {
     ++fenced_;
-    return fail(error_code::fenced, fmt::format("writer of stream {} has epoch {}, epoch {} has taken over", stream_, epoch, writer_epoch_));
+    return fail(error_code::fenced, fmt::format("writer of stream {} has epoch {}, epoch {} has taken over", stream_, epoch, std::max(writer_epoch_, overtaken ? standby_epoch_ : 0)));
   }
   if (epoch == 0 || epoch >= number_limit || publication.empty() || !printable(publication, 256))
     return fail(error_code::invalid_input, fmt::format("writer of stream {}: epoch {} or its publication's name cannot be", stream_, epoch));
@@ -79,6 +83,8 @@ expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view pub
     for (std::size_t k = 0; k < i; ++k)
       if (rungs[i].name == rungs[k].name)
         return fail(error_code::invalid_input, fmt::format("writer of stream {}: rung {} is there twice", stream_, rungs[i].name));
+  if (ended_ && epoch == writer_epoch_) // it goes on although the stream was taken for over: its next segment begins anew
+    publication_.clear();
   bool same_run = begun_ && epoch == writer_epoch_ && publication == publication_;
   if (same_run) {
     auto& now_known = announced_.at(epoch);
@@ -92,7 +98,7 @@ expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view pub
         if (known.info.name == r.name && known.active)
           known.info = r;
   }
-  announced_[epoch] = writer{std::string(publication), std::move(rungs), timing};
+  announced_[epoch] = writer{std::string(publication), std::move(rungs), timing, standby && epoch != writer_epoch_};
   while (announced_.size() > writer_limit) // the oldest that is not in charge
     announced_.erase(announced_.begin()->first == writer_epoch_ ? std::next(announced_.begin()) : announced_.begin());
   ++version_;
@@ -131,13 +137,30 @@ tl::expected<segment_log::plan, offer_result> segment_log::plan_of(lease_epoch e
   auto fresh = plan{seam::new_offset, 0, instance_, msn_after_waiting()};
   if (!begun_)
     return fresh;
+  if (stands_by(w)) {
+    const auto msn = segment.slot + offset_;
+    const auto ahead = static_cast<std::int64_t>(msn - next_msn_);
+    if (!on_our_clock(segment)) { // nothing that could stand beside the other's; it begins anew when that one is gone
+      if (!silent(now))
+        return refuse(offer_result::duplicate);
+      return fresh;
+    }
+    if (ahead < 0)
+      return refuse(offer_result::duplicate); // listed already
+    if (ahead > fill_limit)
+      return refuse(offer_result::too_far);
+    auto index = static_cast<std::size_t>(std::find_if(rungs_.begin(), rungs_.end(), [&](auto& r) { return r.info.name == segment.rung; }) - rungs_.begin());
+    if (auto known = aside_.find(segment.slot); known != aside_.end() && epoch == standby_epoch_ && known->second.rungs.contains(index))
+      return refuse(offer_result::duplicate);
+    return plan{seam::aside, index, instance_, msn};
+  }
   if (ended_ || w.timing.target != timing_.target || w.timing.hold_back != timing_.hold_back) {
     fresh.kind = seam::new_instance;
     fresh.instance = instance_ + 1;
     return fresh;
   }
   auto ahead = static_cast<std::int64_t>(segment.slot + offset_ - next_msn_);
-  if (w.publication == publication_ && ahead >= 0 && ahead <= fill_limit)
+  if (w.publication == publication_ && ahead >= 0 && ahead <= fill_limit && on_our_clock(segment))
     return plan{seam::same_offset, 0, instance_, segment.slot + offset_};
   return fresh;
 }
@@ -185,21 +208,17 @@ offer_result segment_log::offer(lease_epoch epoch, const segment_info& segment, 
   auto first_new = next_msn_;
   bool was_open = open_, was_ended = ended_;
   edges_ = std::max(edges_, edges);
+  if (auto w = announced_.find(epoch); w != announced_.end() && begun_ && stands_by(w->second) && on_our_clock(segment))
+    if (auto known = std::find_if(rungs_.begin(), rungs_.end(), [&](auto& r) { return r.info.name == segment.rung; }); known != rungs_.end())
+      hear_standby(epoch, static_cast<std::size_t>(known - rungs_.begin()), segment, now);
   auto how = plan_of(epoch, segment, now);
-  if (how) {
+  if (how && how->kind == seam::aside) {
+    put_aside(epoch, how->rung, segment, now);
+  } else if (how) {
     if (how->kind != seam::none)
       take_over(*how, epoch, segment.slot, now);
     auto rung = static_cast<std::size_t>(std::find_if(rungs_.begin(), rungs_.end(), [&](auto& r) { return r.info.name == segment.rung; }) - rungs_.begin());
-    auto& w = waiting_[segment.slot];
-    if (w.rungs.empty()) {
-      if (w.failed == 0)
-        w.first_seen = now;
-      w.first_pts = segment.first_pts;
-      // A node whose clock is far off must not date the stream.
-      w.captured = segment.captured > now + 1min || segment.captured < now - 5min ? now - micros(segment.duration) : segment.captured;
-    }
-    w.rungs[rung] = arrival{segment.first_pts, segment.duration, segment.bytes};
-    w.discontinuity = w.discontinuity || segment.discontinuity;
+    enter(waiting_[segment.slot], rung, segment, now);
     last_content_ = now;
     ++version_;
   } else if (how.error() == offer_result::too_long || how.error() == offer_result::uneven) {
@@ -220,6 +239,125 @@ offer_result segment_log::offer(lease_epoch epoch, const segment_info& segment, 
   if (change != nullptr)
     *change = since(version, first_new, was_open, was_ended);
   return how ? offer_result::accepted : how.error();
+}
+
+void segment_log::enter(waiting& w, std::size_t rung, const segment_info& segment, timestamp now) const {
+  if (w.rungs.empty()) {
+    if (w.failed == 0)
+      w.first_seen = now;
+    w.first_pts = segment.first_pts;
+    // A node whose clock is far off must not date the stream.
+    w.captured = segment.captured > now + 1min || segment.captured < now - 5min ? now - micros(segment.duration) : segment.captured;
+  }
+  w.rungs[rung] = arrival{segment.first_pts, segment.duration, segment.bytes};
+  w.discontinuity = w.discontinuity || segment.discontinuity;
+}
+
+/// Whether the segment's time stamps are of the clock that the playlist follows. The name of a publication does not tell: where it is on two servers, whoever
+/// starts at the second one reads another clock than whoever went over to it.
+bool segment_log::on_our_clock(const segment_info& segment) const {
+  if (!clock_known_)
+    return true;
+  auto seen = std::chrono::duration_cast<std::chrono::microseconds>(segment.captured.time_since_epoch()) - micros(segment.first_pts);
+  return std::chrono::abs(seen - std::chrono::microseconds{clock_}) <= other_clock;
+}
+
+/// Whether what this writer brings is to be kept beside what the one in charge does: the same rungs of the same source.
+bool segment_log::stands_by(const writer& w) const {
+  return w.standby && !ended_ && w.publication == publication_ && w.timing.target == timing_.target && w.timing.hold_back == timing_.hold_back &&
+         std::all_of(w.rungs.begin(), w.rungs.end(), [&](auto& r) { return std::any_of(rungs_.begin(), rungs_.end(), [&](auto& k) { return k.active && k.info.name == r.name; }); }) &&
+         static_cast<std::size_t>(std::count_if(rungs_.begin(), rungs_.end(), [](auto& k) { return k.active; })) == w.rungs.size();
+}
+
+void segment_log::hear_standby(lease_epoch epoch, std::size_t rung, const segment_info& segment, timestamp now) {
+  if (epoch < standby_epoch_)
+    return;
+  if (epoch != standby_epoch_) {
+    drop_aside(number_limit, now);
+    standby_epoch_ = epoch;
+    standby_slot_ = 0;
+    standby_rungs_ = {};
+  }
+  standby_at_ = now;
+  if (segment.duration < target_ticks() * 9 / 10) // it began within the slot
+    return;
+  if (standby_rungs_.first != segment.slot)
+    standby_rungs_ = {segment.slot, 0};
+  standby_rungs_.second |= 1U << rung;
+  bool whole = true;
+  for (std::size_t i = 0; i < rungs_.size(); ++i)
+    whole = whole && (!rungs_[i].active || rungs_[i].failing || ((standby_rungs_.second >> i) & 1U) != 0);
+  if (whole)
+    standby_slot_ = std::max(standby_slot_, segment.slot);
+}
+
+/// Whether a standby is about to bring this slot.
+bool segment_log::standby_follows(std::uint64_t slot, timestamp now) const {
+  return standby_epoch_ > writer_epoch_ && standby_slot_ != 0 && standby_slot_ + 1 >= slot && now - standby_at_ < 3 * timing_.target / 2;
+}
+
+/// The last segment of an encoder that was told to end within it.
+bool segment_log::cut_short(const waiting& w) const {
+  return std::any_of(w.rungs.begin(), w.rungs.end(), [&](auto& r) { return r.second.duration < target_ticks() * 9 / 10; });
+}
+
+void segment_log::put_aside(lease_epoch epoch, std::size_t rung, const segment_info& segment, timestamp now) {
+  if (epoch != standby_epoch_)
+    return;
+  auto& w = aside_[segment.slot];
+  enter(w, rung, segment, now);
+  if (w.whole == timestamp{} && complete(w) && !cut_short(w))
+    w.whole = now;
+  while (aside_.size() > aside_limit)
+    drop_aside(std::next(aside_.begin())->first, now);
+}
+
+void segment_log::drop_aside(std::uint64_t below, timestamp now) {
+  while (!aside_.empty() && aside_.begin()->first < below) {
+    for (auto& [rung, a] : aside_.begin()->second.rungs)
+      expiring_.push_front({{instance_, standby_epoch_, rungs_[rung].info.name, aside_.begin()->first + offset_}, now});
+    aside_.erase(aside_.begin());
+  }
+}
+
+/// When the writer in charge does not bring what its standby has had for a while, the standby goes on in its place.
+void segment_log::use_standby(timestamp now) {
+  drop_aside(next_msn_ - offset_, now);
+  if (aside_.empty() || !announced_.contains(standby_epoch_))
+    return;
+  auto& [slot, there] = *aside_.begin();
+  // It waits a moment for the other one's, but not until a gap is due.
+  const bool pressing = !entries_.empty() && now >= last_listed_ + 5 * timing_.target / 4;
+  if (there.whole == timestamp{} || (!pressing && now < there.whole + std::clamp<milliseconds>(timing_.target / 6, 250ms, 1000ms)))
+    return;
+  auto here = waiting_.find(slot);
+  if (here != waiting_.end() && complete(here->second) && !cut_short(here->second))
+    return;
+  // Slots between are missing in both only when the standby is new: the one in charge may still bring them.
+  if (slot + offset_ != next_msn_ && !silent(now))
+    return;
+  for (auto& [s, w] : waiting_)
+    for (auto& [rung, a] : w.rungs)
+      expiring_.push_front({{instance_, writer_epoch_, rungs_[rung].info.name, s + offset_}, now});
+  waiting_ = std::exchange(aside_, {});
+  auto& next = announced_.at(standby_epoch_);
+  next.standby = false;
+  bool same = true;
+  for (auto& r : next.rungs)
+    same = same && std::any_of(rungs_.begin(), rungs_.end(), [&](auto& k) { return k.active && k.info == r; });
+  writer_epoch_ = standby_epoch_;
+  announced_.erase(announced_.begin(), announced_.lower_bound(standby_epoch_));
+  standby_epoch_ = 0;
+  ++standby_used_;
+  // Encoders of one source cut at the same frames and count the same clock: nobody sees the change.
+  waiting_.begin()->second.discontinuity = false;
+  if (!same) {
+    seam_pending_ = true;
+    auto copy = next;
+    adopt_rungs(copy, now);
+  }
+  last_content_ = now;
+  ++version_;
 }
 
 void segment_log::lost(lease_epoch epoch, const segment_info& segment, edge_epoch edges, timestamp now, log_change* change) {
@@ -252,6 +390,9 @@ void segment_log::mark_failed(lease_epoch epoch, const segment_info& segment, ti
 }
 
 void segment_log::take_over(const plan& how, lease_epoch epoch, std::uint64_t slot, timestamp now) {
+  drop_aside(number_limit, now);
+  if (epoch >= standby_epoch_)
+    standby_epoch_ = 0;
   auto w = announced_.at(epoch);
   if (how.kind == seam::same_offset) {
     // What the old writer has from here on, the new one brings too.
@@ -356,9 +497,13 @@ bool segment_log::overdue(const waiting& w, timestamp now) const {
 }
 
 void segment_log::decide(timestamp now, bool flush) {
+  if (!flush)
+    use_standby(now);
   while (!waiting_.empty()) {
     auto head = waiting_.begin();
     bool due = flush || overdue(head->second, now);
+    if (!due && cut_short(head->second) && standby_follows(head->first, now))
+      break; // the other one has the whole of it
     bool follows = head->first + offset_ == next_msn_;
     if (!due && !(follows && complete(head->second)))
       break;
@@ -527,6 +672,8 @@ bool segment_log::knows(const segment_place& place) const {
     return false;
   if (auto* entry = find(place.msn))
     return entry->epoch == place.epoch && !entry->gap(rung);
+  if (auto w = aside_.find(place.msn - offset_); w != aside_.end() && place.epoch == standby_epoch_)
+    return w->second.rungs.contains(rung);
   auto w = waiting_.find(place.msn - offset_);
   return place.epoch == writer_epoch_ && w != waiting_.end() && w->second.rungs.contains(rung);
 }

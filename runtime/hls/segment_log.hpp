@@ -76,7 +76,9 @@ public:
   /// Announces a writer. It takes over with its first accepted segment; until then an older one may go on (drain hands over
   /// without a hole). The same epoch again with the same publication renews its rungs. Fails: fenced, invalid_input.
   /// Another target duration than the running instance's ends that instance at the take-over, because TD may never change (P1).
-  expected<void> begin_writer(lease_epoch epoch, std::string_view publication, std::vector<rung_info> rungs, hls_timing timing);
+  /// What a `standby` brings is kept aside for as long as the writer in charge brings the same slots; when one is missing, the standby's takes its place,
+  /// without a discontinuity where both make the same rungs, and the standby is in charge from then on.
+  expected<void> begin_writer(lease_epoch epoch, std::string_view publication, std::vector<rung_info> rungs, hls_timing timing, bool standby = false);
 
   /// Where offer() would put the segment; changes nothing.
   tl::expected<segment_place, offer_result> locate(lease_epoch epoch, const segment_info& segment, timestamp now) const;
@@ -109,6 +111,7 @@ public:
   std::uint64_t refused_count() const { return refused_; }
   std::uint64_t next_msn() const { return next_msn_; }
   lease_epoch epoch() const { return writer_epoch_; } ///< of the writer that is in charge; 0 before the first
+  std::uint64_t standby_used() const { return standby_used_; } ///< times that a standby took over
 
   /// The whole state, versioned; written atomically by the origin after each change.
   std::string to_json() const;
@@ -120,6 +123,7 @@ private:
     std::string publication;
     std::vector<rung_info> rungs;
     hls_timing timing{};
+    bool standby = false;
   };
   struct rung_state {
     rung_info info;
@@ -145,12 +149,13 @@ private:
     timestamp captured{};
     std::int64_t first_pts = 0;
     bool discontinuity = false;
+    timestamp whole{}; ///< of a standby's: all rungs were there
   };
   struct expiring {
     segment_place place;
     timestamp due{};
   };
-  enum class seam : std::uint8_t { none, same_offset, new_offset, new_instance };
+  enum class seam : std::uint8_t { none, same_offset, new_offset, new_instance, aside };
   struct plan {
     seam kind = seam::none;
     std::size_t rung = 0;
@@ -160,6 +165,16 @@ private:
 
   tl::expected<plan, offer_result> plan_of(lease_epoch epoch, const segment_info& segment, timestamp now) const;
   tl::expected<plan, offer_result> plan_in_run(std::size_t rung, const segment_info& segment, timestamp now) const;
+  bool on_our_clock(const segment_info& segment) const;
+  bool stands_by(const writer& w) const;
+  void enter(waiting& slot, std::size_t rung, const segment_info& segment, timestamp now) const;
+  /// Notes how far a standby is, also by what is listed already.
+  void hear_standby(lease_epoch epoch, std::size_t rung, const segment_info& segment, timestamp now);
+  bool standby_follows(std::uint64_t slot, timestamp now) const;
+  bool cut_short(const waiting& w) const;
+  void put_aside(lease_epoch epoch, std::size_t rung, const segment_info& segment, timestamp now);
+  void drop_aside(std::uint64_t below, timestamp now);
+  void use_standby(timestamp now);
   void take_over(const plan& how, lease_epoch epoch, std::uint64_t slot, timestamp now);
   void adopt_rungs(const writer& w, timestamp now);
   void remove_rung(std::size_t index, timestamp now);
@@ -212,6 +227,13 @@ private:
   bool clock_known_ = false;         ///< clock_ belongs to this time line
   std::int64_t clock_ = 0;           ///< wall clock − PTS, microseconds
   std::map<std::uint64_t, waiting> waiting_; ///< by slot
+  // Not saved: after a restart the standby announces itself again.
+  std::map<std::uint64_t, waiting> aside_;   ///< by slot: what the standby has brought and nobody needed yet
+  lease_epoch standby_epoch_ = 0;
+  std::uint64_t standby_slot_ = 0;           ///< newest that it brought whole
+  std::pair<std::uint64_t, std::uint32_t> standby_rungs_; ///< of its newest slot: which have come, bit i
+  timestamp standby_at_{};                   ///< when it last brought anything
+  std::uint64_t standby_used_ = 0;
   edge_epoch edges_ = 0;
   timestamp last_listed_{};          ///< when an entry was last appended
   timestamp last_content_{};         ///< when a segment was last accepted

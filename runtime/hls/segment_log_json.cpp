@@ -150,6 +150,8 @@ std::string segment_log::to_json() const {
   j["refused"] = refused_;
   auto& writers = j["writers"] = json::array();
   for (auto& [epoch, w] : announced_) {
+    if (w.standby)
+      continue; // announces itself again
     json rungs = json::array();
     for (auto& r : w.rungs)
       rungs.push_back(rung_to_json(r));

@@ -23,14 +23,18 @@ struct options {
 
   std::string ladder = "default";
   hls_profile profile = hls_profile::standard;
+  bool standby = false;
 
   static constexpr auto fields() {
     return std::tuple{
       field("ladder", &options::ladder, {1, 64}, "Name of the ladder: default, economy, low, or one of the node's own."),
       field("profile", &options::profile, "Timing: standard (6 s segments), quick (4 s) or short (2 s)."),
+      field("standby", &options::standby, "A second encoder on another node makes the same segments; the origin goes on with its own when the first one's stop.", cosmetic),
     };
   }
 
+  /// It begins somewhere within a segment, brings the next one whole, and the origin hears of it.
+  std::chrono::milliseconds settles() const { return 2 * timing_of(profile).target + 500ms; }
   std::int64_t cost_milli() const { return ladder == "low" ? 400 : ladder == "economy" ? 900 : 1500; } ///< measured: media.md 2
 };
 
@@ -56,6 +60,7 @@ struct state {
   std::uint64_t delivered = 0;
   std::uint64_t lost = 0;
   bool engine_ended = false;
+  bool stop_ordered = false;
   bool fenced = false;
   caf::actor_clock::time_point drain_by{};
 };
@@ -84,6 +89,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   engine_plan plan;
   plan.what.kind = media::pipeline_kind::hls;
   plan.what.input_url = order.input_url;
+  plan.what.more_inputs = order.more_inputs;
   plan.what.gop = timing.gop;
   plan.what.segment = timing.target;
   plan.what.ladder = *ladder;
@@ -125,7 +131,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
     request.method = "PUT";
     request.url = base + std::to_string(writer_epoch(order, run));
     request.headers.add("Content-Type", "application/json");
-    request.body = nlohmann::json{{"publication", order.publication}, {"profile", to_string(wanted.profile)}, {"rungs", rungs}}.dump();
+    request.body = nlohmann::json{{"publication", order.publication}, {"profile", to_string(wanted.profile)}, {"rungs", rungs}, {"standby", order.standby}}.dump();
     send(std::move(request), run, 0);
   };
   auto pump = [=, &my] {
@@ -196,6 +202,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       tell(self, node, my.last);
     },
     [=, &my](const engine_retry& retry) { tell(self, my.engine, retry); },
+    [=, &my](const use_inputs& news) { tell(self, my.engine, news); },
     [=, &my](const upload_result& result) {
       bool good = result.status >= 200 && result.status < 300;
       if (result.status == 409 && result.text.find("\"fenced\"") != std::string::npos) {
@@ -213,6 +220,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
         }
       } else if (auto u = my.queue.find(result.ticket); u != my.queue.end()) {
         u->second.under_way = false;
+        const bool ended_there = result.text.find("\"source-ended\"") != std::string::npos && !my.stop_ordered;
         // What the origin refuses by content it will refuse again; what it could not answer is worth another try while a player could still want it.
         bool hopeless = (result.status >= 400 && result.status < 500 && result.status != 404 && result.status != 429) ||
                         self->clock().now() - u->second.born > timing.target * 2;
@@ -222,7 +230,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
             log::warn("task-hls", "segment-lost", "task={} rung={} slot={} status={} text={}", order.task.value, u->second.info.rung, u->second.info.slot, result.status, result.text);
           my.queue.erase(u);
         } else {
-          if (result.status == 404) // the origin does not know this writer (any more)
+          if (result.status == 404 || ended_there) // the origin does not know this writer (any more), or its playlist has ended although we go on
             my.announced_run = 0;
           tell_after(self, 200ms, me, upload_result{});
           return finish();
@@ -231,7 +239,10 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       pump();
       finish();
     },
-    [=, &my](const stop& order_to_stop) { tell(self, my.engine, order_to_stop); },
+    [=, &my](const stop& order_to_stop) {
+      my.stop_ordered = true;
+      tell(self, my.engine, order_to_stop);
+    },
     [=, &my](const ask_status&) {
       nlohmann::json status{{"phase", to_string(my.last.phase)}, {"waiting", my.queue.size()}, {"delivered", my.delivered}, {"lost", my.lost}, {"run", my.last.attempts}};
       return report_of(self, "run/" + order.task.value, status, started, {caf::actor_cast<caf::actor>(my.engine)});

@@ -59,6 +59,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   engine_plan plan;
   plan.what.kind = media::pipeline_kind::restream;
   plan.what.input_url = order.input_url;
+  plan.what.more_inputs = order.more_inputs;
   plan.what.target_url = wanted.url;
   plan.what.format = wanted.format;
   plan.label = order.task.value;
@@ -67,6 +68,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   plan.program = tools.program;
   plan.retry = tools.retry;
   plan.niceness = tools.niceness;
+  plan.may_outlive_us = false; // two must never push to one target
   my.engine = self->spawn<caf::linked>(transcoder, std::move(plan), engine_owner_actor{task_runner_actor{self}});
   on_end_of_child(self, [=, &my](const caf::actor_addr& who, const caf::error& why) {
     if (my.engine.address() != who)
@@ -83,6 +85,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       tell(self, node, my.last);
     },
     [=, &my](const engine_retry& retry) { tell(self, my.engine, retry); },
+    [=, &my](const use_inputs& news) { tell(self, my.engine, news); },
     [](const upload_result&) {},
     [=, &my](const stop& order_to_stop) { tell(self, my.engine, order_to_stop); },
     [=, &my](const ask_status&) {

@@ -28,6 +28,8 @@ struct coordinator_script {
   std::function<expected<placement>(const place_task&)> place = [](const place_task&) -> expected<placement> { return fail(error_code::unavailable, "no node offers it"); };
   std::function<std::vector<lease>(const std::vector<lease>&)> renew = [](const std::vector<lease>& asked) { return asked; };
   bool silent = false;
+  weir::roster roster;
+  tree_list trees;
 };
 
 inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::pointer self, heard_ptr log, std::shared_ptr<coordinator_script> script) {
@@ -35,6 +37,9 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
   return {
     [=](const hook_call&) -> caf::result<hook_verdict> { return unused(); },
     [=](const publication_list&) -> caf::result<drop_list> { return unused(); },
+    [=](const rtmp_health&) {},
+    [=](const list_keys&) { return known_keys{}; },
+    [=](const list_trees&) { return script->trees; },
     [=](const view_cluster&) -> caf::result<cluster_view> { return unused(); },
     [=](const list_events&) -> caf::result<event_list> { return unused(); },
     [=](const find_stream&) -> caf::result<stream_status> { return unused(); },
@@ -54,14 +59,14 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
         return caf::delegated<joined>{}; // never answered
       ++log->joins;
       log->joined_with = news.runs;
-      return joined{"test", std::chrono::seconds(6)};
+      return joined{"test", std::chrono::seconds(6), script->roster};
     },
     [=](const beat& b) -> caf::result<beat_answer> {
       ++log->beats;
       log->last_beat = b.leases;
       if (script->silent)
         return caf::delegated<beat_answer>{}; // never answered
-      return beat_answer{true, script->renew(b.leases)};
+      return beat_answer{true, script->renew(b.leases), {}};
     },
     [=](const set_node_phase&) {},
     [=](const place_task& wish) {
@@ -85,7 +90,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
 
 inline stream_actor::behavior_type stand_in_stream(stream_actor::pointer, heard_ptr log) {
   return {
-    [](const published&) {},       [](const unpublished&) {},  [](const reconcile&) {}, [](const use_stream_spec&) {},
+    [](const server_silent&) {},   [](const published&) {},       [](const unpublished&) {},  [](const reconcile&) {}, [](const use_stream_spec&) {},
     [](const use_task_spec&) {},   [](const drop_task&) {},    [](const retry_task&) {}, [](const lease_over&) {}, [](const node_back&) {},
     [=](const task_news& news) { log->task_news_.push_back(news); },
     [](const grace_over&) {},      [](const ask_status&) { return actor_report{}; },
@@ -98,6 +103,8 @@ inline node_actor::behavior_type stand_in_node(node_actor::pointer self, heard_p
     [=](const revoke& order) { log->revoked.push_back(order); },
     [](const retry_task&) {},
     [](const task_report&) {},
+    [](const witness_answer&) {},
+    [](const witness_question&) {},
     [](const use_tools&) {},
     [](const tick&) {},
     [=](const stop&) { self->quit(); },

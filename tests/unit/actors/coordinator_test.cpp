@@ -1,8 +1,11 @@
 #include "actors/coordinator.hpp"
+#include "actors/known_keys.hpp"
+#include "actors/task_types.hpp"
 #include "runtime/base/secret.hpp"
 #include "tests/unit/actors/cast.hpp"
 #include "tests/unit/actors/virtual_time.hpp"
 
+#include <algorithm>
 #include <filesystem>
 
 namespace weir::testing {
@@ -79,7 +82,7 @@ public:
     n.rtmp_servers = {{"srv", "rtmp://127.0.0.1:1935", "rtmp://public"}};
     n.last_beat = t0;
   }
-  expected<placement> place(const task_id& id) { return state->place({.task = id, .server = "srv", .publication = "srv/1/1", .avoid = {}}, t0, wall); }
+  expected<placement> place(const task_id& id) { return state->place({.task = id, .servers = {"srv"}, .publication = "srv/1/1", .avoid = {}}, t0, wall); }
   static hook_call call(hook_kind kind, std::string key = "secret-key", std::string name = "conf") {
     return {.kind = kind, .server = "srv", .service_id = "s1", .client_id = "7", .address = "10.1.1.1", .vhost = {}, .app = "live", .stream = std::move(name), .key = std::move(key)};
   }
@@ -157,7 +160,7 @@ TEST_F(Coordinator, PlacesByTypeCapacityAndShare) {
   state->nodes[node_name{"small"}].status.spec.task_types = {"hls"};
   auto none = place(task(spec.id).id);
   ASSERT_FALSE(none);
-  EXPECT_EQ(none.error().text, "no node offers restream");
+  EXPECT_EQ(none.error().text, "no node can take it: large is cordoned");
 }
 
 TEST_F(Coordinator, ANodeThatIsSilentLosesItsLeasesOnlyWhenTheyAreOver) {
@@ -367,6 +370,196 @@ TEST_F(Coordinator, WritesAnEventForEverythingThatChanges) {
     kinds.push_back(e.kind);
   EXPECT_EQ(kinds, (std::vector<std::string>{"stream-added", "task-added", "stream-key-shown"}));
   EXPECT_EQ(events->back().actor, "api 10.0.0.9");
+}
+
+TEST_F(Coordinator, TellsARunWhereItsStreamCanBeReadNowWithoutMovingIt) {
+  node("n1");
+  state->nodes[node_name{"n1"}].rtmp_servers.push_back({"other", "rtmp://127.0.0.1:1936", "rtmp://public2"});
+  auto t = task(stream().id);
+  auto first = *place(t.id);
+  EXPECT_TRUE(first.order.more_inputs.empty());
+  state->nodes[node_name{"n1"}].actor = spawn(stand_in_node, log);
+  auto again = state->place({.task = t.id, .servers = {"other", "srv", "unheard of"}, .publication = "srv/1/1", .avoid = {}}, t0, wall);
+  ASSERT_TRUE(again) << again.error().text;
+  EXPECT_EQ(again->order.epoch, first.order.epoch);
+  EXPECT_EQ(again->order.input_url, "rtmp://127.0.0.1:1936/live/conf");
+  EXPECT_EQ(again->order.more_inputs, std::vector<std::string>{"rtmp://127.0.0.1:1935/live/conf"});
+}
+
+TEST_F(Coordinator, PlacesAStandbyOnAnotherNodeOrNotAtAllAndSaysWhy) {
+  node("n1");
+  auto ladder = ladder_of(stream().id, "n1");
+  auto run = *place(ladder.id);
+  EXPECT_FALSE(run.order.standby);
+  state->nodes[node_name{"n1"}].actor = spawn(stand_in_node, log);
+  EXPECT_EQ(place(standby_seat(ladder.id))->order.epoch, run.order.epoch) << "whoever does not know of the run learns of it first";
+  state->tasks.at(ladder.id).status.epoch = run.order.epoch;
+  auto alone = place(standby_seat(ladder.id));
+  ASSERT_FALSE(alone);
+  EXPECT_EQ(alone.error().text, "no node can take it: n1 has the other run");
+  node("n2");
+  state->tasks.at(ladder.id).status.epoch = run.order.epoch; // as its TASK says
+  auto second = place(standby_seat(ladder.id));
+  ASSERT_TRUE(second) << second.error().text;
+  EXPECT_TRUE(second->order.standby);
+  EXPECT_EQ(second->node, node_name{"n2"});
+  EXPECT_GT(second->order.epoch, run.order.epoch) << "what takes over must not be fenced by what it replaces";
+  EXPECT_NE(second->why.find("n1 has the other run"), std::string::npos);
+  state->release({ladder.id, run.order.epoch});
+  state->tasks.at(ladder.id).status.epoch = second->order.epoch;
+  EXPECT_TRUE(place(ladder.id)->order.standby) << "the next one in the free seat stands by for the one that went on";
+  ASSERT_TRUE(state->remove({.id = ladder.id, .if_revision = 0, .actor = "test"}, wall));
+  reopen();
+  EXPECT_TRUE(state->leases.empty());
+}
+
+TEST_F(Coordinator, ASilentNodeThatMayHaveTheWordOfTheOthersKeepsWhatNobodyCanFence) {
+  for (auto* name : {"boss", "n1", "n2"})
+    node(name, 1000);
+  state->setup.own_node = node_name{"boss"};
+  state->nodes[node_name{"boss"}].status.phase = state->nodes[node_name{"n2"}].status.phase = node_phase::cordoned;
+  auto run = *place(task(stream().id).id);
+  ASSERT_EQ(run.node, node_name{"n1"});
+  auto& silent = state->nodes[node_name{"n1"}];
+  silent.roster_held = silent.roster_sent = {node_name{"boss"}, node_name{"n1"}, node_name{"n2"}};
+  auto& other = state->nodes[node_name{"n2"}];
+  other.actor = spawn(stand_in_node, log);
+  // n2 is silent as well: it may tell n1 that it misses us too.
+  EXPECT_TRUE(state->judge_nodes(t0 + 7s, wall).empty());
+  EXPECT_EQ(silent.status.phase, node_phase::suspect);
+  EXPECT_TRUE(silent.kept);
+  // It is heard again, but was not for the whole time that n1's word could be good for.
+  other.last_beat = t0 + 8s;
+  other.steady_since = t0 + 8s;
+  EXPECT_TRUE(state->judge_nodes(t0 + 8500ms, wall).empty());
+  other.last_beat = t0 + 15s;
+  auto over = state->judge_nodes(t0 + 15s, wall);
+  ASSERT_EQ(over.size(), 1u);
+  EXPECT_EQ(over[0].epoch, run.order.epoch);
+  EXPECT_EQ(silent.status.phase, node_phase::down);
+}
+
+TEST_F(Coordinator, AnRtmpServerThatIsSilentIsNotEmptyAndGivenUpOnlyAfterTheGrace) {
+  state->setup.options.publish_grace = 30s;
+  state->take(rtmp_health{"srs1", true, "", 2}, t0);
+  EXPECT_TRUE(state->judge_servers(t0 + 2s, wall).changed.empty());
+  state->take(rtmp_health{"srs1", false, "no answer", 2}, t0 + 3s);
+  auto silent = state->judge_servers(t0 + 4s, wall);
+  ASSERT_EQ(silent.changed.size(), 1u);
+  EXPECT_TRUE(silent.changed[0].silent);
+  EXPECT_TRUE(silent.given_up.empty());
+  EXPECT_TRUE(state->judge_servers(t0 + 5s, wall).changed.empty()) << "said once";
+  EXPECT_EQ(state->judge_servers(t0 + 31s, wall).given_up, std::vector<std::string>{"srs1"});
+  EXPECT_TRUE(state->judge_servers(t0 + 32s, wall).given_up.empty());
+  state->take(rtmp_health{"srs1", true, "", 0}, t0 + 40s);
+  auto back = state->judge_servers(t0 + 40s, wall);
+  ASSERT_EQ(back.changed.size(), 1u);
+  EXPECT_FALSE(back.changed[0].silent);
+}
+
+TEST_F(Coordinator, KnownKeysAreSignedHoldNoKeyAndAreToldOnce) {
+  auto spec = stream();
+  auto disabled = stream("other", "other-secret");
+  disabled.enabled = false;
+  ASSERT_TRUE(state->set({.spec = disabled, .if_revision = 0, .actor = "test"}, wall));
+  auto keys = state->keys(0);
+  ASSERT_EQ(keys.keys.size(), 1u);
+  EXPECT_EQ(known_keys_text(keys).find("secret-key"), std::string::npos);
+  EXPECT_TRUE(verify_signature(known_keys_text(keys), keys.signature, keys.signer));
+  EXPECT_TRUE(state->keys(keys.version).keys.empty());
+  ASSERT_TRUE(state->rotate({spec.id, "test"}, wall));
+  EXPECT_NE(state->keys(keys.version).version, keys.version);
+  auto signer = keys.signer;
+  reopen();
+  EXPECT_EQ(state->keys(0).signer, signer) << "the same coordinator after a restart";
+
+  key_cache cache((folder / "known-keys.json").string());
+  ASSERT_TRUE(cache.take(keys, wall));
+  EXPECT_TRUE(cache.judge(call(hook_kind::publish), wall + 1h)->accept);
+  EXPECT_FALSE(cache.judge(call(hook_kind::publish, "wrong-key!"), wall)->accept);
+  EXPECT_FALSE(cache.judge(call(hook_kind::publish, "other-secret", "other"), wall)->accept);
+  EXPECT_FALSE(cache.judge(call(hook_kind::publish), wall + 25h)) << "too old to say";
+  EXPECT_TRUE(key_cache((folder / "known-keys.json").string()).judge(call(hook_kind::publish), wall)->accept) << "kept over the node's restart";
+  auto forged = keys;
+  ++forged.version;
+  forged.keys[0].hash = salted_hash("chosen-by-me");
+  EXPECT_FALSE(cache.take(forged, wall));
+  EXPECT_FALSE(cache.judge(call(hook_kind::publish, "chosen-by-me"), wall)->accept);
+}
+
+TEST_F(Coordinator, LearnsWhatATaskCostsFromRunsThatKeepUp) {
+  node("n1");
+  auto ladder = ladder_of(stream().id, "n1");
+  auto said = state->cost_of("hls", ladder.options);
+  task_status seen;
+  seen.spec = ladder;
+  seen.phase = task_phase::running;
+  seen.progress = {.since = wall, .speed_milli = 1000, .fps_milli = 25'000, .bitrate = {}, .last_output_at = {}, .output_bytes = 1, .dropped_frames = 0, .cpu_milliseconds = 9'000};
+  state->learn_cost(seen, wall + 10s);
+  EXPECT_EQ(state->cost_of("hls", ladder.options), said) << "the start costs more";
+  seen.progress.speed_milli = 800;
+  state->learn_cost(seen, wall + 60s);
+  EXPECT_EQ(state->cost_of("hls", ladder.options), said) << "it does not get what it needs";
+  seen.progress.speed_milli = 1000;
+  seen.progress.cpu_milliseconds = 12'000;
+  state->learn_cost(seen, wall + 60s);
+  EXPECT_EQ(state->cost_of("hls", ladder.options), 250) << "a fifth of a core, and a quarter of that as room";
+  auto other = R"({"ladder":"economy","profile":"standard","standby":false})";
+  EXPECT_EQ(state->cost_of("hls", other), find_task_type("hls")->cost_milli(other));
+}
+
+TEST_F(Coordinator, ARunThatIsTooSlowMovesOnlyToAMachineWithRoomAndOnlyOnce) {
+  node("n1");
+  auto ladder = ladder_of(stream().id, "n1");
+  ASSERT_TRUE(place(ladder.id));
+  auto& held = state->leases.at(ladder.id);
+  node("n2", 2000);
+  EXPECT_FALSE(state->roomier(held, t0 + 5s)) << "it has only just come";
+  EXPECT_TRUE(state->roomier(held, t0 + 31s));
+  state->nodes[node_name{"n2"}].status.load.cpu_milli = 1500; // by others than us
+  EXPECT_FALSE(state->roomier(held, t0 + 31s));
+}
+
+TEST_F(Coordinator, NobodysSilenceCountsAfterItStoodStillItself) { // found by chaos: everybody was condemned
+  EXPECT_FALSE(state->stood_still(t0));
+  EXPECT_FALSE(state->stood_still(t0 + 250ms));
+  EXPECT_TRUE(state->stood_still(t0 + 4s));
+  EXPECT_TRUE(state->stood_still(t0 + 4250ms)) << "what waits to be heard comes first";
+  EXPECT_TRUE(state->stood_still(t0 + 4800ms));
+  EXPECT_TRUE(state->stood_still(t0 + 5300ms));
+  EXPECT_FALSE(state->stood_still(t0 + 5600ms));
+}
+
+TEST_F(Coordinator, NeverGoesBackToAnOlderEpochOfATask) { // found by chaos
+  node("n1");
+  auto t = task(stream().id);
+  auto first = *place(t.id);
+  state->release({t.id, first.order.epoch});
+  auto second = *place(t.id);
+  state->release({t.id, second.order.epoch});
+  join news;
+  news.spec.name = node_name{"n1"};
+  news.spec.instance = "n1-1";
+  news.node = spawn(stand_in_node, log);
+  news.runs = {first.order};
+  std::vector<lease> over;
+  state->take(news, t0, wall, over);
+  EXPECT_FALSE(state->leases.contains(t.id)) << "not renewed: it ends there";
+}
+
+TEST_F(Coordinator, ACallbackOfAnEarlierStartTakesNoPublisherAway) { // found by chaos
+  stream();
+  auto of = [](std::string service, std::string key) {
+    auto c = call(hook_kind::publish, std::move(key));
+    c.service_id = std::move(service);
+    return c;
+  };
+  ASSERT_TRUE(state->judge(of("s1", "secret-key"), t0, wall).publishes);
+  EXPECT_FALSE(state->judge(of("s0", "wrong-key!"), t0, wall).service_changed);
+  auto late = call(hook_kind::close, "", "");
+  late.service_id = "s0";
+  EXPECT_FALSE(state->judge(late, t0, wall).service_changed);
+  EXPECT_TRUE(state->judge(of("s2", "secret-key"), t0, wall).service_changed) << "somebody with a key publishes on a new start";
 }
 
 } // namespace

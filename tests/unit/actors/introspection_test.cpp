@@ -28,8 +28,16 @@ public:
   caf::actor make(std::string name, std::vector<caf::actor> children = {}, bool silent = false) {
     return caf::actor_cast<caf::actor>(spawn(branch, std::move(name), std::move(children), silent));
   }
+  std::shared_ptr<coordinator_script> script = std::make_shared<coordinator_script>();
+  coordinator_actor boss = spawn(stand_in_coordinator, std::make_shared<heard>(), script);
+  introspection_actor of(std::string node, const std::vector<caf::actor>& roots) {
+    auto made = spawn(introspection, std::move(node), boss);
+    for (auto& r : roots)
+      tell(made, show_root{r});
+    return made;
+  }
   nlohmann::json tree(std::vector<caf::actor> roots) {
-    auto asked = spawn(introspection, std::move(roots), std::string("lab"));
+    auto asked = of("lab", roots);
     auto request = self->request(asked, caf::infinite, ask_tree{});
     settle();
     advance(1100ms); // for those who are silent
@@ -65,12 +73,26 @@ TEST_F(Introspection, ASilentOrDeadActorIsSeenAsSuch) {
 
 TEST_F(Introspection, IsEmptyWithoutRoots) { EXPECT_EQ(tree({}), nlohmann::json::array()); }
 
+TEST_F(Introspection, PutsTheTreesOfAllNodesTogetherAndNamesTheSilentOnes) {
+  auto lab = of("lab", {make("node/lab")}), hall = of("hall", {make("node/hall")});
+  script->trees.trees = {{node_name{"hall"}, hall}, {node_name{"lab"}, lab}, {node_name{"lost"}, {}}};
+  auto request = self->request(lab, caf::infinite, ask_tree{true});
+  settle();
+  nlohmann::json found;
+  request.receive([&](actor_tree& t) { found = nlohmann::json::parse(t.json); }, [&](caf::error& why) { ADD_FAILURE() << from_caf(why).text; });
+  ASSERT_EQ(found["actors"].size(), 2u);
+  EXPECT_EQ(found["actors"][0]["node"], "hall");
+  EXPECT_EQ(found["actors"][1]["node"], "lab");
+  ASSERT_EQ(found["silent"].size(), 1u);
+  EXPECT_EQ(found["silent"][0], "lost: not connected");
+}
+
 class DoorActor : public virtual_time {};
 
 TEST_F(DoorActor, LetsInWhoBelongsHereAndCountsTheRest) {
   auto boss = spawn(stand_in_coordinator, std::make_shared<heard>(), std::make_shared<coordinator_script>());
   hello us{"main", "control", "1", "form"};
-  auto way_in = spawn(door, us, boss);
+  auto way_in = spawn(door, us, boss, caf::actor{});
   EXPECT_EQ(ask<welcome>(way_in, hello{"main", "w1", "1", "form"}).coordinator, caf::actor_cast<caf::actor>(boss));
   error refused;
   auto request = self->request(way_in, caf::infinite, hello{"main", "w2", "0", "older"});

@@ -127,5 +127,42 @@ TEST_F(Node, TheSameOrderAgainOnlyNamesWhoWantsToHear) {
   EXPECT_EQ(ask<actor_report>(n, ask_status{}).children.size(), 1u);
 }
 
+TEST_F(Node, GoesOnWhileMoreThanHalfOfAllNodesMissTheCoordinator) {
+  node_state s;
+  s.setup.spec.name = node_name{"n1"};
+  s.last_answer = now();
+  s.runs[task_id{"t"}].order.type = "restream";
+  for (auto* name : {"boss", "n1", "n2", "n3"})
+    s.roster.nodes.push_back({node_name{name}, "http://x"});
+  EXPECT_FALSE(s.misses_the_coordinator(now() + 2s));
+  EXPECT_TRUE(s.misses_the_coordinator(now() + 3s));
+  s.round = {7, now() + 3s, 1};
+  EXPECT_FALSE(s.take(witness_answer{7, true})) << "two of four is a tie, which the coordinator's side wins";
+  EXPECT_FALSE(s.take(witness_answer{7, false})) << "it still hears the coordinator: we are cut off";
+  EXPECT_FALSE(s.take(witness_answer{6, true})) << "of another round";
+  EXPECT_EQ(s.must_end(now() + 4100ms).size(), 1u);
+  EXPECT_TRUE(s.take(witness_answer{7, true}));
+  EXPECT_TRUE(s.must_end(now() + 4100ms).empty());
+  EXPECT_TRUE(s.must_end(now() + 6900ms).empty()) << "counted from the beginning of the round";
+  EXPECT_EQ(s.must_end(now() + 7100ms).size(), 1u);
+}
+
+TEST_F(Node, TellsOnlyNodesOfItsClusterWhetherItMissesTheCoordinator) {
+  script->roster = {.version = 3, .token = "cluster-token", .nodes = {}};
+  auto n = make();
+  advance(1s);
+  std::vector<expected<bool>> answers;
+  auto question = [&](std::string token) {
+    tell(n, witness_question{std::move(token), [&](expected<bool> a) { answers.push_back(std::move(a)); }});
+    return answers.back();
+  };
+  EXPECT_EQ(question("").error().code, error_code::unauthorized);
+  EXPECT_EQ(question("guessed").error().code, error_code::unauthorized);
+  EXPECT_FALSE(question("cluster-token").value());
+  script->silent = true;
+  advance(4s);
+  EXPECT_TRUE(question("cluster-token").value());
+}
+
 } // namespace
 } // namespace weir::testing

@@ -147,5 +147,64 @@ TEST(StreamState, SweepsMakeAnyHistoryOfHooksRight) {
   }
 }
 
+TEST_F(Stream, GoesOnWithTheSameTimeLineOnAnotherServer) {
+  stream_state s;
+  ASSERT_TRUE(s.take(who("1", "s1", "left")));
+  s.settle();
+  auto line = s.wish().publication;
+  EXPECT_EQ(s.wish().servers, std::vector<std::string>{"left"});
+  ASSERT_TRUE(s.take(who("1", "x1", "right")));
+  s.settle();
+  EXPECT_EQ(s.wish().servers, (std::vector<std::string>{"left", "right"}));
+  ASSERT_TRUE(s.take(unpublished{"left", "s1", "1", "its server died"}));
+  s.settle();
+  EXPECT_EQ(s.wish().servers, std::vector<std::string>{"right"});
+  EXPECT_EQ(s.wish().publication, line) << "nothing that runs is started anew";
+  // Over a restart of the coordinator too.
+  stream_state after;
+  after.status = s.status;
+  after.status.phase = stream_phase::offline;
+  after.resume();
+  after.settle();
+  EXPECT_EQ(after.wish().publication, line);
+  // An encoder that comes back on the same server is another time line.
+  ASSERT_TRUE(s.take(who("2", "x1", "right")));
+  ASSERT_TRUE(s.take(unpublished{"right", "x1", "1", "close"}));
+  s.settle();
+  EXPECT_NE(s.wish().publication, line);
+}
+
+TEST_F(Stream, PrefersAServerThatIsHeard) {
+  stream_state s;
+  s.take(who("1", "s1", "left"));
+  s.settle();
+  EXPECT_FALSE(s.take(server_silent{"right", true})) << "it has nothing of this stream";
+  s.take(who("1", "x1", "right"));
+  s.settle();
+  EXPECT_EQ(s.wish().servers.front(), "left") << "the other one is silent";
+  EXPECT_TRUE(s.take(server_silent{"right", false}));
+  EXPECT_TRUE(s.take(server_silent{"left", true}));
+  s.settle();
+  EXPECT_EQ(s.wish().servers, (std::vector<std::string>{"right", "left"}));
+  EXPECT_TRUE(s.take(server_silent{"right", true}));
+  s.settle();
+  EXPECT_EQ(s.wish().servers.front(), "right") << "no reason to go back and forth";
+}
+
+TEST_F(Stream, TheGraceBeginsAgainWhenTheCoordinatorWasRestartedWithinIt) { // found by chaos: viewers saw the end
+  stream_status kept;
+  kept.spec.id = stream_id{"x"};
+  kept.spec.name = "conf";
+  kept.publication = "srv/s1/1"; // of a publisher that had left
+  auto s = spawn(stream, kept, std::chrono::milliseconds(30s), boss);
+  EXPECT_EQ(status().phase, stream_phase::ending);
+  tell(s, published{who("2")});
+  EXPECT_EQ(status().phase, stream_phase::live);
+  tell(s, unpublished{"srv", "s1", "2", "close"});
+  advance(31s);
+  EXPECT_EQ(status().phase, stream_phase::offline);
+  EXPECT_TRUE(status().publication.empty());
+}
+
 } // namespace
 } // namespace weir::testing

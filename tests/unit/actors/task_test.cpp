@@ -36,8 +36,8 @@ public:
     s.options = "{}";
     return s;
   }
-  static task_wish wish(std::string publication = "srv/1/7") { return {.wanted = true, .reason = {}, .server = "srv", .publication = std::move(publication)}; }
-  static task_wish no_wish() { return {.wanted = false, .reason = "the stream is offline", .server = {}, .publication = {}}; }
+  static task_wish wish(std::string publication = "srv/1/7") { return {.wanted = true, .reason = {}, .servers = {"srv"}, .publication = std::move(publication)}; }
+  static task_wish no_wish() { return {.wanted = false, .reason = "the stream is offline", .servers = {}, .publication = {}}; }
   task_report report(task_phase phase, bool ended = false, end_cause cause = end_cause::none) const {
     return {.task = task_id{"t1"}, .epoch = epoch, .phase = phase, .attempts = 1, .cause = cause, .text = cause == end_cause::none ? "" : "why", .progress = {}, .log_tail = {}, .ended = ended};
   }
@@ -214,6 +214,145 @@ TEST_F(Task, AnEndThatNobodyAskedForIsNoTightLoop) {
     settle();
   }
   EXPECT_LE(log->assigned.size(), 2u);
+}
+
+class TaskWithStandby : public Task {
+public:
+  static task_spec spec() {
+    auto s = Task::spec();
+    s.options = R"({"ladder":"default","profile":"standard","standby":true})";
+    return s;
+  }
+  task_actor t = started();
+  task_actor started() {
+    script->place = [this](const place_task& wish) -> expected<placement> {
+      placement p;
+      p.order.task = wish.task;
+      p.order.type = "hls";
+      p.order.options = spec().options;
+      p.order.publication = wish.publication;
+      p.order.epoch = ++epoch;
+      p.order.standby = log->assigned.size() % 2 == 1;
+      p.node = node_name{fmt::format("n{}", epoch)};
+      p.where = worker;
+      return p;
+    };
+    auto made = spawn(task, spec(), parent, boss);
+    tell(made, wish());
+    return made;
+  }
+  task_report report_of(lease_epoch of, task_phase phase, bool ended = false, end_cause cause = end_cause::none) const {
+    auto r = report(phase, ended, cause);
+    r.epoch = of;
+    return r;
+  }
+};
+
+TEST_F(TaskWithStandby, HasASecondRunInAnotherSeat) {
+  ASSERT_EQ(log->assigned.size(), 2u);
+  EXPECT_EQ(log->assigned[0].order.task, task_id{"t1"});
+  EXPECT_EQ(log->assigned[1].order.task, standby_seat(task_id{"t1"}));
+  tell(t, report_of(101, task_phase::running));
+  tell(t, report_of(102, task_phase::running));
+  EXPECT_EQ(status().node, node_name{"n101"});
+  EXPECT_EQ(status().standby_node, node_name{"n102"});
+  EXPECT_EQ(status().standby_phase, task_phase::running);
+}
+
+TEST_F(TaskWithStandby, TheStandbyGoesOnAndGetsAStandbyOfItsOwn) {
+  tell(t, report_of(101, task_phase::running));
+  tell(t, report_of(102, task_phase::running));
+  tell(t, lease_over{task_id{"t1"}, 101, "its node is down"});
+  EXPECT_EQ(status().phase, task_phase::running) << "nothing is waited for";
+  EXPECT_EQ(status().node, node_name{"n102"});
+  EXPECT_EQ(status().epoch, 102u);
+  advance(1s);
+  ASSERT_EQ(log->assigned.size(), 3u);
+  EXPECT_EQ(log->assigned[2].order.task, task_id{"t1"}) << "the seat that is free now";
+  EXPECT_TRUE(log->revoked.empty());
+  // A run that was fenced because the origin went over to the standby.
+  tell(t, report_of(103, task_phase::running));
+  tell(t, report_of(102, task_phase::waiting, true, end_cause::fenced));
+  EXPECT_EQ(status().node, node_name{"n103"});
+  ASSERT_EQ(log->released.size(), 1u);
+  EXPECT_EQ(log->released[0].task, standby_seat(task_id{"t1"}));
+}
+
+TEST_F(TaskWithStandby, AStandbyThatEndsIsReplacedWithoutAWordToTheRun) {
+  tell(t, report_of(101, task_phase::running));
+  tell(t, report_of(102, task_phase::waiting, true, end_cause::crashed));
+  advance(10s);
+  ASSERT_EQ(log->assigned.size(), 3u);
+  EXPECT_EQ(status().node, node_name{"n101"});
+  EXPECT_TRUE(log->revoked.empty());
+}
+
+TEST_F(TaskWithStandby, BothEndWithTheStreamAndTheSecondWithItsOption) {
+  auto without = spec();
+  without.options = R"({"ladder":"default","profile":"standard","standby":false})";
+  tell(t, no_wish());
+  ASSERT_EQ(log->revoked.size(), 2u);
+  EXPECT_EQ(log->revoked[1].task, standby_seat(task_id{"t1"}));
+  tell(t, report_of(101, task_phase::done, true, end_cause::requested));
+  tell(t, report_of(102, task_phase::done, true, end_cause::requested));
+  advance(30s);
+  EXPECT_EQ(log->assigned.size(), 2u);
+  EXPECT_EQ(log->released.size(), 2u);
+  EXPECT_EQ(status().phase, task_phase::waiting);
+}
+
+TEST_F(Task, LearnsOfAnotherServerWithoutARestart) {
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  tell(t, report(task_phase::running));
+  script->place = [this](const place_task& wish) -> expected<placement> { // the lease in force, read elsewhere
+    placement p;
+    p.order = log->assigned[0].order;
+    p.order.more_inputs = wish.servers;
+    p.node = node_name{"n1"};
+    p.where = worker;
+    return p;
+  };
+  auto more = wish();
+  more.servers = {"srv", "other"};
+  tell(t, more);
+  ASSERT_EQ(log->assigned.size(), 2u);
+  EXPECT_EQ(log->assigned[1].order.epoch, log->assigned[0].order.epoch);
+  EXPECT_EQ(log->assigned[1].order.more_inputs, more.servers);
+  EXPECT_TRUE(log->revoked.empty());
+  EXPECT_EQ(status().phase, task_phase::running);
+  advance(10s);
+  EXPECT_EQ(log->asked_for_place.size(), 2u);
+}
+
+TEST_F(Task, AsksAgainForAServerThatTheCoordinatorDidNotKnowYet) {
+  auto t = spawn(task, spec(), parent, boss);
+  auto both = wish();
+  both.servers = {"srv", "other"};
+  tell(t, both);
+  ASSERT_EQ(log->assigned.size(), 1u);
+  EXPECT_TRUE(log->assigned[0].order.more_inputs.empty()) << "the other server's node has not joined";
+  bool joined = false;
+  script->place = [this, &joined](const place_task& wish) -> expected<placement> {
+    placement p;
+    p.order = log->assigned[0].order;
+    if (joined)
+      p.order.more_inputs = {wish.servers[1]};
+    p.node = node_name{"n1"};
+    p.where = worker;
+    return p;
+  };
+  advance(5s);
+  auto asked = log->asked_for_place.size();
+  EXPECT_GE(asked, 4u);
+  EXPECT_LE(asked, 8u) << "once a second";
+  joined = true;
+  advance(2s);
+  EXPECT_EQ(log->assigned.back().order.more_inputs, std::vector<std::string>{"other"});
+  asked = log->asked_for_place.size();
+  advance(10s);
+  EXPECT_EQ(log->asked_for_place.size(), asked);
+  EXPECT_TRUE(log->revoked.empty());
 }
 
 } // namespace

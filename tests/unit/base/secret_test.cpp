@@ -58,3 +58,23 @@ TEST(Base64Url, HasNoPaddingAndNoSlash) {
   EXPECT_EQ(base64url(bytes_of("foob")), "Zm9vYg");
   EXPECT_EQ(base64url(bytes_of("\xfb\xff\xfe")), "-__-");
 }
+
+TEST(Secret, ASaltedHashKnowsItsSecretAndNothingElse) {
+  auto hash = salted_hash("correct horse");
+  EXPECT_NE(hash, salted_hash("correct horse")) << "each has a salt of its own";
+  EXPECT_TRUE(matches_hash("correct horse", hash));
+  EXPECT_FALSE(matches_hash("correct hors", hash));
+  EXPECT_FALSE(matches_hash("", ""));
+  EXPECT_FALSE(matches_hash("x", "no separator"));
+}
+
+TEST(Secret, ASignatureIsOfOneTextAndOneKey) {
+  signing_key mine("seed"), other("another seed");
+  EXPECT_EQ(mine.public_key(), signing_key("seed").public_key());
+  auto signature = mine.sign("text");
+  EXPECT_TRUE(verify_signature("text", signature, mine.public_key()));
+  EXPECT_FALSE(verify_signature("texT", signature, mine.public_key()));
+  EXPECT_FALSE(verify_signature("text", signature, other.public_key()));
+  EXPECT_FALSE(verify_signature("text", "", ""));
+  EXPECT_FALSE(verify_signature("text", "%%%", "%%%"));
+}

@@ -273,5 +273,128 @@ TEST(SegmentLog, RefusesAStateThatIsNotWhole) {
   EXPECT_EQ(segment_log::from_json(std::string(100'000, '[')).error().code, error_code::corrupt);
 }
 
+/// A writer in charge and its standby, which brings the same slots half a second later.
+struct pair_bench : bench {
+  pair_bench() {
+    if (!log.begin_writer(9, "pub1", two_rungs(), timing_of(hls_profile::quick), true))
+      throw std::runtime_error("the standby was refused");
+  }
+  offer_result stand_by(std::string rung, std::uint64_t slot) { return log.offer(9, make_segment(std::move(rung), slot, now - 4s), edges, now); }
+  void both(std::uint64_t n) {
+    slot(1, n);
+    for (auto* rung : {"720p", "360p"})
+      stand_by(rung, n); // listed already, which tells how far it is
+  }
+};
+
+TEST(SegmentLog, AStandbyChangesNothingWhileTheOtherDelivers) {
+  pair_bench b;
+  for (std::uint64_t n = 10; n <= 20; ++n) {
+    b.slot(1, n);
+    for (auto* rung : {"720p", "360p"})
+      EXPECT_EQ(b.stand_by(rung, n), offer_result::duplicate) << "listed already";
+  }
+  for (auto& e : b.log.snapshot().entries) {
+    EXPECT_EQ(e.epoch, 1U);
+    EXPECT_EQ(e.gaps, 0U);
+  }
+  EXPECT_EQ(b.log.standby_used(), 0U);
+  EXPECT_EQ(b.log.epoch(), 1U);
+}
+
+TEST(SegmentLog, AStandbyGoesOnWithoutAGapOrADiscontinuity) {
+  pair_bench b;
+  b.slots(1, 10, 14);
+  // The first one dies within slot 15, of which one rung has come.
+  b.now += 4s;
+  b.offer(1, "720p", 15);
+  for (auto* rung : {"720p", "360p"})
+    EXPECT_EQ(b.stand_by(rung, 15), offer_result::accepted);
+  EXPECT_EQ(b.log.snapshot().entries.size(), 5U) << "the one in charge has a moment";
+  auto kept = b.log.locate(9, make_segment("720p", 16, b.now), b.now);
+  ASSERT_TRUE(kept);
+  b.now += 700ms;
+  b.log.tick(b.edges, b.now);
+  auto s = b.log.snapshot();
+  ASSERT_EQ(s.entries.size(), 6U);
+  EXPECT_EQ(s.entries[5].epoch, 9U);
+  EXPECT_EQ(s.entries[5].gaps, 0U);
+  EXPECT_FALSE(s.entries[5].discontinuity);
+  EXPECT_EQ(s.entries[5].dsn, s.entries[0].dsn);
+  EXPECT_EQ(s.entries[5].msn, s.entries[4].msn + 1);
+  EXPECT_EQ(b.log.standby_used(), 1U);
+  // From now on it is the one in charge, and the former one is fenced off.
+  EXPECT_EQ(b.offer(1, "360p", 15), offer_result::fenced);
+  b.now -= 700ms;
+  b.slot(9, 16);
+  EXPECT_EQ(b.log.snapshot().entries.back().epoch, 9U);
+  EXPECT_FALSE(b.log.snapshot().entries.back().discontinuity);
+  // What the former one had brought of the slot is thrown away.
+  auto gone = b.log.take_expired(b.now);
+  EXPECT_TRUE(std::any_of(gone.begin(), gone.end(), [](auto& p) { return p.epoch == 1 && p.rung == "720p"; }));
+}
+
+TEST(SegmentLog, AHandOverToAStandbyLosesNothingOfTheSlotInWhichTheFirstOneEnds) {
+  pair_bench b;
+  for (std::uint64_t n = 10; n <= 14; ++n)
+    b.both(n);
+  // Told to end, it brings what it has of slot 15.
+  b.now += 1500ms;
+  for (auto* rung : {"720p", "360p"})
+    EXPECT_EQ(b.log.offer(1, make_segment(rung, 15, b.now - 1500ms, 1500ms), b.edges, b.now), offer_result::accepted);
+  EXPECT_EQ(b.log.snapshot().entries.size(), 5U) << "the whole of it is on its way";
+  b.now += 2600ms;
+  for (auto* rung : {"720p", "360p"})
+    b.stand_by(rung, 15);
+  b.now += 700ms;
+  b.log.tick(b.edges, b.now);
+  auto s = b.log.snapshot();
+  ASSERT_EQ(s.entries.size(), 6U);
+  EXPECT_EQ(s.entries[5].epoch, 9U);
+  EXPECT_EQ(s.entries[5].duration(0), 360'000);
+  EXPECT_FALSE(s.entries[5].discontinuity);
+}
+
+TEST(SegmentLog, AShortSegmentIsListedWhereNobodyStandsBy) {
+  bench b;
+  b.slots(1, 10, 14);
+  b.now += 1500ms;
+  for (auto* rung : {"720p", "360p"})
+    b.log.offer(1, make_segment(rung, 15, b.now - 1500ms, 1500ms), b.edges, b.now);
+  EXPECT_EQ(b.log.snapshot().entries.size(), 6U);
+}
+
+TEST(SegmentLog, AnEncoderThatBeginsAgainDoesNotComeBeforeItsStandby) {
+  pair_bench b;
+  for (std::uint64_t n = 10; n <= 14; ++n)
+    b.both(n);
+  EXPECT_EQ(b.log.begin_writer(2, "pub1", two_rungs(), timing_of(hls_profile::quick)).error().code, error_code::fenced);
+  // A standby that has fallen silent is no reason to wait.
+  b.slots(1, 15, 18);
+  EXPECT_TRUE(b.log.begin_writer(2, "pub1", two_rungs(), timing_of(hls_profile::quick)));
+}
+
+TEST(SegmentLog, AStandbyOnAnotherClockWaitsUntilTheOtherIsGoneAndBeginsWithADiscontinuity) {
+  pair_bench b;
+  b.slots(1, 10, 14);
+  EXPECT_EQ(b.stand_by("720p", 40), offer_result::duplicate) << "the same moment under another number";
+  EXPECT_EQ(b.log.snapshot().entries.size(), 5U);
+  b.now += 5700ms;
+  b.log.tick(b.edges, b.now);
+  for (auto* rung : {"720p", "360p"})
+    EXPECT_EQ(b.stand_by(rung, 42), offer_result::accepted);
+  auto s = b.log.snapshot();
+  EXPECT_EQ(s.entries.back().epoch, 9U);
+  EXPECT_TRUE(s.entries.back().discontinuity);
+}
+
+TEST(SegmentLog, AStandbyThatNobodyStandsBesideIsAWriterLikeAnyOther) {
+  segment_log log("show");
+  timestamp now = start_time;
+  ASSERT_TRUE(log.begin_writer(9, "pub1", two_rungs(), timing_of(hls_profile::quick), true));
+  EXPECT_EQ(log.offer(9, make_segment("720p", 3, now - 4s), 1, now), offer_result::accepted);
+  EXPECT_EQ(log.epoch(), 9U);
+}
+
 } // namespace
 } // namespace weir::hls
