@@ -1,0 +1,224 @@
+"""What viewers do not notice (issue 3): the RTMP server in use dies or hangs, the encoder's machine dies, the coordinator is away.
+
+    boss    coordinator      media   origin, director, edge      left, right   ingest, one copy of the broadcast each      w1, w2   workers
+
+All tests go through one broadcast in order. Its encoder sends the same packets to both RTMP servers, as OBS with two outputs does.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from weir_node import Encoder, Follower, LoggedCase, Node, _spawn, eventually, fetch, free_ports, main, processes, wait_until_playable
+
+TARGET = 2  # seconds: the profile short
+FPS = 25
+
+
+class TwoWayEncoder(Encoder):
+    """One encoder, two outputs: what the one server cannot take does not hold up the other."""
+
+    def __init__(self, nodes, name, key):
+        self.log = tempfile.TemporaryFile()
+        outputs = "|".join(f"[f=flv:onfail=ignore]{n.publish_url(name, key)}" for n in nodes)
+        words = ["ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "warning",
+                 "-re", "-f", "lavfi", "-i", f"testsrc2=size=320x180:rate={FPS}", "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
+                 "-map", "0:v", "-map", "1:a", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-b:v", "300k",
+                 "-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-threads", "1", "-c:a", "aac", "-b:a", "64k", "-flags", "+global_header",
+                 "-f", "tee", "-use_fifo", "1", "-fifo_options", "drop_pkts_on_overflow=1:attempt_recovery=1:recover_any_error=1:recovery_wait_time=1", outputs]
+        self.process = _spawn(words, stdout=self.log, stderr=self.log)
+
+
+def pictures(path):
+    """Time stamps of all video packets of a segment, in 90 kHz ticks, sorted."""
+    shown = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts", "-of", "json", path], stdout=subprocess.PIPE, check=True)
+    return sorted(p["pts"] for p in json.loads(shown.stdout)["packets"])
+
+
+class Redundant(LoggedCase):
+    LOG_LINES = 60
+
+    @classmethod
+    def setUpClass(cls):
+        door = f"127.0.0.1:{free_ports(1)}"
+
+        def member(name, roles, **sections):
+            node = Node(node={"name": name}, roles=roles, cluster={"name": "hall", **({"listen": door} if name == "boss" else {"join": [door]})}, **sections)
+            cls.addClassCleanup(node.remove)
+            return node
+
+        cls.boss = member("boss", ["coordinator"], coordinator={"publish_grace": "8s"})
+        cls.media = member("media", ["origin", "director", "edge"])
+        cls.left, cls.right = (member(name, ["ingest"], hooks={"without_coordinator": "known_keys"}) for name in ("left", "right"))
+        cls.w1, cls.w2 = (member(name, ["worker"], worker={"cores": 4}) for name in ("w1", "w2"))
+        cls.nodes = [cls.boss, cls.media, cls.left, cls.right, cls.w1, cls.w2]
+        for node in cls.nodes:
+            node.launch()
+        for node in cls.nodes:
+            node.wait_until_ready()
+        cls.show = cls.boss.add_stream("show")
+        cls.hls = cls.boss.add_hls(cls.show)
+        cls.camera = TwoWayEncoder([cls.left, cls.right], "show", cls.show.key)
+        cls.addClassCleanup(cls.camera.stop)
+        wait_until_playable(cls.media, "show", 60)
+
+    def publishers(self):
+        return sorted(p["server"] for p in self.show.status()["publishers"])
+
+    def server_in_use(self):
+        """The one that the process reads, by its own last word; it may have changed over on its own."""
+        worker = {"w1": self.w1, "w2": self.w2}[self.boss.task(self.hls)["node"]]
+        changes = re.findall(r"reading goes on from rtmp://127\.0\.0\.1:(\d+)/", "".join(line for line in worker.log().splitlines(True) if "standby" not in line))
+        if not changes:
+            return {"left": self.left, "right": self.right}[self.show.status()["input_server"]]
+        return self.left if int(changes[-1]) == self.left.rtmp_port else self.right
+
+    def pipeline(self):
+        found = [p.pid for w in (self.w1, self.w2) for p in processes(lambda p, w=w: p.session in w.sessions and "weir-pipeline" in p.command)]
+        return sorted(found)
+
+    def assert_unbroken(self, follower, since):
+        """No number left out, no hole, no cut, and every picture there once, from the first segment after `since` to the last."""
+        self.assertEqual(follower.breaches, [])
+        self.assertFalse(follower.ended)
+        numbers = sorted(follower.seen)
+        self.assertEqual(numbers, list(range(numbers[0], numbers[-1] + 1)))
+        self.assertEqual([m for m in numbers if m > since and follower.seen[m][0].gap], [], "no hole")
+        self.assertEqual([m for m in follower.discontinuities() if m > since], [], "no cut")
+        seen = []
+        with tempfile.TemporaryDirectory() as folder:
+            for m in numbers:
+                if m <= since:
+                    continue
+                answer = fetch(follower.seen[m][0].uri)
+                self.assertEqual(answer.status, 200)
+                path = os.path.join(folder, "one.ts")
+                with open(path, "wb") as f:
+                    f.write(answer.body)
+                seen.append((m, pictures(path)))
+        flat = [p for _, all_ in seen for p in all_]
+        step = 90_000 // FPS
+        odd = [(i, b - a) for i, (a, b) in enumerate(zip(flat, flat[1:])) if abs(b - a - step) > 180]
+        self.assertEqual(odd, [], f"pictures follow each other by {step} ticks; segments hold {[len(a) for _, a in seen]}")
+
+    def longest_wait(self, follower, since):
+        """Seconds between two new segments beyond their duration, at most, after that moment."""
+        at = sorted(t for _, t in follower.seen.values() if t > since - TARGET)
+        return max(b - a for a, b in zip(at, at[1:])) - TARGET
+
+    def lose_the_server_in_use(self, break_it, mend_it, within):
+        eventually("both servers have it", lambda: self.publishers() == ["left", "right"], 30)
+        viewer = wait_until_playable(self.media, "show", 20)
+        with Follower(viewer, every=0.1) as follower:
+            eventually("the first list", lambda: follower.seen, 5)
+            # The copy that is not in use is known for some seconds.
+            newest = follower.newest()
+            eventually("it plays", lambda: follower.newest() >= newest + 2, 6 * TARGET)
+            used, pids, since = self.server_in_use(), self.pipeline(), follower.newest()
+            break_it(used)
+            broke = time.monotonic()
+            eventually("it goes on", lambda: follower.newest() >= since + 5, 12 * TARGET)
+            waited = self.longest_wait(follower, broke)
+        sys.stderr.write(f"the server in use was lost: the next segment came {waited:.2f} s late\n")
+        self.assert_unbroken(follower, since)
+        self.assertEqual(self.pipeline(), pids, "the same process")
+        self.assertLess(waited, within)
+        other = self.right if used is self.left else self.left
+        eventually("the other one is in use", lambda: self.server_in_use() is other, 15)
+        mend_it(used)
+        eventually("it is back", lambda: self.publishers() == ["left", "right"], 40)
+        self.assertEqual(self.pipeline(), pids)
+
+    def test_1_the_server_in_use_dies(self):
+        self.lose_the_server_in_use(lambda n: n.kill(), lambda n: n.start(), 3.2)
+
+    def test_2_the_server_in_use_hangs(self):
+        def pause(node, on):
+            for process in node.survivors():
+                os.kill(process.pid, signal.SIGSTOP if on else signal.SIGCONT)
+
+        self.lose_the_server_in_use(lambda n: pause(n, True), lambda n: pause(n, False), 5)
+        self.assertTrue(self.boss.events("rtmp-server-silent"))
+
+    def test_3_the_encoders_machine_dies_and_its_standby_goes_on(self):
+        alone = self.pipeline()
+        self.boss.change("PATCH", f"/api/v1/tasks/{self.hls}", {"options": {"standby": True}})
+
+        def both():
+            task = self.boss.task(self.hls)
+            assert task["phase"] == "running" and task["standby"] and task["standby"]["phase"] == "running", (task["phase"], task["reason"], task["standby"])
+            return task
+
+        task = eventually("both run", both, 40)
+        self.assertNotEqual(task["node"], task["standby"]["node"])
+        self.assertLessEqual(set(alone), set(self.pipeline()), "the one that ran goes on")
+        eventually("the standby knows both copies", lambda: self.publishers() == ["left", "right"], 20)
+        self.assertIn("has the other run", task["standby"]["reason"])
+        viewer = wait_until_playable(self.media, "show", 20)
+        with Follower(viewer, every=0.1) as follower:
+            eventually("the first list", lambda: follower.seen, 5)
+            newest = follower.newest()
+            eventually("it plays", lambda: follower.newest() >= newest + 4, 10 * TARGET)
+            since = follower.newest()
+            worker, other = (self.w1, self.w2) if task["node"] == "w1" else (self.w2, self.w1)
+            worker.kill()
+            died = time.monotonic()
+            eventually("it goes on", lambda: follower.newest() >= since + 5, 12 * TARGET)
+            waited = self.longest_wait(follower, died)
+            moved = eventually("the standby is the run", lambda: (t := self.boss.task(self.hls))["node"] == other.name and t, 15)
+            worker.start()
+            eventually("it has a standby of its own", lambda: (self.boss.task(self.hls)["standby"] or {}).get("phase") == "running", 40)
+            newest = follower.newest()
+            eventually("it goes on", lambda: follower.newest() >= newest + 3, 8 * TARGET)
+        sys.stderr.write(f"the encoder's machine died: the next segment came {waited:.2f} s late\n")
+        self.assertEqual(moved["epoch"], task["epoch"] + 1, "the run that stood by, not a new one")
+        self.assert_unbroken(follower, since)
+        self.assertLess(waited, 2)
+        self.boss.change("PATCH", f"/api/v1/tasks/{self.hls}", {"options": {"standby": False}})
+        eventually("one run is left", lambda: len(self.pipeline()) == 1, 15)
+
+    def test_4_the_coordinator_is_away(self):
+        """Restreams go on, because more than half of the nodes miss it; and who knows a key may publish."""
+        out, late = self.boss.add_stream("out"), self.boss.add_stream("late")
+        push = self.boss.add_task(self.show, "restream", {"url": self.right.publish_url(out.name, out.key)})
+        self.boss.wait_for_task(push, "running", 30)
+        self.boss.wait_for_task(self.hls, "running", 30)
+        before = {t: (s["node"], s["epoch"]) for t in (push, self.hls) for s in [self.boss.task(t)]}
+        pids = self.pipeline()
+        published = len(self.boss.task(push)["log_tail"])
+        eventually("the new key is known", lambda: all(n.get("/introspect?here=1") and '"late"' in open(os.path.join(n.data, "known-keys.json"), encoding="utf-8").read() for n in (self.left, self.right)), 20)
+        viewer = wait_until_playable(self.media, "show", 20)
+        with Follower(viewer) as follower:
+            eventually("the first list", lambda: follower.seen, 5)
+            self.boss.kill()
+            gone, since = time.monotonic(), follower.newest()
+            eventually("longer than any lease", lambda: time.monotonic() - gone > 12, 15)
+            self.assertEqual(self.pipeline(), pids, "nothing has ended")
+            with Encoder(self.left, "late", "not-its-key") as liar:
+                self.assertNotEqual(liar.wait(10), 0)
+            guest = Encoder(self.left, "late", late.key)
+            self.addCleanup(guest.stop)
+            eventually("it publishes", lambda: "<name>late</name>" in fetch(f"http://127.0.0.1:{self.left.stat_port}/stat").text, 10)
+            self.boss.start()
+            late.wait_for_phase("live", 15)
+            eventually("all run", lambda: all(self.boss.task(t)["phase"] == "running" for t in (push, self.hls)), 20)
+            eventually("it goes on", lambda: follower.newest() >= since + 8, 12 * TARGET)
+        self.assertEqual({t: (s["node"], s["epoch"]) for t in before for s in [self.boss.task(t)]}, before, f"nothing was started again ({published} lines)")
+        self.assertEqual(self.pipeline(), pids)
+        self.assert_unbroken(follower, since)
+
+    def test_5_one_tree_of_all_nodes(self):
+        tree = self.boss.get("/introspect")
+        self.assertEqual(tree["silent"], [])
+        self.assertEqual({a["node"] for a in tree["actors"]}, {n.name for n in self.nodes})
+        servers = {s["name"]: s for s in self.boss.items("/api/v1/rtmp-servers")}
+        self.assertTrue(servers["left"]["up"] and servers["right"]["up"], servers)
+
+
+if __name__ == "__main__":
+    main()
