@@ -21,6 +21,7 @@ constexpr auto kick_lasts = 10s;
 constexpr auto hand_over_lasts = 60s; ///< a run whose successor has not delivered by then ends all the same
 constexpr auto server_patience = 3s; ///< after which an RTMP server's list is old
 constexpr auto tick_every = 250ms;
+constexpr std::size_t starts_remembered = 16; ///< of an RTMP server
 constexpr auto just_joined = 1s;
 constexpr auto standstill = 1s;      ///< between two ticks: this machine stood still, or nearly
 constexpr auto hearing_takes = 1500ms; ///< what was sent meanwhile, and nodes that join again
@@ -198,6 +199,22 @@ const coordinator_state::stream_entry* coordinator_state::find(const std::string
 coordinator_state::verdict coordinator_state::judge(const hook_call& call, time_point now, timestamp wall) {
   verdict v;
   v.answer.accept = true;
+  // A start that was there before is over: its late callbacks must not take the present one's publishers away. Of a server whose own list is read, only who
+  // has a key is believed that it was started anew.
+  auto note_start = [&](bool has_key) {
+    auto& known = services[call.server];
+    auto& past = past_services[call.server];
+    if (call.service_id.empty() || call.service_id == known || (!has_key && std::ranges::find(past, call.service_id) != past.end()))
+      return;
+    v.service_changed = !known.empty();
+    if (!known.empty())
+      past.push_back(known);
+    if (past.size() > starts_remembered)
+      past.erase(past.begin());
+    known = call.service_id;
+  };
+  if (!servers.contains(call.server))
+    note_start(false);
   bool publishing = call.kind == hook_kind::publish || (call.kind == hook_kind::update && !call.playing);
   if (call.kind == hook_kind::connect || call.kind == hook_kind::note || (call.kind == hook_kind::update && call.playing))
     return v;
@@ -233,12 +250,7 @@ coordinator_state::verdict coordinator_state::judge(const hook_call& call, time_
     return refuse("the publisher was kicked");
   v.stream = entry->spec.id;
   v.publishes = true;
-  // Only who has a key is believed that the server was started anew: a late callback of the start before must not take this one's publishers away.
-  if (!call.service_id.empty()) {
-    auto& known = services[call.server];
-    v.service_changed = !known.empty() && known != call.service_id;
-    known = call.service_id;
-  }
+  note_start(true);
   v.who = {.server = call.server, .service_id = services[call.server], .client_id = call.client_id, .address = call.address, .since = wall};
   return v;
 }

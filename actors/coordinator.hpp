@@ -92,6 +92,7 @@ struct coordinator_state {
   std::vector<watcher_actor> watchers;
   weir::edge_set edge_set;
   std::map<std::string, std::string> services; ///< RTMP server → its present service_id
+  std::map<std::string, std::vector<std::string>> past_services; ///< and those that were before
   std::map<std::string, server_entry> servers; ///< that are watched
   weir::roster roster;                         ///< nodes that are not down, and the token by which they know each other
   std::map<std::string, std::string> newest_segments; ///< stream → path, for probes

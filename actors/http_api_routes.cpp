@@ -129,7 +129,7 @@ bool read_task(std::string_view body, task_spec& spec, bool fresh, describe::pro
   std::erase_if(document.members, [&](describe::member& m) {
     // What GET shows beside the configuration may come back and means nothing.
     static const std::set<std::string, std::less<>> shown{"id", "stream_id", "revision", "created", "phase", "reason", "node", "epoch", "attempts", "last_cause", "last_error", "progress",
-                                             "log_tail"};
+                                             "log_tail", "placed_because", "standby"};
     if (m.key == "options") {
       options = m.it;
       has_options = true;

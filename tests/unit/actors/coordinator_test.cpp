@@ -549,17 +549,20 @@ TEST_F(Coordinator, NeverGoesBackToAnOlderEpochOfATask) { // found by chaos
 
 TEST_F(Coordinator, ACallbackOfAnEarlierStartTakesNoPublisherAway) { // found by chaos
   stream();
-  auto of = [](std::string service, std::string key) {
-    auto c = call(hook_kind::publish, std::move(key));
+  auto of = [](std::string service, hook_kind kind, std::string key = "secret-key") {
+    auto c = call(kind, std::move(key));
     c.service_id = std::move(service);
     return c;
   };
-  ASSERT_TRUE(state->judge(of("s1", "secret-key"), t0, wall).publishes);
-  EXPECT_FALSE(state->judge(of("s0", "wrong-key!"), t0, wall).service_changed);
-  auto late = call(hook_kind::close, "", "");
-  late.service_id = "s0";
-  EXPECT_FALSE(state->judge(late, t0, wall).service_changed);
-  EXPECT_TRUE(state->judge(of("s2", "secret-key"), t0, wall).service_changed) << "somebody with a key publishes on a new start";
+  ASSERT_TRUE(state->judge(of("s1", hook_kind::publish), t0, wall).publishes);
+  EXPECT_TRUE(state->judge(of("s2", hook_kind::connect), t0, wall).service_changed) << "all that was on s1 is gone";
+  EXPECT_FALSE(state->judge(of("s1", hook_kind::close), t0, wall).service_changed) << "late";
+  EXPECT_EQ(state->services["srv"], "s2");
+  // Where the server's own list is read, that is what tells.
+  state->take(rtmp_health{"srv", true, "", 1}, t0);
+  EXPECT_FALSE(state->judge(of("made-up", hook_kind::publish, "wrong-key!"), t0, wall).service_changed);
+  EXPECT_FALSE(state->judge(of("made-up", hook_kind::connect), t0, wall).service_changed);
+  EXPECT_TRUE(state->judge(of("s3", hook_kind::publish), t0, wall).service_changed);
 }
 
 } // namespace
