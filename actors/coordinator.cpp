@@ -115,6 +115,7 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
     node.status.phase = node_phase::suspect;
     node.status.granted_milli += leases[id].cost_milli;
     node.last_beat = now;
+    newest_epochs[id] = kept_lease.epoch;
   }
   // The clock as a floor: a store that was restored from yesterday's backup must not repeat today's epochs.
   auto by_clock = static_cast<lease_epoch>(std::chrono::duration_cast<std::chrono::seconds>(wall.time_since_epoch()).count());
@@ -624,6 +625,9 @@ bool coordinator_state::take(join news, time_point now, timestamp wall, std::vec
   node.last_beat = now;
   ++version;
   enter(node.status.spec);
+  node.roster_sent.clear(); // what the answer to this brings it
+  for (auto& w : roster.nodes)
+    node.roster_sent.push_back(w.name);
   if (!fresh && before == node_phase::suspect && node.status.phase != node_phase::suspect)
     note("node-ready", "node/" + node.status.spec.name.value, "The node is heard again, over another connection.", "coordinator", wall);
   if (fresh) {
@@ -1259,9 +1263,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     },
     [=, &my](const place_task& wish) { return reply(my.place(wish, now(), wall())); },
     [=, &my](const release_task& done) {
-      if (auto held = my.leases.find(done.task); held != my.leases.end() && held->second.epoch == done.epoch)
+      if (auto held = my.leases.find(done.task); held != my.leases.end() && (done.epoch == 0 || held->second.epoch == done.epoch))
         if (auto node = my.nodes.find(held->second.node); node != my.nodes.end())
-          tell(self, node->second.actor, revoke{done.task, done.epoch}); // nothing runs any more, or should
+          tell(self, node->second.actor, revoke{done.task, held->second.epoch}); // nothing runs any more, or should
+      if (done.epoch == 0)
+        return; // whoever says so does not know: the lease is over when its node does not name it any more
       my.release(done);
     },
     [=, &my](stream_news& news) {

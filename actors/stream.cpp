@@ -171,6 +171,7 @@ stream_actor::behavior_type stream(stream_actor::stateful_pointer<stream_state> 
   } else if (!my.status.publication.empty()) {
     my.resume();
     tell_after(self, grace, me, grace_over{my.leaving});
+    tell_wish(); // its TASKs are told as much when they are spawned: the end of the grace must be news to them
     tell_news();
   } else
     tell_news();

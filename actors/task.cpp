@@ -329,14 +329,23 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
         });
   };
 
+  // A run that we know nothing of may be held for us: the order to end it never arrived, or we are another TASK than the one that wanted it.
+  auto end_unwanted = [=, &my] {
+    if (!my.run && !my.wanted())
+      for (auto& seat : {my.status.spec.id, standby_seat(my.status.spec.id)})
+        tell(self, coordinator, release_task{seat, 0});
+  };
+
   tell_news(true);
   return {
     [=, &my](task_wish& wish) {
       tell_news(my.take(std::move(wish)));
+      end_unwanted();
       act();
     },
     [=, &my](use_task_spec& news) {
       tell_news(my.take(std::move(news.spec)));
+      end_unwanted();
       act();
     },
     [=, &my](const retry_task&) {
@@ -366,6 +375,9 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
         renew(false);
       if (my.spare.run && my.spare.run->node == news.name)
         renew(true);
+      if (!my.run && my.wanted()) // it may have come back with ours: not when our patience ends, but now
+        place(my.wish_number, false);
+      end_unwanted();
     },
     [=, &my](const place_again& again) {
       if (std::exchange(my.renew_later, false)) {

@@ -73,7 +73,10 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
       log->asked_for_place.push_back(wish);
       return reply(script->place(wish));
     },
-    [=](const release_task& done) { log->released.push_back(done); },
+    [=](const release_task& done) {
+      if (done.epoch != 0) // of a run that is known
+        log->released.push_back(done);
+    },
     [=](const stream_news& news) { log->stream_news_.push_back(news); },
     [=](const task_news& news) { log->task_news_.push_back(news); },
     [=](const edge_hello&) {},
