@@ -60,11 +60,12 @@ def commit():
 
 
 def line(case, unit, better, ours, peer, peer_name, **params):
-    """One case's result from its rounds. `mad` is that of our values, in the same unit; the peer's stands in params."""
+    """One case's result from its rounds. `mad` is that of our values, in the same unit; the peer's stands in params. Without a peer (None) there is no ratio."""
+    theirs = middle(peer) if peer else None
     return {
-        "case": case, "unit": unit, "ours": rounded(middle(ours)), "peer": rounded(middle(peer)), "peer_name": peer_name,
-        "ratio": rounded(middle(ours) / middle(peer)), "better": better, "runs": len(ours), "mad": rounded(deviation(ours)),
-        "params": {**params, "peer_mad": rounded(deviation(peer)), "load_before": LOAD_BEFORE, "cores": os.cpu_count()}, "commit": commit(),
+        "case": case, "unit": unit, "ours": rounded(middle(ours)), "peer": rounded(theirs) if peer else None, "peer_name": peer_name,
+        "ratio": rounded(middle(ours) / theirs) if peer else None, "better": better, "runs": len(ours), "mad": rounded(deviation(ours)),
+        "params": {**params, **({"peer_mad": rounded(deviation(peer))} if peer else {}), "load_before": LOAD_BEFORE, "cores": os.cpu_count()}, "commit": commit(),
     }
 
 
