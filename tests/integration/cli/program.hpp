@@ -38,8 +38,9 @@ public:
         ::dup2(result[1], STDOUT_FILENO);
         ::dup2(trouble[1], STDERR_FILENO);
       }
-      for (auto name : {"WEIR_SERVER", "WEIR_TOKEN", "WEIR_TOKEN_FILE", "NO_COLOR"})
-        ::unsetenv(name);
+      ::unsetenv("NO_COLOR");
+      for (auto& name : ours_of_the_environment())
+        ::unsetenv(name.c_str());
       for (auto& [name, value] : environment)
         ::setenv(name.c_str(), value.c_str(), 1);
       std::vector<char*> argv{const_cast<char*>("weir")};
@@ -93,6 +94,14 @@ public:
   std::string out, err;
 
 private:
+  /// What the program would read as settings (WEIR_CI of the test suite too, of which it would warn).
+  static std::vector<std::string> ours_of_the_environment() {
+    std::vector<std::string> names;
+    for (auto** entry = ::environ; *entry; ++entry)
+      if (std::string_view text = *entry; text.starts_with("WEIR_"))
+        names.emplace_back(text.substr(0, text.find('=')));
+    return names;
+  }
   bool read_some(steady::time_point deadline) {
     std::array<pollfd, 2> from{pollfd{out_open_ ? out_ : -1, POLLIN, 0}, pollfd{err_, POLLIN, 0}};
     if (from[0].fd < 0 && from[1].fd < 0)
