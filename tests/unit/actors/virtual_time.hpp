@@ -4,7 +4,10 @@
 
 #include <caf/detail/test_actor_clock.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
+#include <cstdio>
+#include <cstdlib>
 #include <gtest/gtest.h>
+#include <thread>
 #include <vector>
 
 namespace weir::testing {
@@ -28,7 +31,14 @@ public:
     // Whoever still has a timer would keep the system alive for ever.
     for (auto& a : spawned_)
       caf::anon_send_exit(a, caf::exit_reason::kill);
-    settle();
+    // A child process that still runs says that it has ended on a thread of its own, at a time of its own; its TRANSCODER ends after that.
+    for (auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30); system.registry().running() > of_its_own_; std::this_thread::yield()) {
+      settle();
+      if (std::chrono::steady_clock::now() > until) {
+        std::fprintf(stderr, "%zu actors do not end: the system would wait for them for ever\n", system.registry().running() - of_its_own_);
+        std::abort();
+      }
+    }
   }
 
   /// Spawns an actor that ends with the test.
@@ -88,6 +98,7 @@ public:
 
 private:
   std::vector<caf::actor> spawned_;
+  const std::size_t of_its_own_ = system.registry().running(); ///< actors that end with the system
 };
 
 } // namespace weir::testing
