@@ -7,11 +7,6 @@ namespace weir {
 
 using namespace std::chrono_literals;
 
-namespace {
-constexpr auto standstill = 1s; ///< between two ticks of 250 ms
-constexpr auto hearing_takes = 1500ms;
-} // namespace
-
 void edge_monitor_state::take(const edge_load& load, time_point now) {
   news.load = load;
   if (load.up) // a report that its nginx is gone is no sign of life
@@ -48,7 +43,7 @@ edge_monitor_actor::behavior_type edge_monitor(edge_monitor_actor::stateful_poin
   auto now = [self] { return self->clock().now(); };
 
   auto judge = [=, &my] {
-    if (now() < my.patient_until)
+    if (my.still.listens(now()))
       return;
     if (my.judge(now()))
       tell(self, coordinator, my.news);
@@ -89,9 +84,7 @@ edge_monitor_actor::behavior_type edge_monitor(edge_monitor_actor::stateful_poin
     },
     [=, &my](const probe_path& news) { my.path = news.path; },
     [=, &my](const tick&) {
-      if (my.ticked != decltype(my.ticked){} && now() - my.ticked > standstill) // what was reported while we stood still comes before any verdict
-        my.patient_until = now() + hearing_takes;
-      my.ticked = now();
+      my.still.ticked(now());
       if (!my.probing && now() - my.probed >= options.probe_every)
         probe();
       judge();

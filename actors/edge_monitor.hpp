@@ -1,5 +1,6 @@
 #pragma once
 #include "actors/interfaces.hpp"
+#include "runtime/base/standstill.hpp"
 #include "runtime/steering/liveness.hpp"
 #include "schemas/config.hpp"
 
@@ -24,7 +25,7 @@ struct edge_monitor_state {
   bool probing = false;
   std::uint64_t probes = 0;
   time_point probed{}, told{}, started{};
-  time_point ticked{}, patient_until{}; ///< after a standstill of our own nobody is judged for a while
+  standstill still;                     ///< after one of our own nobody is judged for a while
 
   void take(const edge_load& load, time_point now);
   void take(const probe_result& result);

@@ -18,7 +18,6 @@ namespace {
 
 constexpr auto start_patience = 10s;
 constexpr auto heartbeat_patience = 3s;
-constexpr auto standstill = 1s;       ///< between two ticks of 250 ms
 constexpr auto word_every = 1s;       ///< to a child that must not outlive us
 constexpr auto word_lasts = 4s;       ///< it ends by itself without one: before a lease of 6 s is over
 constexpr auto slow_patience = 10s;
@@ -78,7 +77,7 @@ bool transcoder_state::take(const media::heartbeat& h, time_point now, timestamp
 }
 
 void transcoder_state::ticked(time_point now) {
-  if (auto late = now - last_tick; last_tick != time_point{} && late > standstill && now_running) {
+  if (auto late = still.ticked(now); late > late.zero() && now_running) {
     auto& l = *now_running;
     l.last_heartbeat += late;
     l.started += late;
@@ -87,7 +86,6 @@ void transcoder_state::ticked(time_point now) {
     for (auto& [name_, seen] : l.outputs)
       seen.second += late;
   }
-  last_tick = now;
 }
 
 std::string transcoder_state::watch(time_point now) const {

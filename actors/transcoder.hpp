@@ -1,5 +1,6 @@
 #pragma once
 #include "actors/interfaces.hpp"
+#include "runtime/base/standstill.hpp"
 #include "runtime/media/channel.hpp"
 #include "runtime/supervise/backoff.hpp"
 #include "runtime/supervise/process.hpp"
@@ -59,7 +60,7 @@ struct transcoder_state {
   supervise::backoff unreachable{1};
   std::uint64_t waiting = 0; ///< number of the back-off in force
   time_point slow_since{};
-  time_point last_tick{};
+  standstill still;
   time_point last_word{}; ///< to the child
   time_point started{};
 
