@@ -5,6 +5,7 @@
 #include "actors/task_types.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/hls/addresses.hpp"
+#include "runtime/rtmp/hooks.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -23,18 +24,11 @@ constexpr auto server_patience = 3s; ///< after which an RTMP server's list is o
 constexpr auto tick_every = 250ms;
 constexpr std::size_t starts_remembered = 16; ///< of an RTMP server
 constexpr auto just_joined = 1s;
-constexpr auto standstill = 1s;      ///< between two ticks: this machine stood still, or nearly
-constexpr auto hearing_takes = 1500ms; ///< what was sent meanwhile, and nodes that join again
 constexpr lease_epoch epochs_at_once = 1024;
 constexpr auto prune_every = 1min;
+constexpr std::int64_t keeps_up_milli = 970; ///< speed, as TRANSCODER counts it
 constexpr auto measured_after = 30s;       ///< of a run: its start costs more
 constexpr auto settle_before_moving = 30s; ///< of a run that is slower than real time
-
-bool same_app(const std::string& spec_vhost, const std::string& vhost) {
-  // nginx-rtmp knows no virtual hosts; SRS calls the one that everybody has __defaultVhost__.
-  auto plain = [](const std::string& v) { return v.empty() || v == "__defaultVhost__"; };
-  return spec_vhost == vhost || (plain(spec_vhost) && plain(vhost));
-}
 
 constexpr auto reserved_epochs_key = "reserved_epochs";
 constexpr std::string_view edge_table_prefix = "edge_table/";
@@ -52,6 +46,19 @@ std::string edge_table_key(edge_epoch epoch) { return fmt::format("{}{:020}", ed
 /// Tasks that cost the same: of one type, with the same options but for those that are secret.
 std::string cost_key(const task_type& type, const std::string& options) { return type.name + type.masked(type.process(options)); }
 
+std::vector<node_name> names_of(const roster& all) {
+  std::vector<node_name> names;
+  for (auto& w : all.nodes)
+    names.push_back(w.name);
+  return names;
+}
+
+/// What is empty is not kept.
+void put_or_remove(store::batch& batch, std::string_view prefix, const std::string& key, std::string_view value) {
+  auto whole = std::string(prefix) + key;
+  value.empty() ? batch.remove_setting(whole) : batch.put_setting(whole, value);
+}
+
 bool live(task_phase p) { return p != task_phase::waiting && p != task_phase::done && p != task_phase::failed; }
 
 } // namespace
@@ -68,7 +75,7 @@ void coordinator_state::learn_cost(const task_status& status, timestamp wall) {
   auto* known = find_task_type(status.spec.type);
   auto ran = std::chrono::duration_cast<std::chrono::milliseconds>(wall - status.progress.since);
   // The start costs more, and a run that cannot keep up says nothing about what it needs.
-  if (!known || status.phase != task_phase::running || ran < measured_after || status.progress.speed_milli < 970 || status.progress.cpu_milliseconds <= 0)
+  if (!known || status.phase != task_phase::running || ran < measured_after || status.progress.speed_milli < keeps_up_milli || status.progress.cpu_milliseconds <= 0)
     return;
   auto& cost = costs_[cost_key(*known, status.spec.options)];
   auto now_seen = status.progress.cpu_milliseconds * 1000 / ran.count();
@@ -137,33 +144,26 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
       if (!table)
         return fail(error_code::corrupt, key + ": " + table.error().text);
       tables.push_back(std::move(*table));
+    } else if (key.starts_with(roster_prefix)) // whoever was there before counts before it has joined again: a node that misses us may have its word
+      roster.nodes.push_back({node_name{key.substr(roster_prefix.size())}, text});
+    else if (key.starts_with(publication_prefix)) {
+      if (auto entry = streams.find(stream_id{key.substr(publication_prefix.size())}); entry != streams.end())
+        entry->second.status.publication = text;
+    } else if (auto wanted = key.starts_with(wanted_prefix) ? from_string<node_phase>(text) : std::nullopt) {
+      auto& node = nodes[node_name{key.substr(wanted_prefix.size())}];
+      node.wanted = *wanted;
+      if (node.status.spec.name.value.empty()) {
+        node.status.spec.name = node_name{key.substr(wanted_prefix.size())};
+        node.status.phase = node_phase::down;
+      }
     }
   edge_set = weir::edge_set{setup.steering};
   edge_set.restore(std::move(tables), now);
-  // Nodes that were there before count before they have joined again: whoever of them misses us may have their word.
-  for (auto& [key, url] : kept->settings)
-    if (key.starts_with(roster_prefix))
-      roster.nodes.push_back({node_name{key.substr(roster_prefix.size())}, url});
-  for (auto& [key, name_] : kept->settings)
-    if (key.starts_with(publication_prefix))
-      if (auto entry = streams.find(stream_id{key.substr(publication_prefix.size())}); entry != streams.end())
-        entry->second.status.publication = name_;
   for (auto& [id, entry] : streams) // until its STREAM says more: whoever watches must not take a broadcast that goes on for one that is over
     entry.idle = entry.status.publishers.empty() && entry.status.publication.empty();
-  for (auto& [key, phase] : kept->settings)
-    if (key.starts_with(wanted_prefix))
-      if (auto wanted = from_string<node_phase>(phase)) {
-        auto& node = nodes[node_name{key.substr(wanted_prefix.size())}];
-        node.wanted = *wanted;
-        if (node.status.spec.name.value.empty()) {
-          node.status.spec.name = node_name{key.substr(wanted_prefix.size())};
-          node.status.phase = node_phase::down;
-        }
-      }
   roster.version = by_clock << 20;
   for (auto& [id, node] : nodes) // what they were told before the restart
-    for (auto& w : roster.nodes)
-      node.roster_held.push_back(w.name), node.roster_sent.push_back(w.name);
+    node.roster_held = node.roster_sent = names_of(roster);
   return load_secrets(kept->settings);
 }
 
@@ -237,7 +237,7 @@ coordinator_state::verdict coordinator_state::judge(const hook_call& call, time_
               call.address, v.answer.reason);
     return v;
   };
-  if (!entry || !same_app(entry->spec.vhost, call.vhost))
+  if (!entry || !rtmp::same_vhost(entry->spec.vhost, call.vhost))
     return refuse("there is no such stream");
   if (!entry->spec.enabled)
     return refuse("the stream is disabled");
@@ -485,27 +485,22 @@ expected<placement> coordinator_state::place(const place_task& wish, time_point 
     order.input_url = inputs.front();
     order.more_inputs.assign(inputs.begin() + 1, inputs.end());
   };
-  if (auto held = leases.find(wish.task); held != leases.end()) {
-    auto node = nodes.find(held->second.node);
-    if (held->second.order.task && node != nodes.end() && node->second.actor) {
-      if (!inputs.empty())
-        read_from(held->second.order);
-      return placement{held->second.order, held->second.node, node->second.actor, {}};
-    }
-    return fail(error_code::conflict, fmt::format("node {} held it with epoch {}: it has time to say whether it goes on", held->second.node.value, held->second.epoch));
-  }
+  auto in_force = [&](lease_entry& held) -> expected<placement> {
+    auto node = nodes.find(held.node);
+    if (!held.order.task || node == nodes.end() || !node->second.actor)
+      return fail(error_code::conflict, fmt::format("node {} held it with epoch {}: it has time to say whether it goes on", held.node.value, held.epoch));
+    if (!inputs.empty())
+      read_from(held.order);
+    return placement{held.order, held.node, node->second.actor, {}};
+  };
+  if (auto held = leases.find(wish.task); held != leases.end())
+    return in_force(held->second);
   // The two runs of a task with a standby never share a machine.
   auto other = leases.find(is_standby_seat(wish.task) ? spec.id : standby_seat(spec.id));
   const auto* apart_from = other != leases.end() ? &other->second.node : nullptr;
   // A TASK that was started anew does not know that its run sits in the other seat.
-  if (auto& seen = entry->second.status; apart_from && other->second.epoch != seen.epoch && seen.standby_node.value.empty()) {
-    auto node = nodes.find(*apart_from);
-    if (!other->second.order.task || node == nodes.end() || !node->second.actor)
-      return fail(error_code::conflict, fmt::format("node {} held it with epoch {}: it has time to say whether it goes on", apart_from->value, other->second.epoch));
-    if (!inputs.empty())
-      read_from(other->second.order);
-    return placement{other->second.order, *apart_from, node->second.actor, {}};
-  }
+  if (auto& seen = entry->second.status; apart_from && other->second.epoch != seen.epoch && seen.standby_node.value.empty())
+    return in_force(other->second);
   auto* type = find_task_type(spec.type);
   if (!type)
     return fail(error_code::unsupported, fmt::format("this cluster has no task type {:?}", spec.type));
@@ -625,9 +620,7 @@ bool coordinator_state::take(join news, time_point now, timestamp wall, std::vec
   node.last_beat = now;
   ++version;
   enter(node.status.spec);
-  node.roster_sent.clear(); // what the answer to this brings it
-  for (auto& w : roster.nodes)
-    node.roster_sent.push_back(w.name);
+  node.roster_sent = names_of(roster); // what the answer to this brings it
   if (!fresh && before == node_phase::suspect && node.status.phase != node_phase::suspect)
     note("node-ready", "node/" + node.status.spec.name.value, "The node is heard again, over another connection.", "coordinator", wall);
   if (fresh) {
@@ -656,7 +649,7 @@ beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wal
   if (entry == nodes.end() || entry->second.status.spec.instance != b.instance)
     return {.known = false, .renewed = {}};
   auto& node = entry->second;
-  if (now - node.last_beat > 2 * std::max<std::chrono::milliseconds>(setup.heartbeat, 1s))
+  if (now - node.last_beat > beat_gap())
     node.steady_since = now;
   node.last_beat = now;
   node.kept = false;
@@ -689,36 +682,29 @@ void coordinator_state::enter(const node_spec& spec) {
     roster.nodes.push_back({spec.name, spec.http_url});
   else
     known->http_url = spec.http_url;
-  ++roster.version;
-  store::batch batch;
-  batch.put_setting(std::string(roster_prefix) + spec.name.value, spec.http_url);
-  if (auto done = setup.store->commit(batch, store::durability::lazy); !done)
-    log::error("coordinator", "roster-not-stored", "node={} error={}", spec.name.value, done.error().text);
+  keep_roster(spec.name, spec.http_url);
 }
 
 void coordinator_state::leave(const node_name& gone) {
   if (std::erase_if(roster.nodes, [&](auto& w) { return w.name == gone; }) == 0)
     return;
+  keep_roster(gone, {});
+}
+
+void coordinator_state::keep_roster(const node_name& changed, const std::string& http_url) {
   ++roster.version;
   store::batch batch;
-  batch.remove_setting(std::string(roster_prefix) + gone.value);
+  put_or_remove(batch, roster_prefix, changed.value, http_url);
   if (auto done = setup.store->commit(batch, store::durability::lazy); !done)
-    log::error("coordinator", "roster-not-stored", "node={} error={}", gone.value, done.error().text);
+    log::error("coordinator", "roster-not-stored", "node={} error={}", changed.value, done.error().text);
 }
 
 weir::roster coordinator_state::roster_for(node_entry& node, std::uint64_t held) {
-  auto names = [&] {
-    std::vector<node_name> all;
-    for (auto& w : roster.nodes)
-      all.push_back(w.name);
-    return all;
-  };
-  if (held == roster.version) {
-    node.roster_held = node.roster_sent = names();
-    return {};
-  }
-  node.roster_sent = names();
-  return roster;
+  node.roster_sent = names_of(roster);
+  if (held != roster.version)
+    return roster;
+  node.roster_held = node.roster_sent;
+  return {};
 }
 
 bool coordinator_state::has_majority(const node_entry& silent, time_point now) const {
@@ -727,7 +713,7 @@ bool coordinator_state::has_majority(const node_entry& silent, time_point now) c
     if (one == setup.own_node)
       return true;
     auto node = nodes.find(one);
-    return node != nodes.end() && node->second.actor && now - node->second.last_beat < 2 * std::max<std::chrono::milliseconds>(setup.heartbeat, 1s) &&
+    return node != nodes.end() && node->second.actor && now - node->second.last_beat < beat_gap() &&
            now - node->second.steady_since > long_enough;
   };
   // Under each list that it may have. Our own node breaks a tie: the other side needs more than half.
@@ -740,12 +726,9 @@ bool coordinator_state::has_majority(const node_entry& silent, time_point now) c
 }
 
 bool coordinator_state::stood_still(time_point now) {
-  if (ticked != time_point{} && now - ticked > standstill) {
-    patient_until = now + hearing_takes;
-    log::warn("coordinator", "stood-still", "for={}", to_string(std::chrono::floor<std::chrono::milliseconds>(now - ticked)));
-  }
-  ticked = now;
-  return now < patient_until;
+  if (auto late = still.ticked(now); late > late.zero())
+    log::warn("coordinator", "stood-still", "for={}", to_string(std::chrono::floor<std::chrono::milliseconds>(late)));
+  return still.listens(now);
 }
 
 std::vector<lease> coordinator_state::judge_nodes(time_point now, timestamp wall) {
@@ -993,6 +976,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (auto held = my.leases.find(seat); held != my.leases.end())
         end_lease({seat, held->second.epoch}, why);
   };
+  // The run goes on until its successor can take its place.
+  auto move_away = [=, &my](const lease& l, const std::string& why) {
+    my.hand_over(l, now());
+    tell(self, my.streams.at(my.tasks.at(task_of(l.task)).spec.stream).actor, lease_over{l.task, l.epoch, why});
+  };
   // What the origin fences is handed over with an overlap. Anything else ends first, and its TASK asks for another place when it has.
   auto drain = [=, &my] {
     for (auto& l : my.to_drain()) {
@@ -1001,8 +989,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         tell(self, my.nodes.at(held.node).actor, revoke{l.task, l.epoch});
         continue;
       }
-      my.hand_over(l, now());
-      tell(self, my.streams.at(my.tasks.at(task_of(l.task)).spec.stream).actor, lease_over{l.task, l.epoch, "its node is drained"});
+      move_away(l, "its node is drained");
     }
     for (auto runs = my.outgoing; auto& [task, run] : runs)
       if (now() > run.until)
@@ -1012,10 +999,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     store::batch batch;
     auto& status = my.streams.at(id).status;
     batch.put_publishers(id, status.publishers);
-    if (status.publication.empty())
-      batch.remove_setting(std::string(publication_prefix) + id.value);
-    else
-      batch.put_setting(std::string(publication_prefix) + id.value, status.publication);
+    put_or_remove(batch, publication_prefix, id.value, status.publication);
     if (auto done = my.setup.store->commit(batch, store::durability::lazy); !done)
       log::error("coordinator", "publishers-not-stored", "error={}", done.error().text);
   };
@@ -1251,10 +1235,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (auto& phase = node->second.status.phase; phase != node_phase::down && phase != node_phase::suspect && phase != node_phase::left) // which only a beat changes
         phase = wish.phase;
       store::batch batch;
-      if (wish.phase == node_phase::ready)
-        batch.remove_setting(std::string(wanted_prefix) + wish.name.value);
-      else
-        batch.put_setting(std::string(wanted_prefix) + wish.name.value, to_string(wish.phase));
+      put_or_remove(batch, wanted_prefix, wish.name.value, wish.phase == node_phase::ready ? std::string_view{} : to_string(wish.phase));
       if (auto kept = my.setup.store->commit(batch, store::durability::synced); !kept)
         return to_caf(kept.error());
       my.note("node-" + std::string(to_string(wish.phase)), "node/" + wish.name.value, "Set by hand.", wish.actor, wall());
@@ -1309,7 +1290,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto& old = entry->second.status;
       news.status.spec = entry->second.spec;
       my.learn_cost(news.status, wall());
-      const bool too_slow = news.status.phase == task_phase::running && news.status.last_cause == end_cause::overloaded && news.status.progress.speed_milli < 970;
+      const bool too_slow = news.status.phase == task_phase::running && news.status.last_cause == end_cause::overloaded && news.status.progress.speed_milli < keeps_up_milli;
       bool trouble = news.status.phase != old.phase && (news.status.phase == task_phase::backing_off || news.status.phase == task_phase::crash_looping ||
                                                         news.status.phase == task_phase::failed);
       bool good = (news.status.phase != old.phase || news.status.epoch != old.epoch) && news.status.phase == task_phase::running;
@@ -1326,9 +1307,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         for (auto& seat : {old.spec.id, standby_seat(old.spec.id)})
           if (auto held = my.leases.find(seat); held != my.leases.end() && held->second.epoch == old.epoch && my.roomier(held->second, now())) {
             my.note("task-moves", subject, fmt::format("Task {} is slower than real time on node {} and goes where there is room.", name, old.node.value), "coordinator", wall());
-            lease l{seat, held->second.epoch};
-            my.hand_over(l, now());
-            tell(self, my.streams.at(old.spec.stream).actor, lease_over{seat, l.epoch, "its node is too slow for it"});
+            move_away({seat, held->second.epoch}, "its node is too slow for it");
             break;
           }
       if (good) {

@@ -4,6 +4,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/stream.hpp"
 #include "runtime/base/secret.hpp"
+#include "runtime/base/standstill.hpp"
 #include "runtime/store/store.hpp"
 #include "schemas/config.hpp"
 
@@ -102,8 +103,7 @@ struct coordinator_state {
   std::uint64_t version = 0;       ///< of what is seen
   time_point started{};
   time_point edges_told{};
-  time_point ticked{};
-  time_point patient_until{};      ///< we stood still: what waits to be heard comes before any verdict
+  standstill still;
   std::map<task_id, lease_epoch> newest_epochs; ///< seat → highest one granted since our start
 
   /// Notes the time of a tick or of bad news; true while nobody's silence counts, because it was ours.
@@ -182,7 +182,11 @@ private:
   expected<void> load_secrets(const std::map<std::string, std::string>& settings);
   void enter(const node_spec& spec);
   void leave(const node_name& name);
+  /// Keeps who is in the roster; without an address: that it is not.
+  void keep_roster(const node_name& name, const std::string& http_url);
   weir::roster roster_for(node_entry& node, std::uint64_t held);
+  /// Longest time between two beats of a node that hears us.
+  std::chrono::milliseconds beat_gap() const { return 2 * std::max<std::chrono::milliseconds>(setup.heartbeat, std::chrono::seconds(1)); }
   /// Where a stream can be read, best first.
   std::vector<std::string> inputs_of(const std::vector<std::string>& from, const stream_spec& stream) const;
   void grant(lease_entry entry, const task_id& task, timestamp wall);

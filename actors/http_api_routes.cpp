@@ -412,37 +412,23 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
   });
 
   // Nodes and edges.
-  route({.method = "GET", .pattern = "/api/v1/nodes", .summary = "Lists nodes", .gives = "Node", .paged = true},
-        [bridge](const request& r, responder answer) {
-    ask_coordinator(bridge, view_cluster{}, answer, [=](const cluster_view& view) {
-      json items = json::array();
-      for (auto& n : view.nodes)
-        items.push_back(node_json(n));
-      answer_page(answer, r, std::move(items), "name");
+  auto list_route = [&](std::string pattern, std::string summary, std::string gives, auto items, auto one) {
+    route({.method = "GET", .pattern = std::move(pattern), .summary = std::move(summary), .gives = std::move(gives), .paged = true}, [=](const request& r, responder answer) {
+      ask_coordinator(bridge, view_cluster{}, answer, [=](const cluster_view& view) {
+        json all = json::array();
+        for (auto& i : view.*items)
+          all.push_back(one(i));
+        answer_page(answer, r, std::move(all), "name");
+      });
     });
-  });
+  };
+  list_route("/api/v1/nodes", "Lists nodes", "Node", &cluster_view::nodes, node_json);
   for (auto [verb, phase] : {std::pair{"cordon", node_phase::cordoned}, std::pair{"drain", node_phase::draining}, std::pair{"undrain", node_phase::ready}})
     route({.method = "POST", .pattern = fmt::format("/api/v1/nodes/{{name}}/{}", verb), .summary = fmt::format("Sets a node to {}", to_string(phase)), .status = 204}, [bridge, phase = phase](const request& r, responder answer) {
       ask_coordinator(bridge, set_node_phase{node_name{std::string(r.param("name"))}, phase, who(r)}, answer, answer_done(answer));
     });
-  route({.method = "GET", .pattern = "/api/v1/edges", .summary = "Lists edges with liveness, load and weight", .gives = "Edge", .paged = true},
-        [bridge](const request& r, responder answer) {
-    ask_coordinator(bridge, view_cluster{}, answer, [=](const cluster_view& view) {
-      json items = json::array();
-      for (auto& e : view.edges)
-        items.push_back(edge_json(e));
-      answer_page(answer, r, std::move(items), "name");
-    });
-  });
-  route({.method = "GET", .pattern = "/api/v1/rtmp-servers", .summary = "Lists RTMP servers and whether their own lists of publishers are read", .gives = "RtmpServer", .paged = true},
-        [bridge](const request& r, responder answer) {
-    ask_coordinator(bridge, view_cluster{}, answer, [=](const cluster_view& view) {
-      json items = json::array();
-      for (auto& s : view.rtmp_servers)
-        items.push_back(rtmp_server_json(s));
-      answer_page(answer, r, std::move(items), "name");
-    });
-  });
+  list_route("/api/v1/edges", "Lists edges with liveness, load and weight", "Edge", &cluster_view::edges, edge_json);
+  list_route("/api/v1/rtmp-servers", "Lists RTMP servers and whether their own lists of publishers are read", "RtmpServer", &cluster_view::rtmp_servers, rtmp_server_json);
   for (auto [verb, drain] : {std::pair{"drain", true}, std::pair{"undrain", false}})
     route({.method = "POST", .pattern = fmt::format("/api/v1/edges/{{name}}/{}", verb), .summary = drain ? "Gives an edge no new segments" : "Gives an edge viewers again", .status = 204}, [bridge, drain = drain](const request& r, responder answer) {
       ask_coordinator(bridge, drain_edge{edge_name{std::string(r.param("name"))}, drain, who(r)}, answer, answer_done(answer));

@@ -19,14 +19,17 @@ http::response render(dialect d, hook_kind kind, const hook_verdict& v) {
   return http::text_response(answer.status, std::string(answer.body), std::string(answer.content_type));
 }
 
+void count(http_bridge_self self, dialect d, hook_kind kind, bool accepted) {
+  self->state.setup.metrics->counter<metrics::family::hook_decisions>(d == dialect::srs ? "srs" : "nginx-rtmp", to_string(kind), accepted ? "accepted" : "refused").add();
+}
+
 void decide(const http_bridge_actor& bridge, dialect d, hook_call call, std::chrono::milliseconds within, http::responder answer) {
   in_bridge(bridge, [=, call = std::move(call)](http_bridge_self self) {
     ++self->state.hooks;
     ask(self, within, self->state.setup.coordinator, call)
       .then(
         [=](const hook_verdict& v) {
-          auto& m = *self->state.setup.metrics;
-          m.counter<metrics::family::hook_decisions>(d == dialect::srs ? "srs" : "nginx-rtmp", to_string(call.kind), v.accept ? "accepted" : "refused").add();
+          count(self, d, call.kind, v.accept);
           answer(render(d, call.kind, v));
         },
         [=](const caf::error& why) {
@@ -35,7 +38,7 @@ void decide(const http_bridge_actor& bridge, dialect d, hook_call call, std::chr
           if (!v.accept)
             if (auto known = self->state.keys.judge(call, std::chrono::system_clock::now()))
               v = *known;
-          self->state.setup.metrics->counter<metrics::family::hook_decisions>(d == dialect::srs ? "srs" : "nginx-rtmp", to_string(call.kind), v.accept ? "accepted" : "refused").add();
+          count(self, d, call.kind, v.accept);
           log::error("http-bridge", "hook-undecided", "kind={} server={} stream={} accepted={} error={}", to_string(call.kind), call.server, call.stream, v.accept, v.reason);
           answer(render(d, call.kind, v));
         });

@@ -3,6 +3,7 @@
 #include "runtime/base/file.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/secret.hpp"
+#include "runtime/rtmp/hooks.hpp"
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -15,12 +16,6 @@ namespace {
 
 constexpr std::size_t file_limit = 16 << 20;
 constexpr auto save_every = 10min; ///< that it was confirmed; new keys are written at once
-
-bool same_vhost(const std::string& a, const std::string& b) {
-  // nginx-rtmp knows no virtual hosts; SRS calls the one that everybody has __defaultVhost__.
-  auto plain = [](const std::string& v) { return v.empty() || v == "__defaultVhost__"; };
-  return a == b || (plain(a) && plain(b));
-}
 
 } // namespace
 
@@ -89,7 +84,7 @@ std::optional<hook_verdict> key_cache::judge(const hook_call& call, timestamp no
   if (call.kind == hook_kind::connect)
     return hook_verdict{.accept = true, .reason = "the coordinator is not reached"};
   for (auto& k : keys_.keys)
-    if (k.app == call.app && k.stream == call.stream && same_vhost(k.vhost, call.vhost)) {
+    if (k.app == call.app && k.stream == call.stream && rtmp::same_vhost(k.vhost, call.vhost)) {
       if (call.kind == hook_kind::play || matches_hash(call.key, k.hash))
         return hook_verdict{.accept = true, .reason = "the coordinator is not reached; the key was known"};
       return hook_verdict{.accept = false, .reason = call.key.empty() ? "no key was presented" : "the key is wrong, as far as is known without the coordinator"};

@@ -16,10 +16,10 @@ class key_cache {
 public:
   static constexpr auto lasts = std::chrono::hours(24);
 
-  /// Reads what was kept in the file; what is not there, damaged or not signed by the coordinator that this node knows counts as nothing.
+  /// Reads what was kept in the file; what is not there, damaged or not signed counts as nothing.
   explicit key_cache(std::string file = {});
   std::uint64_t version() const { return keys_.version; }
-  /// Takes the coordinator's answer. Fails: unauthorized where it is not signed by the one whose keys these were.
+  /// Takes the coordinator's answer. Fails: unauthorized where its signature is wrong; io_failed where it cannot be kept.
   expected<void> take(known_keys news, timestamp now);
   /// Whether the callback's client may publish, by what was known; nothing when that is too old to say.
   std::optional<hook_verdict> judge(const hook_call& call, timestamp now) const;

@@ -8,6 +8,10 @@
 
 namespace weir {
 
+namespace http {
+class server;
+}
+
 /// What a NODE needs to start.
 struct node_setup {
   node_spec spec;
@@ -73,12 +77,9 @@ struct node_state {
 /// Numbers: without an answer for two thirds of the lease (4 s of 6 s), and without a majority of nodes that miss the coordinator as well, it ends the runs
 ///          that nobody else can fence off, by its own monotonic clock.
 /// Source:  docs/2-how-it-works/3-life-of-a-stream.md
-namespace http {
-class server;
-}
+node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, node_setup setup, coordinator_actor coordinator);
+
 /// GET of other nodes that miss the coordinator: whether we do.
 void add_witness_route(http::server& server, const node_actor& node);
-
-node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, node_setup setup, coordinator_actor coordinator);
 
 } // namespace weir

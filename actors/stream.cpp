@@ -165,15 +165,15 @@ stream_actor::behavior_type stream(stream_actor::stateful_pointer<stream_state> 
     return false;
   });
 
-  if (!my.status.publishers.empty()) {
+  if (!my.status.publishers.empty() || !my.status.publication.empty())
     my.resume();
-    settle(true);
-  } else if (!my.status.publication.empty()) {
-    my.resume();
+  if (my.status.phase == stream_phase::ending) {
     tell_after(self, grace, me, grace_over{my.leaving});
     tell_wish(); // its TASKs are told as much when they are spawned: the end of the grace must be news to them
-    tell_news();
-  } else
+  }
+  if (!my.status.publishers.empty())
+    settle(true);
+  else
     tell_news();
 
   return {

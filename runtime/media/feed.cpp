@@ -217,7 +217,6 @@ void feed::take(input& in, av<AVPacket> packet) {
   }
   in.held.erase(index);
   newest_ = std::max(newest_.value_or(packet->dts), packet->dts);
-  heard_at_ = steady_clock::now();
   const auto before = heard_ms_.exchange(steady_ms());
   if (flows_since_ms_ == 0 || heard_ms_ - before > pause.count())
     flows_since_ms_ = heard_ms_.load();
@@ -256,7 +255,6 @@ end_cause feed::read_from(input& in, std::string& why, int& code) {
 }
 
 void feed::run() {
-  heard_at_ = steady_clock::now();
   for (bool reopened = false;;) {
     input in;
     std::string why;
@@ -301,7 +299,7 @@ void feed::run() {
     }
     if (cause != end_cause::source_stalled || !options_.realtime)
       return finish(cause, code == AVERROR_EOF ? 0 : code, why);
-    if (steady_clock::now() - heard_at_ >= options_.patience)
+    if (silent_for() >= options_.patience)
       return finish(cause, code, why);
     troubled_ = true;
     complain_(cause, why);

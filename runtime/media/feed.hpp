@@ -89,7 +89,6 @@ private:
   jump_detector jumps_;
   std::optional<ticks> newest_;
   bool dropping_ = false;
-  steady_time heard_at_{}; ///< last packet, or the start
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

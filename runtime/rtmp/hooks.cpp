@@ -65,6 +65,11 @@ constexpr hook_answer refused{403, "1"};
 
 } // namespace
 
+bool same_vhost(std::string_view a, std::string_view b) {
+  auto plain = [](std::string_view v) { return v.empty() || v == "__defaultVhost__"; };
+  return a == b || (plain(a) && plain(b));
+}
+
 std::string percent_decoded(std::string_view text) {
   std::string out;
   out.reserve(text.size());

@@ -38,6 +38,9 @@ hook_answer nginx_answer(hook_kind kind, const hook_verdict& verdict);
 /// The verdict when we cannot decide (deadline missed, part missing): closed for newcomers, open for everything that runs.
 hook_verdict verdict_in_trouble(hook_kind kind, std::string reason);
 
+/// Whether two names of virtual hosts mean the same one: nginx-rtmp knows none, SRS calls the one that everybody has __defaultVhost__.
+bool same_vhost(std::string_view a, std::string_view b);
+
 /// %XX decoded; a broken escape and '+' stay as they are.
 std::string percent_decoded(std::string_view text);
 /// Value of the first `name` in "a=1&name=2", decoded; empty when absent. A leading '?' is skipped.
