@@ -98,7 +98,7 @@ struct upload_result {
 /// Writer → origin: a writer presents itself before its first segment.
 struct writer_hello {
   std::string stream;
-  std::uint64_t writer_epoch = 0; ///< lease epoch << 16 | run: grows with every start of an encoder
+  std::uint64_t writer_epoch = 0; ///< lease epoch << 16 | n: grows with every start of an encoder and every other set of rungs
   std::string publication;
   hls_profile profile = hls_profile::standard;
   std::vector<rung_info> rungs;

@@ -145,6 +145,9 @@ bool task_state::take(const task_report& report) {
   if (report.cause != end_cause::none) {
     status.last_cause = report.cause;
     status.last_error = report.text;
+  } else if (report.phase == task_phase::running && status.last_cause == end_cause::overloaded) { // said of a run that goes on, and it is over
+    status.last_cause = end_cause::none;
+    status.last_error.clear();
   }
   if (!report.ended) {
     status.phase = revoked ? task_phase::stopping : report.phase;

@@ -49,6 +49,8 @@ struct task_type {
   std::string (*process)(std::string_view options);
   /// Whether a second run on another node is wanted, for when the first one ends.
   bool (*standby)(std::string_view options);
+  /// Whether a run that is slower than real time goes to a node with room, rather than doing less where it is.
+  bool (*moves)(std::string_view options);
   /// Starts a RUNNER as a linked child of the NODE.
   std::function<task_runner_actor(caf::local_actor* node, node_actor teller, task_order order, const runner_tools& tools)> spawn;
 };
@@ -112,6 +114,12 @@ task_type make_task_type(std::string name, std::string summary, Run run) {
       return stored_options<Options>(text).standby;
     else
       return (void)text, false;
+  };
+  t.moves = [](std::string_view text) {
+    if constexpr (requires(Options o) { o.moves(); })
+      return stored_options<Options>(text).moves();
+    else
+      return (void)text, true;
   };
   t.spawn = [run](caf::local_actor* node, node_actor teller, task_order order, const runner_tools& tools) -> task_runner_actor {
     auto options = stored_options<Options>(order.options);

@@ -65,7 +65,9 @@ bool transcoder_state::take(const media::heartbeat& h, time_point now, timestamp
     failures.good(now);
     unreachable.good(now);
   }
-  bool slow = plan.what.kind == media::pipeline_kind::hls && advanced && h.speed_milli > 0 && h.speed_milli < too_slow_milli && h.last_read_age < 1000;
+  // A pipeline that can leave out another rung says itself what it does about it.
+  const bool helps_itself = plan.what.leave_out_rungs && h.outputs.size() > (plan.what.ladder.pass_top ? 2 : 1);
+  bool slow = plan.what.kind == media::pipeline_kind::hls && !helps_itself && advanced && h.speed_milli > 0 && h.speed_milli < too_slow_milli && h.last_read_age < 1000;
   slow_since = slow ? (slow_since == time_point{} ? now : slow_since) : time_point{};
   if (slow && now - slow_since > slow_patience)
     last = {end_cause::overloaded, fmt::format("slower than real time: {:.2f} times", double(h.speed_milli) / 1000)};

@@ -49,6 +49,7 @@ struct configure {
   std::string target_url;                      ///< restream
   target_format format = target_format::flv;   ///< restream
   std::vector<std::string> more_inputs;        ///< where else the same source can be read
+  bool leave_out_rungs = false;                ///< hls: the top rung is left out while the machine is too slow
 
   /// All addresses of the source, the preferred one first.
   std::vector<std::string> inputs() const {
@@ -75,6 +76,7 @@ struct configure {
       field("target_url", &o::target_url, {0, 4096}, "Where to send.", secret),
       field("format", &o::format, "Container of the target."),
       field("more_inputs", &o::more_inputs, {0, 16}, "Where else the same source can be read.", secret),
+      field("leave_out_rungs", &o::leave_out_rungs, "Whether the top rung is left out while the machine is too slow."),
     };
   }
 };

@@ -4,12 +4,15 @@
 #include "runtime/media/decoder.hpp"
 #include "runtime/media/ladder.hpp"
 #include "runtime/media/rung.hpp"
+#include "runtime/media/rung_guard.hpp"
 #include "runtime/media/sound.hpp"
 #include "runtime/media/source.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 extern "C" {
 #include <libavcodec/avcodec.h>
 #include <libavcodec/bsf.h>
@@ -92,6 +95,8 @@ struct hls_pipeline::state {
 
   // What is produced.
   std::vector<std::unique_ptr<rung>> rungs;
+  static constexpr ticks unknown_yet = 1LL << 60;
+  std::atomic<ticks> next_begin{unknown_yet}; ///< while rungs end: where the ones after them begin
   std::vector<rung_plan> plan;
   std::vector<scaler> scalers;
   std::unique_ptr<sound_encoder> sound;
@@ -103,7 +108,15 @@ struct hls_pipeline::state {
   bool plan_anew = false;   ///< at the next segment
   bool at_once = false;     ///< begin with the next picture, wherever it stands: the clock has jumped
   std::int64_t slot = -1;   ///< of the newest picture (or sound, where there is no picture)
+  std::int64_t given = -1;  ///< slot of the newest that the rungs have: sound and copied pictures come before the encoded ones
   std::optional<ticks> last_pts;
+
+  // Rungs that are left out because the machine is too slow.
+  rung_guard guard;
+  std::size_t left_out = 0;                 ///< as decided
+  std::size_t could_leave_out = 0;
+  std::optional<std::int64_t> regrade_after; ///< the newest slot of the present rungs, while a change of them is decided
+  std::vector<std::string> said_left_out;
 
   // The time line: after a jump of the publisher's clock ours goes on with the next segment.
   ticks shift = 0;
@@ -122,6 +135,9 @@ struct hls_pipeline::state {
   // --- output -------------------------------------------------------------------------------------------------------------------------------
   void deliver(segment_info segment, memory_file file) {
     segment.bytes = file.size();
+    // The last picture of a rung is taken to last as long as the one before it, which is long where pictures were left out: a segment that the origin would
+    // refuse. It lasts until the next rungs begin.
+    segment.duration = std::max<ticks>(1, std::min(segment.duration, next_begin - segment.first_pts));
     {
       std::lock_guard lock(capture_mutex);
       segment.captured = capture.at(segment.first_pts);
@@ -213,12 +229,18 @@ struct hls_pipeline::state {
 
   // Rungs for pictures like this one; whatever ran before has ended with its segment.
   expected<void> build(const AVFrame& picture, const picture_shape& shape) {
-    auto next = plan_ladder(settings.ladder, shape);
-    if (!next)
-      return fail(next.error());
-    WEIR_TRY(finish_rungs());
+    auto whole = plan_ladder(settings.ladder, shape);
+    if (!whole)
+      return fail(whole.error());
+    // Behind a hole they end with their slot.
+    next_begin = rungs.empty() ? unknown_yet : std::min(picture.pts, cut.slot_start(slot + 1) + ticks_per_second * 1000 / std::max<std::int64_t>(fps_milli, 1'000));
+    auto finished = finish_rungs();
+    next_begin = unknown_yet;
+    WEIR_TRY(finished);
     WEIR_TRY(open_sound());
-    plan = std::move(*next);
+    could_leave_out = most_left_out(*whole, pass.has_value());
+    left_out = std::min(left_out, could_leave_out);
+    plan = without_top(*whole, left_out, pass.has_value());
     all_encoded = !pass;
     scalers.clear();
     for (std::size_t i = 0; i < plan.size(); ++i) {
@@ -238,7 +260,28 @@ struct hls_pipeline::state {
     report_input(&shape);
     announce();
     produced = true;
+    regrade_after.reset();
+    guard.applied(left_out, steady_clock::now());
+    say_what_is_left_out(*whole);
     return {};
+  }
+
+  // Told when it has happened: after the ladder that it is about.
+  void say_what_is_left_out(const std::vector<rung_plan>& whole) {
+    std::vector<std::string> names;
+    for (auto& r : whole)
+      if (std::ranges::find(plan, r.name, &rung_plan::name) == plan.end())
+        names.push_back(r.name);
+    if (names == said_left_out)
+      return;
+    auto rungs_named = [](const std::vector<std::string>& n) {
+      return fmt::format("rung{} {} {}", n.size() > 1 ? "s" : "", fmt::join(n, ", "), n.size() > 1 ? "are" : "is");
+    };
+    if (names.empty())
+      (void)out.send(trouble{end_cause::none, rungs_named(said_left_out) + " back"});
+    else
+      (void)out.send(trouble{end_cause::overloaded, "the machine is too slow: " + rungs_named(names) + " left out"});
+    said_left_out = std::move(names);
   }
 
   expected<void> build_sound_only() {
@@ -273,19 +316,29 @@ struct hls_pipeline::state {
   // Whether the rungs that run are what would be built for this picture.
   bool suits(const picture_shape& shape) const {
     auto wanted = plan_ladder(settings.ladder, shape);
-    return wanted && *wanted == plan && expects_sound == (sound != nullptr) && all_encoded;
+    return wanted && without_top(std::move(*wanted), left_out, pass.has_value()) == plan && expects_sound == (sound != nullptr) && all_encoded;
   }
 
   // A pipeline behind its source leaves out pictures, more the further it is behind, but never one that key frames stand on.
-  bool shed(bool key) {
+  bool shed(bool key, ticks behind) {
     if (!settings.realtime || key)
       return false;
-    const auto behind = in.backlog();
-    const auto keep_one_of = behind > 6 * ticks_per_second ? 1000u : behind > 4 * ticks_per_second ? 4u : behind > 3 * ticks_per_second / 2 ? 2u : 1u;
+    const auto keep_one_of = behind > 6 * ticks_per_second ? 1000u : behind > 4 * ticks_per_second ? 4u : behind > too_far_behind ? 2u : 1u;
     if (keep_one_of == 1 || ++shed_ % keep_one_of == 0)
       return false;
     progress.dropped(1);
     return true;
+  }
+
+  // With the next segment of which no rung has anything yet, so that what there is of it goes to the new rungs whole.
+  void look_at_backlog(ticks behind) {
+    if (!settings.realtime || !settings.leave_out_rungs || plan.empty() || rungs.empty())
+      return;
+    const auto decided = guard.behind(behind, could_leave_out, steady_clock::now());
+    if (decided == left_out)
+      return;
+    left_out = decided;
+    regrade_after = std::max(slot, given);
   }
 
   expected<void> take_picture(AVFrame& picture) {
@@ -304,11 +357,15 @@ struct hls_pipeline::state {
       key = true;
     }
     const auto shape = shape_of(picture);
+    const auto behind = settings.realtime ? in.backlog() : 0;
+    look_at_backlog(behind);
     if (!rungs.empty() && (shape != planned_for || (pass && pass->broken)))
       plan_anew = true;
-    if (rungs.empty() || (plan_anew && cut.slot(pts) > slot)) {
-      if (pass && (plan_anew || pass->broken || !may_copy(shape)))
+    if (rungs.empty() || (plan_anew && cut.slot(pts) > slot) || (regrade_after && cut.slot(pts) > *regrade_after)) {
+      if (pass && (plan_anew || pass->broken || !may_copy(shape))) {
         pass.reset();
+        to_copy.clear();
+      }
       if (rungs.empty() || !suits(shape)) {
         WEIR_TRY(build(picture, shape));
         WEIR_TRY(encode_held_sound());
@@ -318,12 +375,15 @@ struct hls_pipeline::state {
       }
       planned_for = shape;
       plan_anew = false;
+      regrade_after.reset();
     } else if (plan.empty()) {
       return {}; // a late picture joins with the next segment
     }
     at_once = false;
     last_pts = pts;
-    if (shed(key))
+    // Where other rungs follow, a segment ends with its last picture, and so does its sound: that one is never left out.
+    const bool last_of_rungs = regrade_after && cut.slot(pts + length) > *regrade_after;
+    if (shed(key || last_of_rungs, behind))
       return {};
     slot = std::max(slot, cut.slot(pts));
     return encode(picture, key);
@@ -357,12 +417,16 @@ struct hls_pipeline::state {
            wanted->front().every == 1;
   }
 
-  // Packets between the first key frame and the first decoded picture wait here.
+  // Packets between the first key frame and the first decoded picture wait here, and those of the segment with which other rungs begin.
   std::deque<av<AVPacket>> to_copy;
   void begin_passing() {
     for (auto& packet : to_copy)
-      rungs[0]->copy(std::move(packet));
+      pass_on(std::move(packet));
     to_copy.clear();
+  }
+  void pass_on(av<AVPacket> packet) {
+    given = std::max(given, cut.slot(packet->pts));
+    rungs[0]->copy(std::move(packet));
   }
 
   expected<void> pass_packet(const AVPacket& packet) {
@@ -392,10 +456,10 @@ struct hls_pipeline::state {
       // The segment that is being written is completed even so.
       if (cut.slot(pts) > *pass->key_slot)
         continue;
-      if (rungs.empty())
+      if (rungs.empty() || (regrade_after && cut.slot(pts) > *regrade_after))
         to_copy.push_back(std::move(next));
       else
-        rungs[0]->copy(std::move(next));
+        pass_on(std::move(next));
     }
     return {};
   }
@@ -422,16 +486,23 @@ struct hls_pipeline::state {
         if (rungs[0]->failed())
           return finish_rungs();
         WEIR_TRY(encode_held_sound());
+      } else if (!plan.empty()) {
+        if (awaits_picture(frame, cut.slot(frame.pts))) {
+          held_sound.push_back(same_frame(frame));
+          return {};
+        }
+        WEIR_TRY(encode_held_sound());
       }
       return encode_sound(frame);
     });
   }
 
-  // A late picture joins with the next segment. Decoded pictures come after their sound, so the sound of that segment waits for the first of them;
-  // when none comes within the wait, sound goes on alone.
+  // A late picture joins with the next segment, and so do other rungs. Decoded pictures come after their sound, so the sound of that segment waits for the
+  // first of them; when none comes within the wait, sound goes on alone.
   std::deque<av<AVFrame>> held_sound;
   bool awaits_picture(const AVFrame& frame, std::int64_t its_slot) const {
-    return plan_anew && expects_video && !rungs.empty() && its_slot > slot && (held_sound.empty() || frame.pts - held_sound.front()->pts < longest_wait_for_pictures);
+    const bool next_rungs = plan.empty() ? plan_anew && its_slot > slot : regrade_after && its_slot > *regrade_after;
+    return next_rungs && expects_video && !rungs.empty() && (held_sound.empty() || frame.pts - held_sound.front()->pts < longest_wait_for_pictures);
   }
   expected<void> encode_held_sound() {
     for (auto waiting = std::exchange(held_sound, {}); auto& frame : waiting)
@@ -439,6 +510,7 @@ struct hls_pipeline::state {
     return {};
   }
   expected<void> encode_sound(const AVFrame& frame) {
+    given = std::max(given, cut.slot(frame.pts));
     return sound ? sound->encode(frame, [&](av<AVPacket> encoded) { share(std::move(encoded)); }) : expected<void>{};
   }
 

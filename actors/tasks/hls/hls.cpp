@@ -18,28 +18,38 @@ constexpr std::size_t queue_limit = 64;    ///< segments that wait for the origi
 constexpr std::size_t uploads_at_once = 4;
 constexpr auto drain_patience = 3s;        ///< for the last segments after the engine ended
 
+/// What happens while the machine is too slow for the ladder.
+enum class overload_answer : std::uint8_t { move, drop_rung };
+constexpr auto enum_names(overload_answer) {
+  return std::array{std::pair{overload_answer::move, std::string_view("move")}, std::pair{overload_answer::drop_rung, std::string_view("drop_rung")}};
+}
+
 struct options {
   static constexpr bool needs_origin = true;
 
   std::string ladder = "default";
   hls_profile profile = hls_profile::standard;
   bool standby = false;
+  overload_answer on_overload = overload_answer::move;
 
   static constexpr auto fields() {
     return std::tuple{
       field("ladder", &options::ladder, {1, 64}, "Name of the ladder: default, economy, low, or one of the node's own."),
       field("profile", &options::profile, "Timing: standard (6 s segments), quick (4 s) or short (2 s)."),
       field("standby", &options::standby, "A second encoder on another node makes the same segments; the origin goes on with its own when the first one's stop.", cosmetic),
+      field("on_overload", &options::on_overload,
+            "While the machine is too slow: move (to a node with room; without one, pictures are left out) or drop_rung (the top rung is left out, and comes back later)."),
     };
   }
 
   /// It begins somewhere within a segment, brings the next one whole, and the origin hears of it.
   std::chrono::milliseconds settles() const { return 2 * timing_of(profile).target + 500ms; }
   std::int64_t cost_milli() const { return ladder == "low" ? 400 : ladder == "economy" ? 900 : 1500; } ///< measured: media.md 2
+  bool moves() const { return on_overload == overload_answer::move; }
 };
 
 struct upload {
-  std::uint32_t run = 0;
+  std::uint32_t writer = 0;
   segment_info info;
   std::shared_ptr<const int> memory_file;
   bool under_way = false;
@@ -54,9 +64,11 @@ struct state {
   task_report last;
   std::map<std::uint64_t, upload> queue; ///< ticket → segment, oldest first
   std::uint64_t tickets = 0;
-  std::uint32_t announced_run = 0;       ///< whose writer the origin knows
-  std::uint32_t announcing_run = 0;
-  std::map<std::uint32_t, std::vector<rung_info>> rungs; ///< by run
+  std::uint32_t run = 0;                 ///< of the engine
+  std::uint32_t writer = 0;              ///< grows with each start of the engine, and each time that other rungs begin
+  std::uint32_t announced = 0;           ///< the writer that the origin knows
+  std::uint32_t announcing = 0;
+  std::map<std::uint32_t, std::vector<rung_info>> rungs; ///< by writer
   std::uint64_t delivered = 0;
   std::uint64_t lost = 0;
   bool engine_ended = false;
@@ -65,8 +77,8 @@ struct state {
   caf::actor_clock::time_point drain_by{};
 };
 
-/// Grows with every start of an encoder under every lease, so that the origin can tell an old writer from a new one.
-std::uint64_t writer_epoch(const task_order& order, std::uint32_t run) { return order.epoch << 16 | (run & 0xffff); }
+/// Grows with every writer under every lease, so that the origin can tell an old one from a new one.
+std::uint64_t writer_epoch(const task_order& order, std::uint32_t writer) { return order.epoch << 16 | (writer & 0xffff); }
 
 task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> self, node_actor node, task_order order, options wanted, runner_tools tools) {
   auto& my = self->state;
@@ -93,6 +105,9 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   plan.what.gop = timing.gop;
   plan.what.segment = timing.target;
   plan.what.ladder = *ladder;
+  // Not of a standby: the origin takes one with fewer rungs for a writer of its own, which would end the better one. A first run whose standby keeps up
+  // does not go on with fewer either: the origin answers its new writer that the standby has taken over.
+  plan.what.leave_out_rungs = wanted.on_overload == overload_answer::drop_rung && !order.standby;
   plan.label = order.task.value;
   plan.program = tools.program;
   plan.retry = tools.retry;
@@ -114,25 +129,25 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
     self->quit(caf::exit_reason::user_shutdown);
   };
   // The answer comes on the client's thread and becomes a message.
-  auto send = [=](http::client_request request, std::uint32_t run, std::uint64_t ticket, std::shared_ptr<const int> file = nullptr) {
+  auto send = [=](http::client_request request, std::uint32_t writer, std::uint64_t ticket, std::shared_ptr<const int> file = nullptr) {
     request.headers.add("Authorization", "Bearer " + order.origin_token);
     request.deadline = std::chrono::milliseconds(timing.target) * 2;
-    tools.http->send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(me), run, ticket, file](expected<http::client_response> answer) { // `file` stays open until now
+    tools.http->send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(me), writer, ticket, file](expected<http::client_response> answer) { // `file` stays open until now
       auto strong = caf::actor_cast<task_runner_actor>(caf::actor_cast<caf::strong_actor_ptr>(weak));
-      tell_anon(strong, answer ? upload_result{run, ticket, answer->status, answer->body} : upload_result{run, ticket, 0, answer.error().text});
+      tell_anon(strong, answer ? upload_result{writer, ticket, answer->status, answer->body} : upload_result{writer, ticket, 0, answer.error().text});
     });
   };
-  auto announce = [=, &my](std::uint32_t run) {
-    my.announcing_run = run;
+  auto announce = [=, &my](std::uint32_t writer) {
+    my.announcing = writer;
     nlohmann::json rungs = nlohmann::json::array();
-    for (auto& r : my.rungs[run])
+    for (auto& r : my.rungs[writer])
       rungs.push_back(nlohmann::json::parse(describe::to_json(r)));
     http::client_request request;
     request.method = "PUT";
-    request.url = base + std::to_string(writer_epoch(order, run));
+    request.url = base + std::to_string(writer_epoch(order, writer));
     request.headers.add("Content-Type", "application/json");
     request.body = nlohmann::json{{"publication", order.publication}, {"profile", to_string(wanted.profile)}, {"rungs", rungs}, {"standby", order.standby}}.dump();
-    send(std::move(request), run, 0);
+    send(std::move(request), writer, 0);
   };
   auto pump = [=, &my] {
     auto busy = static_cast<std::size_t>(std::ranges::count_if(my.queue, [](auto& u) { return u.second.under_way; }));
@@ -141,10 +156,10 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
         return;
       if (u.under_way)
         continue;
-      if (u.run != my.announced_run) { // in order: what was cut by the run before is delivered as that run
-        if (u.run > my.announced_run && my.announcing_run != u.run && busy == 0)
-          announce(u.run);
-        if (u.run > my.announced_run)
+      if (u.writer != my.announced) { // in order: what was cut by the writer before is delivered as that writer's
+        if (u.writer > my.announced && my.announcing != u.writer && busy == 0)
+          announce(u.writer);
+        if (u.writer > my.announced)
           return;
       }
       u.under_way = true;
@@ -152,11 +167,11 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       ++busy;
       http::client_request request;
       request.method = "PUT";
-      request.url = base + fmt::format("{}/segments", writer_epoch(order, u.run));
+      request.url = base + fmt::format("{}/segments", writer_epoch(order, u.writer));
       request.headers.add("Content-Type", "video/mp2t");
       request.headers.add("Weir-Segment", describe::to_json(u.info));
       request.body = http::fd_body{*u.memory_file, u.info.bytes};
-      send(std::move(request), u.run, ticket, u.memory_file);
+      send(std::move(request), u.writer, ticket, u.memory_file);
     }
   };
 
@@ -169,9 +184,16 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   });
   return {
     [=, &my](engine_rungs& news) {
-      my.rungs[news.run] = std::move(news.rungs);
-      if (news.run == my.announced_run) // the ladder changed while it runs
-        my.announced_run = 0;
+      // Other rungs are another writer (hls.md 5): the origin refuses them of one that it knows, and sets the discontinuity at the first segment of the next.
+      // What the rungs before have cut has all come.
+      auto& known = my.rungs[my.writer];
+      if (news.run != my.run || !std::ranges::is_permutation(news.rungs, known, {}, &rung_info::name, &rung_info::name)) {
+        my.run = news.run;
+        ++my.writer;
+      }
+      my.rungs[my.writer] = std::move(news.rungs);
+      if (my.writer == my.announced) // sound has come, say
+        my.announced = 0;
       pump();
     },
     [=, &my](engine_segment& segment) {
@@ -183,7 +205,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
           log::warn("task-hls", "segment-dropped", "task={} reason={}", order.task.value, "the origin takes nothing");
         }
       }
-      my.queue.emplace(++my.tickets, upload{segment.run, segment.info, segment.memory_file, false, 0, self->clock().now()});
+      my.queue.emplace(++my.tickets, upload{my.writer, segment.info, segment.memory_file, false, 0, self->clock().now()});
       pump();
     },
     [=, &my](engine_report& news) {
@@ -210,11 +232,11 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
         my.fenced = true;
         tell(self, my.engine, stop{});
       } else if (result.ticket == 0 && result.run != 0) {
-        my.announcing_run = 0;
+        my.announcing = 0;
         if (good)
-          my.announced_run = result.run;
+          my.announced = result.run;
         else {
-          log::warn("task-hls", "writer-refused", "task={} run={} status={} text={}", order.task.value, result.run, result.status, result.text);
+          log::warn("task-hls", "writer-refused", "task={} writer_epoch={} status={} text={}", order.task.value, writer_epoch(order, result.run), result.status, result.text);
           tell_after(self, 500ms, me, upload_result{});
           return;
         }
@@ -231,7 +253,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
           my.queue.erase(u);
         } else {
           if (result.status == 404 || ended_there) // the origin does not know this writer (any more), or its playlist has ended although we go on
-            my.announced_run = 0;
+            my.announced = 0;
           tell_after(self, 200ms, me, upload_result{});
           return finish();
         }

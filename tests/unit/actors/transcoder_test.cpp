@@ -145,5 +145,24 @@ TEST_F(Transcoder, SlownessIsTold) {
   EXPECT_EQ(s.watch(t), "") << "slow is not hung";
 }
 
+TEST_F(Transcoder, APipelineThatCanLeaveOutARungSpeaksForItself) {
+  s.plan.what.leave_out_rungs = true;
+  run(2s);
+  auto slow_for = [&](std::chrono::milliseconds d, bool last_rung) {
+    for (auto until = t + d; t < until;) {
+      t += 250ms;
+      auto h = beat();
+      h.speed_milli = 800;
+      if (last_rung)
+        h.outputs.resize(1);
+      s.take(h, t, {});
+    }
+  };
+  slow_for(20s, false);
+  EXPECT_EQ(s.last.cause, end_cause::none);
+  slow_for(12s, true);
+  EXPECT_EQ(s.last.cause, end_cause::overloaded) << "nothing more to leave out";
+}
+
 } // namespace
 } // namespace weir::testing

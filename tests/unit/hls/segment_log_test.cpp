@@ -241,6 +241,96 @@ TEST(SegmentLog, ListsANewRungWithGapsAndForgetsAnOldOneAfterAWindow) {
   EXPECT_EQ(s.entries.back().gaps, 0U);
 }
 
+TEST(SegmentLog, AWriterCannotChangeItsLadder) {
+  bench b;
+  b.slots(1, 1, 4);
+  auto refused = b.log.begin_writer(1, "pub1", {two_rungs()[1]}, timing_of(hls_profile::quick));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, error_code::conflict);
+  b.slot(1, 5);
+  EXPECT_EQ(b.log.snapshot().entries.back().gaps, 0U) << "it goes on as before";
+}
+
+TEST(SegmentLog, GoesOnWithoutARungAndTakesItBack) {
+  bench b;
+  auto offer = [&](lease_epoch epoch, std::uint64_t n, bool whole) {
+    b.now += 4s;
+    if (whole) {
+      EXPECT_EQ(b.offer(epoch, "720p", n), offer_result::accepted);
+    }
+    EXPECT_EQ(b.offer(epoch, "360p", n), offer_result::accepted);
+    b.log.tick(1, b.now);
+  };
+  for (std::uint64_t n = 1; n <= 6; ++n)
+    offer(1, n, true);
+  // The encoder leaves out its top rung: the same source, the next writer, the next slot.
+  const std::vector<rung_info> low{two_rungs()[1]};
+  ASSERT_TRUE(b.log.begin_writer(2, "pub1", low, timing_of(hls_profile::quick)));
+  offer(2, 7, false);
+  auto s = b.log.snapshot();
+  EXPECT_EQ(s.entries.back().msn, 6U) << "numbers go on, and nobody waits for the rung that is gone";
+  EXPECT_TRUE(s.entries.back().discontinuity);
+  EXPECT_EQ(s.entries.back().dsn, 1U);
+  auto top = rung_index(s, "720p"), bottom = rung_index(s, "360p");
+  ASSERT_TRUE(top && bottom);
+  EXPECT_TRUE(s.entries.back().gap(*top));
+  EXPECT_FALSE(s.entries.back().gap(*bottom));
+  EXPECT_EQ(multivariant(s, {}).value().find("720p"), std::string::npos);
+  EXPECT_NE(multivariant(s, {}).value().find("360p"), std::string::npos);
+  EXPECT_NE(render(s, *top, {}).find("#EXT-X-GAP"), std::string::npos) << "who still plays it sees that it goes on elsewhere";
+  EXPECT_EQ(render(s, *bottom, {}).find("#EXT-X-GAP"), std::string::npos);
+  // It comes back before its playlist is forgotten …
+  offer(2, 8, false);
+  ASSERT_TRUE(b.log.begin_writer(3, "pub1", two_rungs(), timing_of(hls_profile::quick)));
+  for (std::uint64_t n = 9; n <= 12; ++n)
+    offer(3, n, true);
+  s = b.log.snapshot();
+  ASSERT_EQ(s.rungs.size(), 2U);
+  EXPECT_EQ(s.entries.back().msn, 11U);
+  EXPECT_EQ(s.entries.back().gaps, 0U);
+  EXPECT_EQ(s.entries.back().dsn, 2U);
+  EXPECT_NE(multivariant(s, {}).value().find("720p"), std::string::npos);
+  // … and after that.
+  ASSERT_TRUE(b.log.begin_writer(4, "pub1", low, timing_of(hls_profile::quick)));
+  for (std::uint64_t n = 13; n <= 34; ++n) {
+    offer(4, n, false);
+    if (n == 20) {
+      EXPECT_TRUE(rung_index(b.log.snapshot(), "720p")) << "its playlist lives on for a window";
+    }
+  }
+  EXPECT_FALSE(rung_index(b.log.snapshot(), "720p"));
+  ASSERT_TRUE(b.log.begin_writer(5, "pub1", two_rungs(), timing_of(hls_profile::quick)));
+  offer(5, 35, true);
+  s = b.log.snapshot();
+  top = rung_index(s, "720p");
+  ASSERT_TRUE(top);
+  EXPECT_FALSE(s.entries.back().gap(*top));
+  EXPECT_TRUE(s.entries.front().gap(*top));
+  EXPECT_EQ(s.entries.back().msn, 34U);
+}
+
+TEST(SegmentLog, AFirstWriterThatLeavesOutARungMakesWayForItsStandby) {
+  bench b;
+  ASSERT_TRUE(b.log.begin_writer(9, "pub1", two_rungs(), timing_of(hls_profile::quick), true));
+  for (std::uint64_t n = 1; n <= 6; ++n) {
+    b.slot(1, n);
+    b.offer(9, "720p", n);
+    b.offer(9, "360p", n);
+  }
+  auto refused = b.log.begin_writer(2, "pub1", {two_rungs()[1]}, timing_of(hls_profile::quick));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, error_code::fenced);
+  b.now += 4s;
+  b.offer(9, "720p", 7);
+  b.offer(9, "360p", 7);
+  b.now += 1s;
+  b.log.tick(1, b.now);
+  auto s = b.log.snapshot();
+  EXPECT_EQ(s.entries.back().msn, 6U);
+  EXPECT_EQ(s.entries.back().epoch, 9U);
+  EXPECT_EQ(s.entries.back().gaps, 0U) << "with the whole ladder";
+}
+
 TEST(SegmentLog, ComesBackFromItsStateExactly) {
   bench b;
   b.slots(1, 1, 20);

@@ -19,6 +19,7 @@ configure full_configuration() {
   c.ladder.rungs = {{"720p", 720, bit_rate{3'000'000}, 60}, {"360p", 360, bit_rate{700'000}, 30}};
   c.target_url = "rtmps://example.org/app/key";
   c.format = target_format::mpegts;
+  c.leave_out_rungs = true;
   return c;
 }
 
@@ -55,6 +56,7 @@ TEST(ChildProtocol, CarriesEveryRecordThereAndBack) {
   EXPECT_EQ(back.ladder.rungs[1].name, "360p");
   EXPECT_EQ(back.ladder.rungs[1].video.bits_per_second, 700'000);
   EXPECT_EQ(back.write_deadline, std::chrono::milliseconds(5'000));
+  EXPECT_TRUE(back.leave_out_rungs);
   auto segment = std::get<segment_report>(decode(encode(segment_report{s}).value()).value()).segment;
   EXPECT_EQ(segment.captured, s.captured);
   EXPECT_EQ(segment.first_pts, s.first_pts);

@@ -49,6 +49,28 @@ TEST(Ladder, ReducesTheFrameRateByWholeFactors) {
   EXPECT_EQ(plan_ladder(four_rungs(), {1920, 1080, 1, 1, 100'000}).value()[2].every, 4u);
 }
 
+TEST(Ladder, LeavesOutFromTheTopAndKeepsTheLastOne) {
+  const auto whole = plan_ladder(four_rungs(), {1920, 1080, 1, 1, 25'000}).value();
+  auto names = [](const std::vector<rung_plan>& plan) {
+    std::string all;
+    for (auto& r : plan)
+      all += r.name + " ";
+    return all;
+  };
+  EXPECT_EQ(most_left_out(whole, false), 3u);
+  EXPECT_EQ(without_top(whole, 0, false), whole);
+  EXPECT_EQ(names(without_top(whole, 1, false)), "720p 480p 360p ");
+  EXPECT_EQ(names(without_top(whole, 9, false)), "360p ");
+  // What is passed through costs nothing: it stays, and so does one that is encoded.
+  EXPECT_EQ(most_left_out(whole, true), 2u);
+  EXPECT_EQ(names(without_top(whole, 1, true)), "1080p 480p 360p ");
+  EXPECT_EQ(names(without_top(whole, 9, true)), "1080p 360p ");
+  const std::vector<rung_plan> one{whole[0]};
+  EXPECT_EQ(most_left_out(one, true), 0u);
+  EXPECT_EQ(without_top(one, 1, true), one);
+  EXPECT_EQ(without_top(one, 1, false), one);
+}
+
 TEST(Ladder, RefusesWhatNoEncoderShouldSee) {
   EXPECT_EQ(plan_ladder(four_rungs(), {8192, 8192, 1, 1, 25'000}).error().code, error_code::unsupported);
   EXPECT_EQ(plan_ladder(four_rungs(), {0, 0, 1, 1, 25'000}).error().code, error_code::unsupported);
