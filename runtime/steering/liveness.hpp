@@ -1,6 +1,7 @@
 #pragma once
-// Whether an edge lives (balancing.md 8). phi_accrual: silence of heartbeats as a number. edge_watch: what one observer thinks of one
-// edge. edge_jury: what all observers together decide, with panic rule, recovery and flap guard. Times are any steady clock.
+// Whether an edge lives (balancing.md 8). edge_watch: what one observer thinks of one edge. edge_jury: what all observers together decide, with
+// panic rule, recovery and flap guard. Times are any steady clock.
+#include "runtime/base/phi_accrual.hpp"
 #include "schemas/node.hpp"
 
 #include <array>
@@ -11,25 +12,6 @@
 #include <vector>
 
 namespace weir::steering {
-
-using steady_time = std::chrono::steady_clock::time_point;
-
-/// φ = −log10(probability that a heartbeat comes even later than now).
-class phi_accrual {
-public:
-  explicit phi_accrual(std::chrono::milliseconds expected = std::chrono::seconds(1), std::chrono::milliseconds least_deviation = std::chrono::milliseconds(150))
-      : expected_(expected), least_deviation_(least_deviation) {}
-  void heartbeat(steady_time now);
-  /// 0 before the first heartbeat; at most 100.
-  double phi(steady_time now) const;
-  bool heard() const { return heard_; }
-
-private:
-  std::chrono::milliseconds expected_, least_deviation_;
-  std::deque<double> intervals_; ///< seconds, the last hundred
-  steady_time last_{};
-  bool heard_ = false;
-};
 
 struct probe_result {
   bool answered = false;                    ///< 2xx within the time-out of 0.5 s
