@@ -43,6 +43,7 @@ json task_json(const task_status& t) {
           {"enabled", t.spec.enabled},
           {"name", t.spec.name},
           {"comment", t.spec.comment},
+          {"needs", t.spec.needs},
           {"revision", t.spec.revision},
           {"created", time_or_null(t.spec.created)},
           {"phase", to_string(t.phase)},

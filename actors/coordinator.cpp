@@ -5,10 +5,12 @@
 #include "actors/task_types.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/hls/addresses.hpp"
+#include "runtime/http/url.hpp"
 #include "runtime/rtmp/hooks.hpp"
 
 #include <algorithm>
 #include <charconv>
+#include <sstream>
 
 namespace weir {
 
@@ -28,12 +30,16 @@ constexpr lease_epoch epochs_at_once = 1024;
 constexpr auto prune_every = 1min;
 constexpr std::int64_t keeps_up_milli = 970; ///< speed, as TRANSCODER counts it
 constexpr auto measured_after = 30s;       ///< of a run: its start costs more
-constexpr auto settle_before_moving = 30s; ///< of a run that is slower than real time
+constexpr auto settle_before_moving = 30s; ///< of a run that is slower than real time, or of the cluster
+constexpr auto between_moves = 30s;        ///< for balance
+constexpr double suspicious = 8;           ///< phi of a node's silence
+constexpr double deviations_of_that = 5.61; ///< in a normal distribution
 
 constexpr auto reserved_epochs_key = "reserved_epochs";
 constexpr std::string_view edge_table_prefix = "edge_table/";
 constexpr std::string_view request_prefix = "request/";
 constexpr std::string_view roster_prefix = "roster/"; ///< node → address of its HTTP listener
+constexpr std::string_view roster_list_prefix = "roster_list/"; ///< version → names, a line each
 constexpr std::string_view wanted_prefix = "node_wanted/"; ///< node → cordoned or draining, by hand
 constexpr std::string_view publication_prefix = "publication/"; ///< stream → its time line's name
 constexpr auto roster_token_key = "roster_token";
@@ -52,6 +58,15 @@ std::vector<node_name> names_of(const roster& all) {
     names.push_back(w.name);
   return names;
 }
+
+std::string host_of(const std::string& url) {
+  auto parts = http::parse_url(url);
+  return parts ? parts->host : std::string{};
+}
+
+std::string roster_list_key(std::uint64_t version) { return fmt::format("{}{:020}", roster_list_prefix, version); }
+
+std::int64_t as_of(caf::actor_clock::time_point now) { return std::chrono::floor<std::chrono::milliseconds>(now.time_since_epoch()).count(); }
 
 /// What is empty is not kept.
 void put_or_remove(store::batch& batch, std::string_view prefix, const std::string& key, std::string_view value) {
@@ -75,7 +90,8 @@ void coordinator_state::learn_cost(const task_status& status, timestamp wall) {
   auto* known = find_task_type(status.spec.type);
   auto ran = std::chrono::duration_cast<std::chrono::milliseconds>(wall - status.progress.since);
   // The start costs more, and a run that cannot keep up says nothing about what it needs.
-  if (!known || status.phase != task_phase::running || ran < measured_after || status.progress.speed_milli < keeps_up_milli || status.progress.cpu_milliseconds <= 0)
+  if (!known || status.phase != task_phase::running || ran < measured_after || status.progress.speed_milli < keeps_up_milli || status.progress.cpu_milliseconds <= 0 ||
+      status.last_cause == end_cause::overloaded) // with a rung left out it costs less than it will
     return;
   auto& cost = costs_[cost_key(*known, status.spec.options)];
   auto now_seen = status.progress.cpu_milliseconds * 1000 / ran.count();
@@ -84,15 +100,30 @@ void coordinator_state::learn_cost(const task_status& status, timestamp wall) {
     costs_.erase(costs_.begin());
 }
 
-bool coordinator_state::roomier(const lease_entry& held, time_point now) const {
+bool coordinator_state::roomier(const task_id& seat, const lease_entry& held, time_point now) const {
   if (!fenced(held) || now - held.granted < settle_before_moving)
     return false;
+  const auto asked = asks(seat, held.cost_milli);
   return std::ranges::any_of(nodes, [&](auto& n) {
     auto& s = n.second.status;
-    auto taken = std::max(s.granted_milli, s.load.cpu_milli);
-    return n.first != held.node && s.phase == node_phase::ready && std::ranges::find(s.spec.task_types, held.order.type) != s.spec.task_types.end() &&
-           taken + held.cost_milli * 5 / 4 <= s.spec.capacity_milli;
+    return n.first != held.node && placing::obstacle(s, asked).empty() && std::max(s.granted_milli, s.load.cpu_milli) + held.cost_milli * 5 / 4 <= s.spec.capacity_milli;
   });
+}
+
+placing::wish coordinator_state::asks(const task_id& seat, std::int64_t cost_milli) const {
+  auto& spec = tasks.at(task_of(seat)).spec;
+  placing::wish w{.type = spec.type, .needs = spec.needs, .cost_milli = cost_milli, .avoid = {}, .apart_from = {}, .near = {}};
+  // The two runs of a task with a standby never share a machine.
+  if (auto other = leases.find(is_standby_seat(seat) ? spec.id : standby_seat(spec.id)); other != leases.end())
+    w.apart_from = other->second.node;
+  return w;
+}
+
+std::vector<const node_status*> coordinator_state::candidates() const {
+  std::vector<const node_status*> all;
+  for (auto& [id, node] : nodes)
+    all.push_back(&node.status);
+  return all;
 }
 
 expected<void> coordinator_state::load(timestamp wall, time_point now) {
@@ -146,7 +177,14 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
       tables.push_back(std::move(*table));
     } else if (key.starts_with(roster_prefix)) // whoever was there before counts before it has joined again: a node that misses us may have its word
       roster.nodes.push_back({node_name{key.substr(roster_prefix.size())}, text});
-    else if (key.starts_with(publication_prefix)) {
+    else if (key.starts_with(roster_list_prefix)) {
+      std::uint64_t listed = 0;
+      std::from_chars(key.data() + roster_list_prefix.size(), key.data() + key.size(), listed);
+      auto& names = roster_lists[listed];
+      std::istringstream lines(text);
+      for (std::string line; std::getline(lines, line);)
+        names.push_back(node_name{line});
+    } else if (key.starts_with(publication_prefix)) {
       if (auto entry = streams.find(stream_id{key.substr(publication_prefix.size())}); entry != streams.end())
         entry->second.status.publication = text;
     } else if (auto wanted = key.starts_with(wanted_prefix) ? from_string<node_phase>(text) : std::nullopt) {
@@ -161,9 +199,8 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
   edge_set.restore(std::move(tables), now);
   for (auto& [id, entry] : streams) // until its STREAM says more: whoever watches must not take a broadcast that goes on for one that is over
     entry.idle = entry.status.publishers.empty() && entry.status.publication.empty();
-  roster.version = by_clock << 20;
-  for (auto& [id, node] : nodes) // what they were told before the restart
-    node.roster_held = node.roster_sent = names_of(roster);
+  roster.version = std::max<std::uint64_t>(by_clock << 20, roster_lists.empty() ? 0 : roster_lists.rbegin()->first + 1);
+  roster_lists[roster.version] = names_of(roster);
   return load_secrets(kept->settings);
 }
 
@@ -382,16 +419,23 @@ expected<std::string> coordinator_state::rotate(const rotate_key& wish, timestam
   return spec.key;
 }
 
+expected<void> coordinator_state::canonicalise(task_spec& spec) {
+  auto options = canonical_options(spec.type, spec.options);
+  if (!options)
+    return fail(options.error());
+  spec.options = std::move(*options);
+  for (auto& need : spec.needs)
+    WEIR_TRY(placing::check_need(need));
+  return {};
+}
+
 expected<task_spec> coordinator_state::add(add_task wish, timestamp wall) {
   if (auto known = tasks.find(task_id{made_before(wish.request)}); known != tasks.end())
     return known->second.spec;
   auto spec = std::move(wish.spec);
   if (!streams.contains(spec.stream))
     return fail(error_code::not_found, "there is no stream " + spec.stream.value);
-  auto options = canonical_options(spec.type, spec.options);
-  if (!options)
-    return fail(options.error());
-  spec.options = *options;
+  WEIR_TRY(canonicalise(spec));
   spec.id = task_id{random_uuid()};
   spec.created = wall;
   spec.revision = 1;
@@ -417,10 +461,7 @@ expected<task_spec> coordinator_state::set(set_task wish, timestamp wall) {
   spec.type = old.type;
   spec.created = old.created;
   spec.revision = old.revision + 1;
-  auto options = canonical_options(spec.type, spec.options);
-  if (!options)
-    return fail(options.error());
-  spec.options = *options;
+  WEIR_TRY(canonicalise(spec));
   store::batch batch;
   batch.put_task(spec);
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
@@ -495,11 +536,9 @@ expected<placement> coordinator_state::place(const place_task& wish, time_point 
   };
   if (auto held = leases.find(wish.task); held != leases.end())
     return in_force(held->second);
-  // The two runs of a task with a standby never share a machine.
   auto other = leases.find(is_standby_seat(wish.task) ? spec.id : standby_seat(spec.id));
-  const auto* apart_from = other != leases.end() ? &other->second.node : nullptr;
   // A TASK that was started anew does not know that its run sits in the other seat.
-  if (auto& seen = entry->second.status; apart_from && other->second.epoch != seen.epoch && seen.standby_node.value.empty())
+  if (auto& seen = entry->second.status; other != leases.end() && other->second.epoch != seen.epoch && seen.standby_node.value.empty())
     return in_force(other->second);
   auto* type = find_task_type(spec.type);
   if (!type)
@@ -514,51 +553,24 @@ expected<placement> coordinator_state::place(const place_task& wish, time_point 
   if (type->needs_origin && !origin)
     return fail(error_code::unavailable, "no origin has joined");
 
-  node_entry* best = nullptr;
-  auto share = [](const node_entry& n) { return double(n.status.granted_milli) / double(std::max<std::int64_t>(n.status.spec.capacity_milli, 1)); };
-  std::vector<std::string> passed_over;
-  for (auto pass : {0, 1}) { // the node where it failed last only when there is no other
-    passed_over.clear();
-    for (auto& [id, node] : nodes) {
-      auto& offered = node.status.spec.task_types;
-      auto capacity = node.status.spec.capacity_milli, granted = node.status.granted_milli;
-      auto no = [&](std::string why) { passed_over.push_back(fmt::format("{} {}", id.value, why)); };
-      if (std::ranges::find(offered, spec.type) == offered.end())
-        continue; // no candidate at all
-      if (node.status.phase != node_phase::ready)
-        no(fmt::format("is {}", to_string(node.status.phase)));
-      else if (pass == 0 && id == wish.avoid)
-        no("lost it before");
-      else if (apart_from && id == *apart_from)
-        no("has the other run");
-      else if (granted != 0 && granted + cost > capacity) // a task larger than any node runs alone
-        no(fmt::format("has {:.1f} of {:.1f} cores granted, {:.1f} are needed", double(granted) / 1000, double(capacity) / 1000, double(cost) / 1000));
-      else if (best && share(node) >= share(*best))
-        no(fmt::format("is fuller ({:.0f} %)", share(node) * 100));
-      else {
-        if (best)
-          passed_over.push_back(fmt::format("{} is fuller ({:.0f} %)", best->status.spec.name.value, share(*best) * 100));
-        best = &node;
-      }
-    }
-    if (best)
-      break;
-  }
-  std::string others;
-  for (auto& o : passed_over)
-    others += (others.empty() ? "" : ", ") + o;
-  if (!best)
-    return fail(error_code::unavailable, others.empty() ? fmt::format("no node offers {}", spec.type) : "no node can take it: " + others);
+  auto asked = asks(wish.task, cost);
+  asked.avoid = wish.avoid;
+  if (auto before = std::ranges::find_if(outgoing, [&](auto& run) { return task_of(run.first) == spec.id; }); before != outgoing.end())
+    asked.avoid = before->second.node; // it was sent away from there
+  for (auto source = host_of(inputs.front()); auto& [id, node] : nodes)
+    if (!source.empty() && node.host == source)
+      asked.near.push_back(id);
+  const auto chosen = placing::choose(candidates(), asked);
+  if (!chosen.node)
+    return fail(error_code::unavailable, chosen.why);
 
   auto epoch = take_epoch();
   if (!epoch)
     return fail(epoch.error());
   placement where;
-  where.node = best->status.spec.name;
-  where.where = best->actor;
-  where.why = fmt::format("{:.1f} of {:.1f} cores free, it needs {:.2f}{}{}{}", double(best->status.spec.capacity_milli - best->status.granted_milli) / 1000,
-                          double(best->status.spec.capacity_milli) / 1000, double(cost) / 1000, cost == type->cost_milli(spec.options) ? "" : " (measured)",
-                          others.empty() ? "; no other node offers it" : "; ", others);
+  where.node = chosen.node->spec.name;
+  where.where = nodes.at(where.node).actor;
+  where.why = chosen.why + (cost == type->cost_milli(spec.options) ? "" : " (its cost was measured)");
   note("task-placed", "task/" + spec.id.value,
        fmt::format("Task {} of stream {}{} goes to node {} with epoch {}: {}.", spec.type, stream.name, other != leases.end() ? " (standby)" : "", where.node.value, *epoch, where.why),
        "coordinator", wall);
@@ -599,7 +611,7 @@ bool coordinator_state::take(join news, time_point now, timestamp wall, std::vec
       auto run = std::ranges::find(news.runs, task, &task_order::task);
       if (run != news.runs.end() && run->epoch == held.epoch)
         held.order = std::move(*run);
-      else if (fresh || now - held.granted > order_patience) // an order may be on its way to a node that was here all the time
+      else if (fresh || must_be_named(held, news.as_of, now)) // an order may be on its way to a node that was here all the time
         over.push_back({task, held.epoch});
     }
   // What runs without a lease that we know of: our store is older than the grant. It goes on if nobody else has the task.
@@ -614,10 +626,12 @@ bool coordinator_state::take(join news, time_point now, timestamp wall, std::vec
   node.kept = false;
   node.rtmp_servers = std::move(news.rtmp_servers);
   node.origins = std::move(news.origins);
+  node.host = host_of(news.spec.http_url);
   node.status.spec = std::move(news.spec);
   node.status.phase = node.wanted;
   node.status.last_heartbeat = wall;
   node.last_beat = now;
+  node.rhythm = phi_accrual(setup.heartbeat, std::chrono::duration_cast<std::chrono::milliseconds>((setup.suspect_after - setup.heartbeat) / deviations_of_that));
   ++version;
   enter(node.status.spec);
   node.roster_sent = names_of(roster); // what the answer to this brings it
@@ -652,6 +666,7 @@ beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wal
   if (now - node.last_beat > beat_gap())
     node.steady_since = now;
   node.last_beat = now;
+  node.rhythm.heartbeat(now);
   node.kept = false;
   node.status.last_heartbeat = wall;
   node.status.load = b.load;
@@ -668,10 +683,15 @@ beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wal
       answer.renewed.push_back(l);
     else if (auto run = outgoing.find(l.task); run != outgoing.end() && run->second.epoch == l.epoch && run->second.node == b.node)
       answer.renewed.push_back(l);
+  answer.as_of = as_of(now);
   for (auto& [task, held] : leases) // an order may still be on its way: only an old grant that the node does not name is lost
-    if (held.node == b.node && now - held.granted > order_patience && std::ranges::find(b.leases, lease{task, held.epoch}) == b.leases.end())
+    if (held.node == b.node && must_be_named(held, b.as_of, now) && std::ranges::find(b.leases, lease{task, held.epoch}) == b.leases.end())
       lost.push_back({task, held.epoch});
   return answer;
+}
+
+bool coordinator_state::must_be_named(const lease_entry& held, std::int64_t heard, time_point now) const {
+  return heard <= as_of(now) && heard > as_of(held.granted + order_patience); // later than now: another coordinator's clock
 }
 
 void coordinator_state::enter(const node_spec& spec) {
@@ -682,19 +702,25 @@ void coordinator_state::enter(const node_spec& spec) {
     roster.nodes.push_back({spec.name, spec.http_url});
   else
     known->http_url = spec.http_url;
-  keep_roster(spec.name, spec.http_url);
+  keep_roster(spec.name, &spec.http_url);
 }
 
 void coordinator_state::leave(const node_name& gone) {
   if (std::erase_if(roster.nodes, [&](auto& w) { return w.name == gone; }) == 0)
     return;
-  keep_roster(gone, {});
+  keep_roster(gone, nullptr);
 }
 
-void coordinator_state::keep_roster(const node_name& changed, const std::string& http_url) {
+void coordinator_state::keep_roster(const node_name& changed, const std::string* http_url) {
   ++roster.version;
   store::batch batch;
-  put_or_remove(batch, roster_prefix, changed.value, http_url);
+  auto key = std::string(roster_prefix) + changed.value;
+  http_url ? batch.put_setting(key, *http_url) : batch.remove_setting(key);
+  auto& list = roster_lists[roster.version] = names_of(roster);
+  std::string lines;
+  for (auto& one : list)
+    lines += one.value + "\n";
+  batch.put_setting(roster_list_key(roster.version), lines);
   if (auto done = setup.store->commit(batch, store::durability::lazy); !done)
     log::error("coordinator", "roster-not-stored", "node={} error={}", changed.value, done.error().text);
 }
@@ -704,7 +730,24 @@ weir::roster coordinator_state::roster_for(node_entry& node, std::uint64_t held)
   if (held != roster.version)
     return roster;
   node.roster_held = node.roster_sent;
+  if (std::exchange(node.roster_version, held) != held)
+    forget_rosters();
   return {};
+}
+
+void coordinator_state::forget_rosters() {
+  auto oldest = roster.version;
+  for (auto& [id, node] : nodes)
+    if (node.status.phase != node_phase::down && node.status.phase != node_phase::left)
+      oldest = std::min(oldest, node.roster_version);
+  store::batch batch;
+  const auto former = roster_lists.size();
+  for (auto list = roster_lists.begin(); list != roster_lists.end() && list->first < oldest; list = roster_lists.erase(list))
+    batch.remove_setting(roster_list_key(list->first));
+  if (roster_lists.size() == former)
+    return;
+  if (auto done = setup.store->commit(batch, store::durability::lazy); !done) // it costs caution after our next start, no more
+    log::error("coordinator", "roster-not-stored", "node={} error={}", "all", done.error().text);
 }
 
 bool coordinator_state::has_majority(const node_entry& silent, time_point now) const {
@@ -722,6 +765,8 @@ bool coordinator_state::has_majority(const node_entry& silent, time_point now) c
       list.push_back(setup.own_node);
     return 2 * std::ranges::count_if(list, heard) >= std::ssize(list);
   };
+  if (silent.roster_version == 0 && !std::ranges::all_of(roster_lists, [&](auto& list) { return holds(list.second); }))
+    return false;
   return holds(silent.roster_held) && holds(silent.roster_sent);
 }
 
@@ -729,6 +774,12 @@ bool coordinator_state::stood_still(time_point now) {
   if (auto late = still.ticked(now); late > late.zero())
     log::warn("coordinator", "stood-still", "for={}", to_string(std::chrono::floor<std::chrono::milliseconds>(late)));
   return still.listens(now);
+}
+
+bool coordinator_state::silent_too_long(const node_entry& node, time_point now) const {
+  if (now - node.last_beat <= setup.heartbeat * 3 / 2)
+    return false; // as on nearly every tick
+  return node.rhythm.heard() ? node.rhythm.phi(now) >= suspicious : now - node.last_beat > setup.suspect_after;
 }
 
 std::vector<lease> coordinator_state::judge_nodes(time_point now, timestamp wall) {
@@ -754,12 +805,12 @@ std::vector<lease> coordinator_state::judge_nodes(time_point now, timestamp wall
       for (auto& [task, held] : leases)
         if (held.node == id)
           over.push_back({task, held.epoch});
-    } else if (silent > setup.suspect_after && phase != node_phase::suspect && phase != node_phase::down && phase != node_phase::left) {
+    } else if (silent_too_long(node, now) && phase != node_phase::suspect && phase != node_phase::down && phase != node_phase::left) {
       phase = node_phase::suspect;
       for (auto& [task, held] : leases)
-        if (held.node == id && movable(held))
+        if (held.node == id && movable(task, held))
           over.push_back({task, held.epoch});
-      note("node-suspect", "node/" + id.value, fmt::format("No heartbeat for {}: it gets no new tasks.", to_string(setup.suspect_after)), "coordinator", wall);
+      note("node-suspect", "node/" + id.value, fmt::format("No heartbeat for {}: it gets no new tasks.", to_string(std::chrono::floor<std::chrono::milliseconds>(silent))), "coordinator", wall);
     }
   }
   return over;
@@ -820,12 +871,31 @@ bool coordinator_state::fenced(const lease_entry& held) const {
   return type && type->needs_origin;
 }
 
-bool coordinator_state::has_elsewhere(const lease_entry& held) const {
-  return std::ranges::any_of(nodes, [&](auto& n) {
-    auto& s = n.second.status;
-    return n.first != held.node && s.phase == node_phase::ready && std::ranges::find(s.spec.task_types, held.order.type) != s.spec.task_types.end() &&
-           (s.granted_milli == 0 || s.granted_milli + held.cost_milli <= s.spec.capacity_milli);
-  });
+bool coordinator_state::has_elsewhere(const task_id& seat, const lease_entry& held) const {
+  auto asked = asks(seat, held.cost_milli);
+  asked.apart_from = held.node; // where it goes its standby may be: then it goes on in its place
+  return std::ranges::any_of(nodes, [&](auto& n) { return placing::obstacle(n.second.status, asked).empty(); });
+}
+
+bool coordinator_state::suits(const task_id& seat, const lease_entry& held) const {
+  auto node = nodes.find(held.node);
+  return node == nodes.end() || placing::suits(node->second.status.spec, asks(seat, held.cost_milli));
+}
+
+std::optional<placing::move> coordinator_state::rebalance(time_point now) const {
+  if (now - moved < between_moves || now - started < settle_before_moving || !outgoing.empty())
+    return std::nullopt;
+  auto full = [](auto& n) { return double(n.second.status.granted_milli) >= placing::crowded * double(n.second.status.spec.capacity_milli); };
+  if (std::ranges::none_of(nodes, full))
+    return std::nullopt;
+  for (auto& [id, node] : nodes) // whoever just came or is unsure may change the picture by itself
+    if (node.status.phase != node_phase::left && node.status.phase != node_phase::down && (node.status.phase != node.wanted || now - node.steady_since < settle_before_moving))
+      return std::nullopt;
+  std::vector<placing::run> runs;
+  for (auto& [seat, held] : leases)
+    if (held.order.task && fenced(held) && now - held.granted >= settle_before_moving)
+      runs.push_back({seat, held.node, asks(seat, held.cost_milli)});
+  return placing::rebalance(candidates(), runs);
 }
 
 std::vector<lease> coordinator_state::to_drain() const {
@@ -833,7 +903,7 @@ std::vector<lease> coordinator_state::to_drain() const {
   if (std::ranges::none_of(nodes, [](auto& n) { return n.second.status.phase == node_phase::draining; }))
     return found; // as on nearly every tick
   for (auto& [task, held] : leases)
-    if (auto node = nodes.find(held.node); node != nodes.end() && node->second.status.phase == node_phase::draining && has_elsewhere(held))
+    if (auto node = nodes.find(held.node); node != nodes.end() && node->second.status.phase == node_phase::draining && has_elsewhere(task, held))
       found.push_back({task, held.epoch});
   return found;
 }
@@ -903,6 +973,10 @@ cluster_view coordinator_state::view() const {
     status.name = s.name;
     status.node = node;
     status.publish_url = s.publish_url;
+    if (auto runs_it = nodes.find(node); status.up && runs_it != nodes.end() && runs_it->second.status.phase == node_phase::down) {
+      status.up = false;
+      status.trouble = "its node is down";
+    }
     v.rtmp_servers.push_back(std::move(status));
   };
   for (auto& [id, node] : nodes)
@@ -927,13 +1001,12 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     return coordinator_actor::behavior_type::make_empty_behavior();
   }
 
-  auto spawn_stream = [=, &my](const stream_id& id) {
+  auto spawn_stream = [=, &my](const stream_id& id, const std::vector<const task_spec*>& its_tasks) {
     auto& entry = my.streams.at(id);
     entry.status.phase = stream_phase::offline;
     entry.actor = self->spawn<caf::linked>(stream, entry.status, my.setup.options.publish_grace, me);
-    for (auto& [task, one] : my.tasks)
-      if (one.spec.stream == id)
-        tell(self, entry.actor, use_task_spec{one.spec});
+    for (auto* spec : its_tasks)
+      tell(self, entry.actor, use_task_spec{*spec});
   };
   auto spawn_monitor = [=, &my](const edge_spec& spec) {
     my.edges[spec.name].monitor = self->spawn<caf::linked>(edge_monitor, spec, my.setup.steering, my.setup.http, me);
@@ -1016,7 +1089,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (entry.actor.address() == who) {
         ++entry.restarts;
         log::error("coordinator", "stream-actor-died", "stream={} restarts={} reason={}", entry.spec.name, entry.restarts, caf::to_string(why));
-        spawn_stream(id);
+        std::vector<const task_spec*> its_tasks;
+        for (auto& [task, one] : my.tasks)
+          if (one.spec.stream == id)
+            its_tasks.push_back(&one.spec);
+        spawn_stream(id, its_tasks);
         return true;
       }
     for (auto& [name, entry] : my.edges)
@@ -1039,13 +1116,16 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         node.status.phase = node_phase::suspect;
         my.note("node-suspect", "node/" + name.value, "The connection to the node is gone.", "coordinator", wall());
         for (auto leases = my.leases; auto& [task, held] : leases)
-          if (held.node == name && my.movable(held)) // the origin refuses the former writer, should it still be there
+          if (held.node == name && my.movable(task, held)) // the origin refuses the former writer, should it still be there
             end_lease({task, held.epoch}, "the connection to its node is gone");
       }
   });
 
+  std::map<stream_id, std::vector<const task_spec*>> by_stream;
+  for (auto& [task, one] : my.tasks)
+    by_stream[one.spec.stream].push_back(&one.spec);
   for (auto& [id, entry] : my.streams)
-    spawn_stream(id);
+    spawn_stream(id, by_stream[id]);
   for (auto& known : my.edge_set.statuses())
     spawn_monitor(known.spec);
   my.note("coordinator-started", "cluster", fmt::format("{} streams and {} tasks are configured.", my.streams.size(), my.tasks.size()), "coordinator", wall());
@@ -1120,7 +1200,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (!done)
         return to_caf(done.error());
       if (!my.streams.at(done->id).actor)
-        spawn_stream(done->id);
+        spawn_stream(done->id, {});
       auto status = my.streams.at(done->id).status;
       my.decorate(status);
       return status;
@@ -1186,6 +1266,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (!done)
         return to_caf(done.error());
       end_outgoing(done->id); // whatever it is now, it runs by its new configuration or not at all
+      for (auto& seat : {done->id, standby_seat(done->id)})
+        if (auto held = my.leases.find(seat); held != my.leases.end() && held->second.order.task && !my.suits(seat, held->second))
+          my.movable(seat, held->second) ? move_away({seat, held->second.epoch}, "its node does not have what it needs now")
+                                         : end_lease({seat, held->second.epoch}, "its node does not have what it needs now");
       tell(self, my.streams.at(done->stream).actor, use_task_spec{*done});
       return my.tasks.at(done->id).status;
     },
@@ -1218,7 +1302,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
           concerned.insert(one->second.spec.stream);
       for (auto& id : concerned)
         tell(self, my.streams.at(id).actor, node_back{name});
-      return joined{my.setup.cluster, my.setup.options.lease_ttl, my.roster};
+      return joined{my.setup.cluster, my.setup.options.lease_ttl, my.roster, as_of(now())};
     },
     [=, &my](const beat& b) {
       std::vector<lease> lost;
@@ -1231,13 +1315,13 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto node = my.nodes.find(wish.name);
       if (node == my.nodes.end())
         return to_caf({error_code::not_found, "there is no node " + wish.name.value});
-      node->second.wanted = wish.phase;
-      if (auto& phase = node->second.status.phase; phase != node_phase::down && phase != node_phase::suspect && phase != node_phase::left) // which only a beat changes
-        phase = wish.phase;
       store::batch batch;
       put_or_remove(batch, wanted_prefix, wish.name.value, wish.phase == node_phase::ready ? std::string_view{} : to_string(wish.phase));
       if (auto kept = my.setup.store->commit(batch, store::durability::synced); !kept)
         return to_caf(kept.error());
+      node->second.wanted = wish.phase;
+      if (auto& phase = node->second.status.phase; phase != node_phase::down && phase != node_phase::suspect && phase != node_phase::left) // which only a beat changes
+        phase = wish.phase;
       my.note("node-" + std::string(to_string(wish.phase)), "node/" + wish.name.value, "Set by hand.", wish.actor, wall());
       drain();
       return caf::unit;
@@ -1290,7 +1374,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto& old = entry->second.status;
       news.status.spec = entry->second.spec;
       my.learn_cost(news.status, wall());
-      const bool too_slow = news.status.phase == task_phase::running && news.status.last_cause == end_cause::overloaded && news.status.progress.speed_milli < keeps_up_milli;
+      auto* its_type = find_task_type(news.status.spec.type);
+      const bool too_slow = its_type && its_type->moves(news.status.spec.options) && news.status.phase == task_phase::running && news.status.last_cause == end_cause::overloaded && news.status.progress.speed_milli < keeps_up_milli;
       bool trouble = news.status.phase != old.phase && (news.status.phase == task_phase::backing_off || news.status.phase == task_phase::crash_looping ||
                                                         news.status.phase == task_phase::failed);
       bool good = (news.status.phase != old.phase || news.status.epoch != old.epoch) && news.status.phase == task_phase::running;
@@ -1305,7 +1390,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
                 subject, fmt::format("Task {}: {} ({}).", name, old.last_error.empty() ? old.reason : old.last_error, to_string(old.last_cause)), old.node.value, wall());
       if (too_slow)
         for (auto& seat : {old.spec.id, standby_seat(old.spec.id)})
-          if (auto held = my.leases.find(seat); held != my.leases.end() && held->second.epoch == old.epoch && my.roomier(held->second, now())) {
+          if (auto held = my.leases.find(seat); held != my.leases.end() && held->second.epoch == old.epoch && my.roomier(seat, held->second, now())) {
             my.note("task-moves", subject, fmt::format("Task {} is slower than real time on node {} and goes where there is room.", name, old.node.value), "coordinator", wall());
             move_away({seat, held->second.epoch}, "its node is too slow for it");
             break;
@@ -1378,6 +1463,12 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       drain();
       if (now() - my.edges_told >= 1s) {
         my.edges_told = now();
+        if (auto move = my.rebalance(now())) {
+          auto& held = my.leases.at(move->seat);
+          my.note("task-moves", "task/" + task_of(move->seat).value, fmt::format("The task goes to an emptier node: {}.", move->why), "coordinator", wall());
+          my.moved = now();
+          move_away({move->seat, held.epoch}, "its node is crowded");
+        }
         tell_watchers(edge_list{my.edge_set.statuses()});
       }
       if (now() - *pruned >= prune_every) {

@@ -4,7 +4,9 @@
 #include "actors/interfaces.hpp"
 #include "actors/stream.hpp"
 #include "runtime/base/secret.hpp"
+#include "runtime/base/phi_accrual.hpp"
 #include "runtime/base/standstill.hpp"
+#include "runtime/placing/placing.hpp"
 #include "runtime/store/store.hpp"
 #include "schemas/config.hpp"
 
@@ -21,7 +23,7 @@ struct coordinator_setup {
   std::string cluster;
   std::string playback_base; ///< "http://host:port": what viewers are told
   coordinator_options options;
-  std::chrono::milliseconds suspect_after = std::chrono::seconds(3); ///< silence of a node
+  std::chrono::milliseconds suspect_after = std::chrono::milliseconds(2500); ///< silence of a node whose beats came regularly
   director_options steering;
   std::shared_ptr<store::store> store;
   std::vector<rtmp_server> foreign_servers; ///< RTMP servers that no node of ours runs
@@ -53,10 +55,13 @@ struct coordinator_state {
     std::vector<rtmp_server> rtmp_servers;
     std::vector<origin_place> origins;
     time_point last_beat{};
+    phi_accrual rhythm; ///< of its beats
     time_point steady_since{};             ///< since then its beats came and were answered without a gap
     node_phase wanted = node_phase::ready; ///< ready, cordoned or draining, by hand
     introspection_actor tree;
+    std::string host; ///< of its own address
     std::vector<node_name> roster_held, roster_sent; ///< whom it may ask when it misses us: what it has, and what it may have got since
+    std::uint64_t roster_version = 0;      ///< that it has; 0 until it said so since our start: it may have any list
     bool kept = false;                     ///< silent for longer than its leases, which are not over all the same: it may have others' word
   };
   struct server_entry {
@@ -96,6 +101,7 @@ struct coordinator_state {
   std::map<std::string, std::vector<std::string>> past_services; ///< and those that were before
   std::map<std::string, server_entry> servers; ///< that are watched
   weir::roster roster;                         ///< nodes that are not down, and the token by which they know each other
+  std::map<std::uint64_t, std::vector<node_name>> roster_lists; ///< present and former ones that some node may still have, by version
   std::map<std::string, std::string> newest_segments; ///< stream → path, for probes
   std::map<std::string, std::string> requests; ///< creations by their names → id of what they made; stored with it
   lease_epoch next_epoch = 1;
@@ -103,6 +109,7 @@ struct coordinator_state {
   std::uint64_t version = 0;       ///< of what is seen
   time_point started{};
   time_point edges_told{};
+  time_point moved{}; ///< a run, for balance
   standstill still;
   std::map<task_id, lease_epoch> newest_epochs; ///< seat → highest one granted since our start
 
@@ -157,8 +164,12 @@ struct coordinator_state {
   /// Whether the origin takes only the newer run's segments, so that another one may start before this lease is over.
   bool fenced(const lease_entry& held) const;
   /// Whether another node could take the task now.
-  bool has_elsewhere(const lease_entry& held) const;
-  bool movable(const lease_entry& held) const { return fenced(held) && has_elsewhere(held); }
+  bool has_elsewhere(const task_id& seat, const lease_entry& held) const;
+  bool movable(const task_id& seat, const lease_entry& held) const { return fenced(held) && has_elsewhere(seat, held); }
+  /// Whether its node has, by its labels too, what the task needs now.
+  bool suits(const task_id& seat, const lease_entry& held) const;
+  /// The one run that should leave a crowded node for an empty one now, if that is worth it: not while anything else is in motion.
+  std::optional<placing::move> rebalance(time_point now) const;
   /// What may leave the nodes that are drained now, because another node can take it.
   std::vector<lease> to_drain() const;
   /// The lease ends but its run goes on until the successor delivers.
@@ -175,16 +186,17 @@ struct coordinator_state {
   std::int64_t cost_of(const std::string& type, const std::string& options) const;
   void learn_cost(const task_status& status, timestamp wall);
   /// Whether a run that is slower than real time could go where the machine itself, not only what is granted, has room for it.
-  bool roomier(const lease_entry& held, time_point now) const;
+  bool roomier(const task_id& seat, const lease_entry& held, time_point now) const;
 
 private:
   std::map<std::string, std::int64_t> costs_; ///< measured, by type and options
   expected<void> load_secrets(const std::map<std::string, std::string>& settings);
   void enter(const node_spec& spec);
   void leave(const node_name& name);
-  /// Keeps who is in the roster; without an address: that it is not.
-  void keep_roster(const node_name& name, const std::string& http_url);
+  /// Keeps that a node is in the roster, under its address, or (null) is not.
+  void keep_roster(const node_name& name, const std::string* http_url);
   weir::roster roster_for(node_entry& node, std::uint64_t held);
+  void forget_rosters();
   /// Longest time between two beats of a node that hears us.
   std::chrono::milliseconds beat_gap() const { return 2 * std::max<std::chrono::milliseconds>(setup.heartbeat, std::chrono::seconds(1)); }
   /// Where a stream can be read, best first.
@@ -194,7 +206,13 @@ private:
   std::string made_before(const std::string& request) const;
   void remember(store::batch& batch, const std::string& request, const std::string& id);
   expected<lease_epoch> take_epoch();
+  placing::wish asks(const task_id& seat, std::int64_t cost_milli) const;
+  std::vector<const node_status*> candidates() const;
+  /// Whether a node that does not name a lease, and had our answer of `as_of`, must know that it has it.
+  bool must_be_named(const lease_entry& held, std::int64_t as_of, time_point now) const;
+  bool silent_too_long(const node_entry& node, time_point now) const;
   expected<void> check(const stream_spec& spec) const;
+  static expected<void> canonicalise(task_spec& spec);
   signing_key signer_;
   mutable known_keys keys_; ///< as signed last
   mutable std::uint64_t keys_revision_ = 0;
@@ -206,7 +224,7 @@ private:
 /// Parent:  the program; its end ends the node. Detached: it waits for the disk.
 /// Tells:   STREAMs, NODEs' tasks (through STREAM) about leases, WATCHERs about edges and phases.
 /// Fails:   to start when the store cannot be read.
-/// Numbers: beats come every 1 s; a node is suspect after 3 s (cluster.down_after) and down after the lease's 6 s + 0.5 s; the edge set changes within 0.25 s of a verdict.
+/// Numbers: beats come every 1 s; a node is suspect after 2.5 s (cluster.down_after) if they came regularly, and down after the lease's 6 s + 0.5 s; the edge set changes within 0.25 s of a verdict.
 /// Source:  docs/2-how-it-works/3-life-of-a-stream.md
 coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer<coordinator_state> self, coordinator_setup setup);
 

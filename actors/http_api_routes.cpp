@@ -7,6 +7,7 @@
 #include "runtime/base/secret.hpp"
 #include "runtime/base/version.hpp"
 #include "runtime/describe/schema.hpp"
+#include "runtime/placing/placing.hpp"
 
 #include <charconv>
 
@@ -111,10 +112,12 @@ struct task_body {
   bool enabled = true;
   std::string name;
   std::string comment;
+  std::vector<std::string> needs;
   static constexpr auto fields() {
     using o = task_body;
     return std::tuple{field("type", &o::type, {0, 64}, "Task type."), field("enabled", &o::enabled, "Whether the task runs while its stream is live."),
-                      field("name", &o::name, {0, 100}, "Name for people."), field("comment", &o::comment, {0, 2000}, "Note for the organisers.")};
+                      field("name", &o::name, {0, 100}, "Name for people."), field("comment", &o::comment, {0, 2000}, "Note for the organisers."),
+                      field("needs", &o::needs, {0, 16}, "Labels that its node must have, each KEY or KEY=VALUE.")};
   }
 };
 
@@ -136,7 +139,7 @@ bool read_task(std::string_view body, task_spec& spec, bool fresh, describe::pro
     }
     return m.key == "options" || shown.contains(m.key);
   });
-  task_body rest{spec.type, spec.enabled, spec.name, spec.comment};
+  task_body rest{spec.type, spec.enabled, spec.name, spec.comment, spec.needs};
   if (!describe::decode(document, rest, found, {.partial = true}))
     return false;
   if (!fresh && rest.type != spec.type) {
@@ -155,6 +158,12 @@ bool read_task(std::string_view body, task_spec& spec, bool fresh, describe::pro
   spec.enabled = rest.enabled;
   spec.name = rest.name;
   spec.comment = rest.comment;
+  spec.needs = rest.needs;
+  for (std::size_t i = 0; i < spec.needs.size(); ++i)
+    if (auto good = placing::check_need(spec.needs[i]); !good)
+      found.push_back({.at = {}, .path = fmt::format("needs[{}]", i), .pointer = fmt::format("/needs/{}", i), .detail = good.error().text});
+  if (describe::any_fatal(found))
+    return false;
   if (fresh || has_options) {
     describe::problems wrong;
     auto text = type->check(options, fresh ? std::string{} : spec.options, wrong);
@@ -188,11 +197,11 @@ bool api_access::cookie_is_ours(std::string_view cookie, std::chrono::system_clo
   if (dot == std::string_view::npos)
     return false;
   auto until = cookie.substr(0, dot);
-  std::int64_t seconds = 0;
-  if (std::from_chars(until.data(), until.data() + until.size(), seconds).ptr != until.data() + until.size())
+  std::int64_t unix_time = 0;
+  if (std::from_chars(until.data(), until.data() + until.size(), unix_time).ptr != until.data() + until.size())
     return false;
   auto right = base64url(hmac_sha256(cookie_key_, "session " + std::string(until)));
-  return constant_time_equal(cookie.substr(dot + 1), right) && now < std::chrono::system_clock::time_point{std::chrono::seconds{seconds}};
+  return constant_time_equal(cookie.substr(dot + 1), right) && now < std::chrono::system_clock::time_point{std::chrono::seconds{unix_time}};
 }
 
 expected<std::string> api_access::sign_in(std::string_view token, const std::string& address, std::chrono::system_clock::time_point now) {

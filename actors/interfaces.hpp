@@ -148,14 +148,16 @@ struct join {
   std::vector<origin_place> origins;
   std::vector<task_order> runs; ///< what it runs already: the coordinator takes them over instead of starting them again
   introspection_actor tree;
+  std::int64_t as_of = 0; ///< as in a beat
 };
 struct joined {
   std::string cluster;
   std::chrono::milliseconds lease_ttl{};
   weir::roster roster;
+  std::int64_t as_of = 0; ///< as in a beat's answer
 };
-WEIR_MESSAGE(join, spec, node, rtmp_servers, origins, runs, tree)
-WEIR_MESSAGE(joined, cluster, lease_ttl, roster)
+WEIR_MESSAGE(join, spec, node, rtmp_servers, origins, runs, tree, as_of)
+WEIR_MESSAGE(joined, cluster, lease_ttl, roster, as_of)
 
 /// EDGE: nginx on the edge's machine: configured, run, measured, drained. Parent: the program.
 using edge_actor = typed_actor_t<

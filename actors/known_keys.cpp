@@ -53,8 +53,8 @@ key_cache::key_cache(std::string file) : file_(std::move(file)) {
 }
 
 expected<void> key_cache::take(known_keys news, timestamp now) {
-  confirmed_ = now;
   if (news.version == keys_.version) {
+    confirmed_ = now;
     if (now - saved_ < save_every)
       return {};
     saved_ = now;
@@ -63,7 +63,7 @@ expected<void> key_cache::take(known_keys news, timestamp now) {
   if (!verify_signature(known_keys_text(news), news.signature, news.signer))
     return fail(error_code::unauthorized, "the known keys are not signed by the coordinator");
   keys_ = std::move(news);
-  saved_ = now;
+  confirmed_ = saved_ = now;
   return save();
 }
 

@@ -306,15 +306,17 @@ struct beat {
   node_load load;
   std::vector<lease> leases;
   std::uint64_t roster = 0; ///< version that it has
+  std::int64_t as_of = 0;   ///< of the last answer that it had when it made this
 };
 /// Which of them go on. A lease that is not named must be stopped. `known` false: join again.
 struct beat_answer {
   bool known = true;
   std::vector<lease> renewed;
   weir::roster roster = {}; ///< when the node's is another one; version 0: its own is right
+  std::int64_t as_of = 0;   ///< the coordinator's own clock, ms: a beat that waited in a queue says nothing of what was granted since
 };
-WEIR_MESSAGE(beat, node, instance, load, leases, roster)
-WEIR_MESSAGE(beat_answer, known, renewed, roster)
+WEIR_MESSAGE(beat, node, instance, load, leases, roster, as_of)
+WEIR_MESSAGE(beat_answer, known, renewed, roster, as_of)
 
 /// Stops one run. Of that epoch only.
 struct revoke {

@@ -44,6 +44,7 @@ beat node_state::make_beat() {
   }
   b.load = load;
   b.roster = roster.version;
+  b.as_of = as_of;
   return b;
 }
 
@@ -56,7 +57,7 @@ std::vector<task_id> node_state::not_renewed(const beat& asked, const beat_answe
 }
 
 join node_state::make_join(const node_actor& me) const {
-  join news{setup.spec, me, setup.rtmp_servers, setup.origins, {}, setup.tree};
+  join news{setup.spec, me, setup.rtmp_servers, setup.origins, {}, setup.tree, as_of};
   for (auto& [task, one] : runs)
     news.runs.push_back(one.order);
   return news;
@@ -112,6 +113,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
           my.lease_ttl = in.lease_ttl;
           my.roster = in.roster;
           my.last_answer = now();
+          my.as_of = in.as_of;
           log::info("node", "joined", "node={} cluster={}", my.setup.spec.name.value, in.cluster);
         },
         [=, &my](const caf::error& why) {
@@ -134,6 +136,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
             return;
           }
           my.last_answer = now();
+          my.as_of = answer.as_of;
           if (answer.roster.version != 0)
             my.roster = answer.roster;
           for (auto& id : my.not_renewed(asked, answer))

@@ -43,6 +43,7 @@ struct node_state {
   bool asking = false;             ///< a join or a beat is unanswered
   std::string trouble;             ///< why it has not joined
   time_point last_answer{};        ///< of the coordinator
+  std::int64_t as_of = 0;          ///< when that was, by the coordinator's clock
   time_point next_beat{};
   weir::roster roster;             ///< whom to ask when the coordinator is not reached
   struct {

@@ -95,7 +95,7 @@ struct node_options {
     using o = node_options;
     return std::tuple{
       field("name", &o::name, {0, 64}, "Name of this node, unique in the cluster; the machine's host name when empty.", needs_restart),
-      field("labels", &o::labels, "Words about the machine, such as room: main-hall; shown beside its name.", needs_restart),
+      field("labels", &o::labels, "Words about the machine, such as room: main-hall or gpu: nvenc; shown beside its name. A task may need some of them.", needs_restart),
     };
   }
   std::vector<complaint> check() const;
@@ -144,7 +144,7 @@ struct cluster_options {
   std::string ca, certificate, key;
   bool insecure = false;
   std::chrono::milliseconds heartbeat = std::chrono::seconds(1);
-  std::chrono::milliseconds down_after = std::chrono::seconds(3);
+  std::chrono::milliseconds down_after = std::chrono::milliseconds(2500);
 
   static constexpr auto fields() {
     using o = cluster_options;
@@ -159,7 +159,7 @@ struct cluster_options {
       field("key", &o::key, {0, 4096}, "The key of this node's certificate (PEM, mode 0600).", needs_restart),
       field("insecure", &o::insecure, "Allow cluster connections beyond this machine without TLS: only on a network that nobody else reaches.", needs_restart),
       field("heartbeat", &o::heartbeat, {100ms, 10s}, "Time between two heartbeats of a node; each renews the leases of its tasks.", needs_restart),
-      field("down_after", &o::down_after, {300ms, 60s}, "Silence after which a node is suspect and gets no new tasks; those that it has go elsewhere once their leases end (coordinator.lease_ttl).", needs_restart),
+      field("down_after", &o::down_after, {300ms, 60s}, "Silence after which a node is suspect whose heartbeats came regularly; others are given more time. It gets no new tasks; those that it has go elsewhere, at the latest when their leases end (coordinator.lease_ttl).", needs_restart),
     };
   }
   std::vector<complaint> check() const;

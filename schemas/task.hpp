@@ -73,6 +73,7 @@ struct task_spec {
   bool enabled = true;
   std::string name;
   std::string comment;
+  std::vector<std::string> needs; ///< labels of the node that runs it
   std::uint64_t revision = 0;
   timestamp created{};
 
@@ -86,6 +87,7 @@ struct task_spec {
       field("enabled", &o::enabled, "Whether the task runs while its stream is live."),
       field("name", &o::name, {0, 100}, "Name for people.", cosmetic),
       field("comment", &o::comment, {0, 2000}, "Note for the organisers.", cosmetic),
+      field("needs", &o::needs, {0, 16}, "Labels that its node must have, each KEY or KEY=VALUE.", cosmetic),
       field("revision", &o::revision, "Grows with each change.", read_only),
       field("created", &o::created, "When the task was added.", read_only),
     };

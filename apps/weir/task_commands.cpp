@@ -12,12 +12,14 @@
 namespace weir::cli {
 namespace {
 
-const std::vector<std::string_view> first_of_task{"id", "type", "name", "phase", "reason", "last_error", "node", "placed_because", "standby", "options", "progress"};
+const std::vector<std::string_view> first_of_task{"id", "type", "name", "phase", "reason", "last_error", "node", "placed_because", "needs", "standby", "options", "progress"};
 constexpr std::size_t options_limit = 1 << 20;
 
 struct task_wish {
   std::optional<std::string> name, comment, options;
   std::vector<std::string> set;
+  std::optional<std::vector<std::string>> needs;
+  bool anywhere = false;
   bool enable = false;
   bool disable = false;
 
@@ -26,6 +28,8 @@ struct task_wish {
     sub.add_option("--options", options, "Options as JSON, or @FILE, or - for standard input (keeps secrets out of the process list)")->type_name("JSON");
     sub.add_option("--name", name, "Name for people");
     sub.add_option("--comment", comment, "Note for the organisers");
+    auto* need = sub.add_option("--needs", needs, "A label that the node must have; may be given several times")->type_name("KEY[=VALUE]")->take_all()->allow_extra_args(false);
+    sub.add_flag("--anywhere", anywhere, "Any node will do")->excludes(need);
     sub.add_flag("--disable", disable, "Do not run");
   }
 };
@@ -74,6 +78,8 @@ answer<json> body_of(connection& node, const task_wish& wish, const std::string&
     body["name"] = *wish.name;
   if (wish.comment)
     body["comment"] = *wish.comment;
+  if (wish.needs || wish.anywhere)
+    body["needs"] = wish.needs.value_or(std::vector<std::string>{});
   if (wish.enable || wish.disable)
     body["enabled"] = wish.enable;
   if (wish.options) {
@@ -165,6 +171,7 @@ void add_task_commands(CLI::App& app, command& run) {
   auto* add = add_client_command(*noun, "add", "Adds a task to a stream",
                                  "  weir task add main hls --set ladder=default --name ladder\n"
                                  "  weir task add main restream --options @target.json   # {\"url\": \"rtmp://host/app/key\"}\n"
+                                 "  weir task add main hls --needs gpu --needs room=main-hall\n"
                                  "  weir task-type show hls                              # its options",
                                  options, run, [=] {
                                    return speak(*options, [&](connection& node) -> answer<void> {

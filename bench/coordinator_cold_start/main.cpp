@@ -51,6 +51,7 @@ struct stand_in_state {
   std::uint64_t round = 0; ///< in which it joined, or asks to
   bool asking = false, joined = false;
   std::uint64_t roster = 0;
+  std::int64_t as_of = 0;
 };
 
 /// Keeps its runs over all rounds; joins, beats each second, names its leases, tells each TASK that takes a run up that it runs.
@@ -64,7 +65,7 @@ node_actor::behavior_type stand_in(node_actor::stateful_pointer<stand_in_state> 
     tell(self, run.teller, std::move(r));
   };
   auto ask_to_join = [=, &my] {
-    join news{spec, me, rtmp_servers, origins, {}, {}};
+    join news{spec, me, rtmp_servers, origins, {}, {}, my.as_of};
     for (auto& [id, run] : my.runs)
       news.runs.push_back(run.order);
     my.asking = true;
@@ -73,6 +74,7 @@ node_actor::behavior_type stand_in(node_actor::stateful_pointer<stand_in_state> 
         [=, &my, round = my.round](const joined& in) {
           my.asking = false;
           my.roster = in.roster.version;
+          my.as_of = in.as_of;
           if (round == my.round && !std::exchange(my.joined, true))
             ++seen->joined;
         },
@@ -84,6 +86,7 @@ node_actor::behavior_type stand_in(node_actor::stateful_pointer<stand_in_state> 
     b.instance = spec.instance;
     b.load.tasks = static_cast<std::uint32_t>(my.runs.size());
     b.roster = my.roster;
+    b.as_of = my.as_of;
     for (auto& [id, run] : my.runs)
       b.leases.push_back({id, run.order.epoch});
     my.asking = true;
@@ -92,6 +95,7 @@ node_actor::behavior_type stand_in(node_actor::stateful_pointer<stand_in_state> 
         [=, &my](const beat_answer& answer) {
           my.asking = false;
           my.roster = answer.roster.version != 0 ? answer.roster.version : my.roster;
+          my.as_of = answer.as_of;
           ++seen->beats;
         },
         [&my](const caf::error&) { my.asking = false; });
@@ -287,12 +291,12 @@ public:
     double seconds = 0, coordinator_cpu = 0, all_cpu = 0;
     std::uint64_t beats = 0, reports = 0;
   };
-  rest measure(double seconds, bool with_reports) {
+  rest measure(double lasting, bool with_reports) {
     seen_->report_each_second = with_reports;
     auto beats = seen_->beats.load(), reports = seen_->reports.load();
     auto began = steady::now();
     rest r{.seconds = 0, .coordinator_cpu = -cpu_seconds(thread_), .all_cpu = -cpu_seconds_of_all(), .beats = 0, .reports = 0};
-    std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); // the time of the measurement itself
+    std::this_thread::sleep_for(std::chrono::duration<double>(lasting)); // the time of the measurement itself
     r.coordinator_cpu += cpu_seconds(thread_);
     r.all_cpu += cpu_seconds_of_all();
     r.seconds = seconds_since(began);

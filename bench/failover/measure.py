@@ -1,7 +1,9 @@
-"""How long viewers wait when a worker or the RTMP server in use is killed: the clusters of the system tests, with real encoders and real players' playlists."""
+"""How long viewers wait when a worker or the RTMP server in use is lost, and whether a machine without time to spare makes the coordinator lose nodes that live: the
+clusters of the system tests, with real encoders and real players' playlists."""
 
 import contextlib
 import os
+import subprocess
 import sys
 import time
 
@@ -12,6 +14,8 @@ import weir_node
 
 CASES = {
     "failover_worker": "seconds from the kill of a worker to the first segment of another one (no peer)",
+    "failover_worker_hung": "the same from the moment at which all of the worker's machine hangs (SIGSTOP)",
+    "starved_suspicions": "nodes suspected or taken for dead in an hour of a node on a machine with four busy loops a core (no peer)",
     "failover_rtmp_server": "seconds from the kill of the RTMP server in use to the next segment, beside the hole that an SRS edge leaves",
 }
 TARGETS = ["weir"]
@@ -31,7 +35,10 @@ def broadcast(case):
         case.doClassCleanups()
 
 
-def failover_worker(runs):
+STARVED_FOR = {"usual": 180, "quick": 45} # seconds
+
+
+def failover_worker(name, runs, break_it, mend_it):
     from cluster import ClusterCase
 
     took = []
@@ -42,9 +49,38 @@ def failover_worker(runs):
             node.wait_until_ready()
         show.go_live()
         for round_ in range(1, runs + 1):
-            took.append(show.fail_over(lambda worker: worker.kill(), lambda worker: worker.start()))
-            say(f"failover_worker: kill {round_} of {runs}: {took[-1]:.2f} s")
-    yield line("failover_worker", "seconds", "lower", took, None, None, worst=rounded(max(took)), kills=len(took), profile="short", segment_seconds=2, tasks="a ladder of two rungs, three restreams")
+            took.append(show.fail_over(break_it, mend_it))
+            say(f"{name}: loss {round_} of {runs}: {took[-1]:.2f} s")
+    yield line(name, "seconds", "lower", took, None, None, worst=rounded(max(took)), losses=len(took), profile="short", segment_seconds=2, tasks="a ladder of two rungs, three restreams")
+
+
+def starved_suspicions(seconds):
+    from cluster import ClusterCase
+
+    with broadcast(ClusterCase) as show:
+        for node in show.nodes:
+            node.launch()
+        for node in show.nodes:
+            node.wait_until_ready()
+        show.go_live()
+        show.wait_until_all_run(60)
+        time.sleep(35) # part of the case: the coordinator learns the rhythm of each node while the machine has time
+        kinds = ("node-suspect", "node-down", "node-unreachable", "node-joined")
+        before = {kind: len(show.boss.events(kind)) for kind in kinds}
+        loops = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(4 * os.cpu_count())]
+        try:
+            time.sleep(seconds) # the time of the measurement itself
+            with open("/proc/loadavg", encoding="ascii") as f:
+                load = float(f.read().split()[0])
+        finally:
+            for one in loops:
+                one.kill()
+                one.wait()
+        seen = {kind: len(show.boss.events(kind)) - before[kind] for kind in kinds}
+    hours = seconds * len(show.nodes) / 3600
+    say(f"starved_suspicions: {seen} in {seconds} s")
+    yield line("starved_suspicions", "a node and hour", "lower", [(seen["node-suspect"] + seen["node-unreachable"]) / hours], None, None, taken_for_dead=rounded(seen["node-down"] / hours),
+               joined_again=seen["node-joined"], seconds=seconds, nodes=len(show.nodes), busy_loops=len(loops), load=load, tasks="a ladder of two rungs, three restreams, all on that machine")
 
 
 def failover_rtmp_server(runs):
@@ -80,4 +116,9 @@ def measure(names, settings):
     weir_node.PROGRAM = settings.program("apps/weir/weir") # before the system tests are imported: they take it over
     runs = settings.runs(usual=10, quick=3)
     for name in names:
-        yield from {"failover_worker": failover_worker, "failover_rtmp_server": failover_rtmp_server}[name](runs)
+        yield from {
+            "failover_worker": lambda: failover_worker("failover_worker", runs, lambda worker: worker.kill(), lambda worker: worker.start()),
+            "failover_worker_hung": lambda: failover_worker("failover_worker_hung", runs, lambda worker: worker.pause(True), lambda worker: worker.pause(False)),
+            "starved_suspicions": lambda: starved_suspicions(STARVED_FOR["quick" if settings.quick else "usual"]),
+            "failover_rtmp_server": lambda: failover_rtmp_server(runs),
+        }[name]()

@@ -199,6 +199,7 @@ inline node_actor::behavior_type machine(node_actor::stateful_pointer<machine_st
                 my.lease_ttl = in.lease_ttl;
                 my.roster = in.roster;
                 my.last_answer = now();
+                my.as_of = in.as_of;
               },
               unanswered);
           },
@@ -213,6 +214,7 @@ inline node_actor::behavior_type machine(node_actor::stateful_pointer<machine_st
     asked.instance = my.setup.spec.instance;
     asked.load.tasks = static_cast<std::uint32_t>(my.runs.size());
     asked.roster = my.roster.version;
+    asked.as_of = my.as_of;
     for (auto& [seat, run] : my.runs)
       asked.leases.push_back({seat, run.order.epoch});
     auto arrives = [=, &my] {
@@ -226,6 +228,7 @@ inline node_actor::behavior_type machine(node_actor::stateful_pointer<machine_st
                 if (!answer.known)
                   return;
                 my.last_answer = now();
+                my.as_of = answer.as_of;
                 if (answer.roster.version != 0)
                   my.roster = answer.roster;
                 for (auto& seat : my.not_renewed(asked, answer))

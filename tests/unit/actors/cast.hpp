@@ -59,7 +59,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
         return caf::delegated<joined>{}; // never answered
       ++log->joins;
       log->joined_with = news.runs;
-      return joined{"test", std::chrono::seconds(6), script->roster};
+      return joined{"test", std::chrono::seconds(6), script->roster, 0};
     },
     [=](const beat& b) -> caf::result<beat_answer> {
       ++log->beats;

@@ -187,7 +187,13 @@ TEST_F(Coordinator, ABeatRenewsOnlyWhatIsGrantedToThatNode) {
   EXPECT_EQ(answer.renewed[0].epoch, where->order.epoch);
   EXPECT_TRUE(lost.empty());
   EXPECT_FALSE(state->take(beat{node_name{"n1"}, "another start", {}, {}}, t0, wall, lost).known);
-  state->take(beat{node_name{"n1"}, "n1-1", {}, {}}, t0 + 10s, wall, lost);
+  auto as_of = [](time_point at) { return std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count(); };
+  EXPECT_EQ(answer.as_of, as_of(t0));
+  state->take(beat{node_name{"n1"}, "n1-1", {}, {}, 0, as_of(t0 + 1s)}, t0 + 10s, wall, lost);
+  EXPECT_TRUE(lost.empty()) << "a beat that waited for nine seconds in our queue says nothing of it";
+  state->take(beat{node_name{"n1"}, "n1-1", {}, {}, 0, as_of(t0 + 60s)}, t0 + 10s, wall, lost);
+  EXPECT_TRUE(lost.empty()) << "another coordinator's clock";
+  state->take(beat{node_name{"n1"}, "n1-1", {}, {}, 0, as_of(t0 + 9s)}, t0 + 10s, wall, lost);
   EXPECT_EQ(lost.size(), 1u) << "the node does not know a lease that is 10 s old";
 }
 
@@ -422,6 +428,7 @@ TEST_F(Coordinator, ASilentNodeThatMayHaveTheWordOfTheOthersKeepsWhatNobodyCanFe
   ASSERT_EQ(run.node, node_name{"n1"});
   auto& silent = state->nodes[node_name{"n1"}];
   silent.roster_held = silent.roster_sent = {node_name{"boss"}, node_name{"n1"}, node_name{"n2"}};
+  silent.roster_version = state->roster.version;
   auto& other = state->nodes[node_name{"n2"}];
   other.actor = spawn(stand_in_node, log);
   // n2 is silent as well: it may tell n1 that it misses us too.
@@ -437,6 +444,128 @@ TEST_F(Coordinator, ASilentNodeThatMayHaveTheWordOfTheOthersKeepsWhatNobodyCanFe
   ASSERT_EQ(over.size(), 1u);
   EXPECT_EQ(over[0].epoch, run.order.epoch);
   EXPECT_EQ(silent.status.phase, node_phase::down);
+}
+
+TEST_F(Coordinator, AfterARestartASilentNodeMayHaveAnyListThatWasInForce) { // found by the simulation, seed 150
+  auto enters = [&](std::string name_) {
+    join news;
+    news.spec.name = node_name{name_};
+    news.spec.instance = name_ + "-1";
+    news.spec.http_url = "http://" + name_;
+    news.node = spawn(stand_in_node, log);
+    std::vector<lease> over;
+    state->take(news, t0, wall, over);
+  };
+  auto acknowledges = [&](std::string name_) {
+    std::vector<lease> lost;
+    state->take(beat{node_name{name_}, name_ + "-1", {}, {}, state->roster.version}, t0, wall, lost);
+  };
+  state->setup.own_node = node_name{"boss"};
+  enters("n1");
+  enters("n2");
+  acknowledges("n1"); // has: n1, n2
+  acknowledges("n2");
+  enters("n3");
+  enters("n4");
+  acknowledges("n3");
+  acknowledges("n4");
+  EXPECT_EQ(state->roster_lists.size(), 3u) << "n1 and n2 have not said that they have a newer one";
+  reopen();
+  state->setup.own_node = node_name{"boss"};
+  EXPECT_GE(state->roster_lists.size(), 3u);
+  for (auto* one : {"n1", "n2"}) // they have leases, which brings them back from the store
+    state->nodes[node_name{one}].status.phase = node_phase::suspect;
+  for (auto* one : {"n3", "n4"}) {
+    enters(one);
+    acknowledges(one);
+    state->nodes[node_name{one}].steady_since = t0 - 1h;
+  }
+  auto& cut_off = state->nodes[node_name{"n1"}];
+  EXPECT_FALSE(state->has_majority(cut_off, t0)) << "of {n1, n2}, the list that it may have, nobody is heard";
+  enters("n1");
+  acknowledges("n1");
+  EXPECT_TRUE(state->has_majority(state->nodes[node_name{"n1"}], t0)) << "of the newest list most are";
+  for (auto* one : {"n2", "n3", "n4"}) {
+    enters(one);
+    acknowledges(one);
+  }
+  EXPECT_EQ(state->roster_lists.size(), 1u) << "nobody has an older one";
+}
+
+TEST_F(Coordinator, AnIrregularNodeIsGivenMoreTimeThanARegularOne) {
+  auto suspect_after = [&](std::chrono::milliseconds gap_a, std::chrono::milliseconds gap_b) {
+    state->nodes.clear();
+    join news;
+    news.spec.name = node_name{"n1"};
+    news.spec.instance = "i";
+    std::vector<lease> over;
+    state->take(news, t0, wall, over);
+    auto at = t0;
+    for (int i = 0; i < 40; ++i) {
+      at += i % 2 ? gap_a : gap_b;
+      state->take(beat{node_name{"n1"}, "i", {}, {}}, at, wall, over);
+    }
+    for (auto silent = 0ms;; silent += 50ms) {
+      state->judge_nodes(at + silent, wall);
+      if (state->nodes[node_name{"n1"}].status.phase != node_phase::ready)
+        return silent;
+    }
+  };
+  EXPECT_NEAR(double(suspect_after(1000ms, 1000ms).count()), 2500, 51);
+  EXPECT_NEAR(double(suspect_after(900ms, 1100ms).count()), 2500, 51);
+  auto starved = suspect_after(300ms, 2500ms);
+  EXPECT_GT(starved, 4s) << "2.5 s are its rhythm";
+  EXPECT_LE(starved, 6550ms) << "never later than its leases end";
+}
+
+TEST_F(Coordinator, ATaskThatNeedsALabelGoesWhereItIs) {
+  node("n1");
+  node("n2");
+  state->nodes[node_name{"n2"}].status.spec.labels = {{"room", "main-hall"}};
+  state->nodes[node_name{"n2"}].status.granted_milli = 1000;
+  auto t = task(stream().id);
+  auto wish = t;
+  wish.needs = {"room=main-hall"};
+  auto set = state->set({.spec = wish, .if_revision = 0, .actor = "test"}, wall);
+  ASSERT_TRUE(set) << set.error().text;
+  reopen();
+  EXPECT_EQ(state->tasks.at(t.id).spec.needs, wish.needs);
+  node("n1");
+  node("n2");
+  state->nodes[node_name{"n2"}].status.spec.labels = {{"room", "main-hall"}};
+  state->nodes[node_name{"n2"}].status.granted_milli = 1000;
+  auto where = place(t.id);
+  ASSERT_TRUE(where) << where.error().text;
+  EXPECT_EQ(where->node, node_name{"n2"});
+  EXPECT_NE(where->why.find("n1 has no label room=main-hall"), std::string::npos) << where->why;
+  EXPECT_TRUE(state->suits(t.id, state->leases.at(t.id)));
+  wish.needs = {"room=attic"};
+  ASSERT_TRUE(state->set({.spec = wish, .if_revision = 0, .actor = "test"}, wall));
+  EXPECT_FALSE(state->suits(t.id, state->leases.at(t.id)));
+  wish.needs = {"not a label"};
+  EXPECT_EQ(state->set({.spec = wish, .if_revision = 0, .actor = "test"}, wall).error().code, error_code::invalid_input);
+}
+
+TEST_F(Coordinator, MovesARunFromACrowdedNodeToAnEmptyOneOnlyWhenNothingElseIsInMotion) {
+  node("n1", 2000);
+  auto of = stream().id;
+  auto ladder = ladder_of(of, "n1");
+  ASSERT_TRUE(place(ladder.id));
+  state->nodes[node_name{"n1"}].status.granted_milli = 2000; // others run there too
+  node("n2", 4000);
+  for (auto* one : {"n1", "n2"})
+    state->nodes[node_name{one}].steady_since = t0;
+  EXPECT_FALSE(state->rebalance(t0 + 20s)) << "it has only just come";
+  auto move = state->rebalance(t0 + 31s);
+  ASSERT_TRUE(move);
+  EXPECT_EQ(move->seat, ladder.id);
+  EXPECT_EQ(move->to, node_name{"n2"});
+  state->nodes[node_name{"n2"}].steady_since = t0 + 20s;
+  EXPECT_FALSE(state->rebalance(t0 + 31s)) << "n2 is not steady";
+  state->nodes[node_name{"n2"}].steady_since = t0;
+  state->hand_over({ladder.id, state->leases.at(ladder.id).epoch}, t0 + 31s);
+  EXPECT_FALSE(state->rebalance(t0 + 32s)) << "one after the other";
+  EXPECT_EQ(place(ladder.id)->node, node_name{"n2"}) << "not where it was sent away from";
 }
 
 TEST_F(Coordinator, AnRtmpServerThatIsSilentIsNotEmptyAndGivenUpOnlyAfterTheGrace) {
@@ -514,10 +643,10 @@ TEST_F(Coordinator, ARunThatIsTooSlowMovesOnlyToAMachineWithRoomAndOnlyOnce) {
   ASSERT_TRUE(place(ladder.id));
   auto& held = state->leases.at(ladder.id);
   node("n2", 2000);
-  EXPECT_FALSE(state->roomier(held, t0 + 5s)) << "it has only just come";
-  EXPECT_TRUE(state->roomier(held, t0 + 31s));
+  EXPECT_FALSE(state->roomier(ladder.id, held, t0 + 5s)) << "it has only just come";
+  EXPECT_TRUE(state->roomier(ladder.id, held, t0 + 31s));
   state->nodes[node_name{"n2"}].status.load.cpu_milli = 1500; // by others than us
-  EXPECT_FALSE(state->roomier(held, t0 + 31s));
+  EXPECT_FALSE(state->roomier(ladder.id, held, t0 + 31s));
 }
 
 TEST_F(Coordinator, NobodysSilenceCountsAfterItStoodStillItself) { // found by chaos: everybody was condemned
