@@ -26,7 +26,7 @@ const stream = (n, name, title, phase, enabled = true) => ({
 });
 const task = (n, of, type, name, phase, more = {}) => ({
   id: uuid(n), stream_id: uuid(of), type, options: {}, enabled: true, name, comment: "", revision: 1, created: ago(9000),
-  phase, reason: "", node: phase === "waiting" ? "" : "node-a", epoch: n, attempts: 1, last_cause: "none", last_error: "",
+  needs: [], phase, reason: "", node: phase === "waiting" ? "" : "node-a", epoch: n, attempts: 1, last_cause: "none", last_error: "", standby: null,
   progress: { since: ago(300), speed: wave(1000, 0.01, 3) / 1000, fps: 25, bitrate: type === "hls" ? "6.2M" : "4.1M", last_output_at: ago(0), output_bytes: 2e8, dropped_frames: 0, cpu_seconds: 51 },
   log_tail: ["[info] input: h264 1920x1080 25 fps, aac 48 kHz stereo", "[info] rungs: 1080p 720p 480p 360p", "[warning] source clock jumped by 41 ms"], ...more,
 });
@@ -41,18 +41,21 @@ const edge = (n, phase = "serving", more = {}) => ({
     viewers: phase === "dead" ? 0 : wave(120 * n, 0.1, 11), up: phase !== "dead" }, restarts: 0, last_error: "", ...more,
 });
 
+const rtmpServer = (n, more = {}) => ({ name: `ingest-${n}`, node: "node-a", publish_url: `rtmp://ingest-${n}.example.org`, watched: true, up: true, trouble: "", publishers: 2, ...more });
+
 function state() {
   const cluster = { name: "main stage", version: "0.1.0", now: new Date().toISOString() };
-  if (has("--empty")) return { cluster, streams: [], tasks: [], nodes: [node("node-a", ["coordinator", "worker"])], edges: [] };
+  if (has("--empty")) return { cluster, streams: [], tasks: [], nodes: [node("node-a", ["coordinator", "worker"])], edges: [], rtmp_servers: [] };
   const trouble = has("--trouble");
   return {
     cluster,
     streams: [stream(1, "hall-1", "Main hall", "live"), stream(2, "workshop", "Workshop on time stamps, key frames and everything", "live"), stream(3, "hall-2", "Second hall", trouble ? "ending" : "offline"), stream(4, "spare", "", "offline", false)],
-    tasks: [task(11, 1, "hls", "", "running"), task(12, 1, "restream", "Archive at the university", trouble ? "crash_looping" : "running",
+    tasks: [task(11, 1, "hls", "", "running", { needs: ["room=control"], standby: trouble ? { node: "", phase: "waiting", reason: "no node can take it: node-b is suspect" } : { node: "node-b", phase: "running", reason: "it has most room" } }), task(12, 1, "restream", "Archive at the university", trouble ? "crash_looping" : "running",
       trouble ? { attempts: 9, last_cause: "target_refused", last_error: "rtmp://target.example.org/in/***: the server answered NetStream.Publish.BadName", reason: "too many errors in 5 min, tried again every 30 s" } : {}),
     task(13, 2, "hls", "", trouble ? "backing_off" : "starting", { attempts: 2, last_cause: "source_stalled", last_error: "no packet for 10 s" }), task(14, 3, "hls", "", "waiting", { reason: "stream is offline", attempts: 0 })],
     nodes: [node("node-a", ["coordinator", "ingest", "worker", "origin", "director"]), node("node-b", ["edge"], trouble ? "suspect" : "ready")],
     edges: [edge(1), edge(2), edge(3, trouble ? "dead" : "serving", trouble ? { last_error: "probe: connection refused", restarts: 4 } : {})],
+    rtmp_servers: [rtmpServer(1), rtmpServer(2, trouble ? { up: false, trouble: "http://127.0.0.1:8082/stat: connection refused", publishers: 0 } : {}), rtmpServer(3, { node: "", watched: false, up: false, publishers: 0 })],
   };
 }
 
@@ -132,6 +135,8 @@ const server = createServer(async (request, response) => {
   if (pathname.endsWith("/key")) return json({ key: "k3y-9f2c&x" });
   const data = await body(request);
   if (pathname === "/api/v1/streams" && /[^\w.-]/.test(data.name)) return problem(422, "invalid", "the stream is not valid", [{ pointer: "/name", detail: `“${data.name}”: only letters, digits, '-', '_' and '.' are allowed.` }]);
+  const wrong = (data.needs ?? []).findIndex((need) => need.startsWith("="));
+  if (wrong >= 0) return problem(422, "invalid", "the task is not valid", [{ pointer: `/needs/${wrong}`, detail: `“${data.needs[wrong]}” is not a label as KEY or KEY=VALUE` }]);
   if (pathname.endsWith("/tasks") && data.type === "restream" && !data.options?.target)
     return problem(422, "invalid", "the task is not valid", [{ pointer: "/options/target", detail: "is required" }, { pointer: "/options/x", detail: "unknown option" }]);
   return json({});

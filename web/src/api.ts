@@ -1,5 +1,5 @@
 // Requests to the API. The session is an HttpOnly cookie that no script sees; writes carry a header that a foreign page cannot send.
-import type { PublicStream, TaskType } from "./types";
+import type { PublicStream, TaskStatus, TaskType } from "./types";
 
 /** RFC 9457, with the member `errors` that names fields of the request's body. */
 export interface Problem {
@@ -51,10 +51,10 @@ export const streamKey = (id: string): Promise<{ key: string }> => request("GET"
 export const addStream = (spec: { name: string; title: string }): Promise<void> => request("POST", "/api/v1/streams", spec, once());
 export const enableStream = (id: string, enabled: boolean, revision: number): Promise<void> =>
   request("PATCH", `/api/v1/streams/${at(id)}`, { enabled }, ifMatch(revision));
-export const addTask = (stream: string, spec: { type: string; name: string; options: unknown; enabled: boolean }): Promise<void> =>
+export const addTask = (stream: string, spec: { type: string; name: string; needs: string[]; options: unknown; enabled: boolean }): Promise<void> =>
   request("POST", `/api/v1/streams/${at(stream)}/tasks`, spec, once());
-export const enableTask = (id: string, enabled: boolean, revision: number): Promise<void> =>
-  request("PATCH", `/api/v1/tasks/${at(id)}`, { enabled }, ifMatch(revision));
+export const changeTask = (id: string, change: Partial<Pick<TaskStatus, "enabled" | "name" | "needs">>, revision: number): Promise<void> =>
+  request("PATCH", `/api/v1/tasks/${at(id)}`, change, ifMatch(revision));
 export const retryTask = (id: string): Promise<void> => request("POST", `/api/v1/tasks/${at(id)}/retry`);
 export const taskTypes = (): Promise<TaskType[]> => request("GET", "/api/v1/task-types");
 export const publicStream = (name: string): Promise<PublicStream> => request("GET", `/api/v1/public/streams/${at(name)}`);

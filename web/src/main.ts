@@ -89,7 +89,9 @@ function submit(work: () => Promise<void>): void {
     if (desk.dialog === dialog) desk.dialog = null;
   }, (problem) => {
     dialog.busy = false;
-    dialog.problem = problem.status === 0 ? { ...problem, detail: desk.words.t("unreachable") } : problem;
+    // The next attempt is about what is there now; a field that somebody else changed shows it.
+    if (problem.status === 412 && dialog.kind === "change-task") dialog.task = taskOf(dialog.task.id) ?? dialog.task;
+    dialog.problem = problem.status === 0 || problem.status === 412 ? { ...problem, detail: explain(problem) } : problem;
   });
 }
 
@@ -165,7 +167,7 @@ const actions: PageActions = {
     const task = taskOf(id);
     if (!task) return;
     const { enabled, revision, stream_id } = task;
-    const run = (): void => void during(id, () => api.enableTask(id, !enabled, revision));
+    const run = (): void => void during(id, () => api.changeTask(id, { enabled: !enabled }, revision));
     if (enabled && task.phase === "running") ask(desk.words.t("confirm_disable_task", { name: taskName(task), stream: streamOf(stream_id)?.name ?? stream_id }), run);
     else run();
   },
@@ -180,12 +182,17 @@ const actions: PageActions = {
       desk.dialog = { kind: "add-task", stream, streamName: streamOf(stream)?.name ?? stream, types, type: types[0]?.name ?? "", problem: null, busy: false };
     });
   },
+  openChangeTask(id) {
+    const task = taskOf(id);
+    if (task) desk.dialog = { kind: "change-task", task, problem: null, busy: false };
+    draw();
+  },
   pickType(type) {
     if (desk.dialog?.kind === "add-task") desk.dialog = { ...desk.dialog, type, problem: null };
     draw();
   },
   addStream: (name, title) => submit(() => api.addStream({ name, title })),
-  addTask(type, name, text) {
+  addTask(type, name, needs, text) {
     const dialog = desk.dialog;
     if (dialog?.kind !== "add-task") return;
     let options: unknown;
@@ -196,7 +203,13 @@ const actions: PageActions = {
       dialog.problem = { status: 0, code: "", title: "", detail: "", errors: [{ pointer: "/options", detail }] };
       return draw();
     }
-    submit(() => api.addTask(dialog.stream, { type, name, options, enabled: true }));
+    submit(() => api.addTask(dialog.stream, { type, name, needs, options, enabled: true }));
+  },
+  changeTask(name, needs) {
+    const dialog = desk.dialog;
+    if (dialog?.kind !== "change-task") return;
+    const { id, revision } = dialog.task;
+    submit(() => api.changeTask(id, { name, needs }, revision));
   },
   close() {
     desk.dialog = null;

@@ -1,6 +1,6 @@
 // What the dashboard knows, and how each message changes it. Pure, so that it tests without a page.
 import { time } from "./format";
-import type { ClusterState, TaskStatus, WeirEvent } from "./types";
+import type { ClusterState, RtmpServerStatus, TaskStatus, WeirEvent } from "./types";
 
 export type Connection = { phase: "connecting" } | { phase: "open" } | { phase: "lost"; retryAt: number };
 
@@ -80,7 +80,7 @@ export type Severity = "bad" | "warn";
 /** Something that an operator should look at; `target` is the id of its card on the page. */
 export interface Problem {
   severity: Severity;
-  kind: "stream" | "task" | "node" | "edge";
+  kind: "stream" | "task" | "node" | "edge" | "server";
   name: string;
   phase: string;
   detail: string;
@@ -88,6 +88,9 @@ export interface Problem {
 }
 
 export const taskName = (task: TaskStatus): string => task.name || task.type;
+
+/** The API gives a server two flags; the page shows one phase, as of a node or an edge. */
+export const serverPhase = (server: RtmpServerStatus): "up" | "unreachable" | "unwatched" => (server.watched ? (server.up ? "up" : "unreachable") : "unwatched");
 
 export function problems(state: ClusterState): Problem[] {
   const out: Problem[] = [];
@@ -107,5 +110,9 @@ export function problems(state: ClusterState): Problem[] {
       out.push({
         severity: edge.phase === "dead" ? "bad" : "warn", kind: "edge", name: edge.name, phase: edge.phase, detail: edge.last_error, target: `edge-${edge.name}`,
       });
+  for (const server of state.rtmp_servers) {
+    const phase = serverPhase(server);
+    if (phase === "unreachable") out.push({ severity: "bad", kind: "server", name: server.name, phase, detail: server.trouble, target: `server-${server.name}` });
+  }
   return out.sort((a, b) => Number(b.severity === "bad") - Number(a.severity === "bad"));
 }

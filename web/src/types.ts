@@ -55,6 +55,8 @@ export interface TaskStatus {
   enabled: boolean;
   name: string;
   comment: string;
+  /** Labels that its node must have, each KEY or KEY=VALUE. */
+  needs: string[];
   revision: number;
   created: Timestamp;
   phase: TaskPhase;
@@ -65,6 +67,8 @@ export interface TaskStatus {
   last_cause: string;
   last_error: string;
   progress: TaskProgress;
+  /** The second run; with an empty node there is none, for this reason. */
+  standby: { node: string; phase: TaskPhase; reason: string } | null;
   log_tail: string[];
 }
 
@@ -105,6 +109,19 @@ export interface EdgeStatus {
   last_error: string;
 }
 
+export interface RtmpServerStatus {
+  name: string;
+  /** That runs it; empty where somebody else does. */
+  node: string;
+  publish_url: string;
+  /** Its own list of publishers is read, */
+  watched: boolean;
+  /** and was, the last time. */
+  up: boolean;
+  trouble: string;
+  publishers: number;
+}
+
 /** The SSE event `state` of GET /api/v1/live. */
 export interface ClusterState {
   cluster: { name: string; version: string; now: Timestamp };
@@ -112,6 +129,7 @@ export interface ClusterState {
   tasks: TaskStatus[];
   nodes: NodeStatus[];
   edges: EdgeStatus[];
+  rtmp_servers: RtmpServerStatus[];
 }
 
 /** The SSE event `event` of GET /api/v1/live. */

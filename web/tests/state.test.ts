@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { feedLimit, historyLimit, initial, problems, recentRate, reduce, type Model } from "../src/state";
-import type { ClusterState, EdgeStatus, NodeStatus, TaskStatus, WeirEvent } from "../src/types";
+import type { ClusterState, EdgeStatus, NodeStatus, RtmpServerStatus, TaskStatus, WeirEvent } from "../src/types";
 
 const at = "2026-11-22T10:00:00.000Z";
 const event = (number: number): WeirEvent => ({ number, at, kind: "stream-live", subject: "stream/x", text: "x is live", actor: "hook" });
@@ -13,13 +13,14 @@ const edge = (name: string, phase: EdgeStatus["phase"], bits = 0): EdgeStatus =>
   load: { bits_per_second: bits, requests: 0, hits: 0, misses: 0, errors: 0, connections: 0, viewers: 0, up: true },
 });
 const task = (phase: TaskStatus["phase"]): TaskStatus => ({
-  id: phase, stream_id: "s", type: "hls", options: {}, enabled: true, name: "", comment: "", revision: 1, created: at, phase, reason: "", node: "", epoch: 1, attempts: 1, last_cause: "none",
-  last_error: "boom", log_tail: [], progress: { since: at, speed: 0, fps: 0, bitrate: "0", last_output_at: at, output_bytes: 0, dropped_frames: 0, cpu_seconds: 0 },
+  id: phase, stream_id: "s", type: "hls", options: {}, enabled: true, name: "", comment: "", needs: [], revision: 1, created: at, phase, reason: "", node: "", epoch: 1, attempts: 1, last_cause: "none",
+  last_error: "boom", standby: null, log_tail: [], progress: { since: at, speed: 0, fps: 0, bitrate: "0", last_output_at: at, output_bytes: 0, dropped_frames: 0, cpu_seconds: 0 },
 });
 const node = (name: string, phase: NodeStatus["phase"]): NodeStatus => ({
   name, instance: "", roles: [], task_types: [], http_url: "", version: "", labels: {}, phase, capacity: 0, granted: 0, cpu: 0, task_cpu: 0, memory_used: 0, memory_total: 0, tasks: 0, joined: at, last_heartbeat: at,
 });
-const cluster = (more: Partial<ClusterState> = {}): ClusterState => ({ cluster: { name: "c", version: "1", now: at }, streams: [], tasks: [], nodes: [], edges: [], ...more });
+const server = (name: string, watched: boolean, up: boolean): RtmpServerStatus => ({ name, node: "n", publish_url: "rtmp://n", watched, up, trouble: "connection refused", publishers: 0 });
+const cluster = (more: Partial<ClusterState> = {}): ClusterState => ({ cluster: { name: "c", version: "1", now: at }, streams: [], tasks: [], nodes: [], edges: [], rtmp_servers: [], ...more });
 
 test("the feed is newest first, and a replay after a reconnect adds nothing twice", () => {
   assert.deepEqual(feed(after(5, 6, 7)), [7, 6, 5]);
@@ -72,4 +73,9 @@ test("the rate shown is the mean of the last ten reports", () => {
 test("what needs attention comes worst first, and healthy things do not", () => {
   const found = problems(cluster({ tasks: [task("running"), task("backing_off"), task("crash_looping"), task("failed")], nodes: [node("a", "ready"), node("b", "suspect")], edges: [edge("e", "dead"), edge("f", "serving")] }));
   assert.deepEqual(found.map((p) => `${p.severity} ${p.kind} ${p.phase}`), ["bad task crash_looping", "bad task failed", "bad edge dead", "warn task backing_off", "warn node suspect"]);
+});
+
+test("of the RTMP servers only a watched one that is not up needs attention", () => {
+  const found = problems(cluster({ rtmp_servers: [server("a", true, true), server("b", true, false), server("c", false, false)] }));
+  assert.deepEqual(found, [{ severity: "bad", kind: "server", name: "b", phase: "unreachable", detail: "connection refused", target: "server-b" }]);
 });

@@ -1,19 +1,22 @@
 // Forms and dialogs. Errors stand at their field: the server's problem pointers ("/name") are matched with the field's own.
 import type { Problem } from "../api";
 import type { Words } from "../i18n";
-import type { JsonSchema, TaskType } from "../types";
+import { taskName } from "../state";
+import type { JsonSchema, TaskStatus, TaskType } from "../types";
 import { h, type Child, type VNode } from "./dom";
 import { button } from "./parts";
 
 export type Dialog =
   | { kind: "add-stream"; problem: Problem | null; busy: boolean }
   | { kind: "add-task"; stream: string; streamName: string; types: TaskType[]; type: string; problem: Problem | null; busy: boolean }
+  | { kind: "change-task"; task: TaskStatus; problem: Problem | null; busy: boolean }
   | { kind: "confirm"; text: string; yes: string; run: () => void };
 
 export interface FormActions {
   signIn(token: string): void;
   addStream(name: string, title: string): void;
-  addTask(type: string, name: string, options: string): void;
+  addTask(type: string, name: string, needs: string[], options: string): void;
+  changeTask(name: string, needs: string[]): void;
   pickType(type: string): void;
   close(): void;
 }
@@ -87,21 +90,38 @@ export function dialogView(dialog: Dialog | null, words: Words, actions: FormAct
       text("title", t("title"), t("title_hint"), "/title", { maxlength: "200" }),
       buttons(t("add"), dialog.busy)));
 
+  const needs = (value: string): VNode => text("needs", t("needs_labels"), t("needs_hint"), "/needs", { value });
+  if (dialog.kind === "change-task") {
+    const { task } = dialog;
+    const before = task.needs.join(" ");
+    // What was not touched goes back as it came: a label may hold a comma.
+    const wanted = (typed: string): string[] => (typed === before ? task.needs : labelsOf(typed));
+    return frame(`${t("change")}: ${taskName(task)}`, "narrow", h("form", { onsubmit: submitted((data) => actions.changeTask(data("name").trim(), wanted(data("needs")))) },
+      general(sentences(problem, "", ["/name", "/needs"])),
+      text("name", t("name"), t("task_name_hint"), "/name", { maxlength: "100", value: task.name }),
+      needs(before),
+      buttons(t("change"), dialog.busy)));
+  }
+
   const chosen = dialog.types.find((type) => type.name === dialog.type);
   return frame(`${t("add_task")}: ${dialog.streamName}`, "wide",
-    h("form", { onsubmit: submitted((data) => actions.addTask(dialog.type, data("name").trim(), data("options"))) },
-      general(sentences(problem, "", ["/type", "/name", "/options"])),
+    h("form", { onsubmit: submitted((data) => actions.addTask(dialog.type, data("name").trim(), labelsOf(data("needs")), data("options"))) },
+      general(sentences(problem, "", ["/type", "/name", "/needs", "/options"])),
       h("div", { class: "columns" },
         h("div", null,
           labelled({ name: "type", label: t("type"), hint: chosen?.summary ?? "", errors: sentences(problem, "/type", []) }, (props) =>
             h("select", { ...props, value: dialog.type, onchange: (event: Event) => actions.pickType((event.currentTarget as HTMLSelectElement).value) },
               dialog.types.map((type) => h("option", { value: type.name, key: type.name }, type.name)))),
           text("name", t("name"), t("task_name_hint"), "/name", { maxlength: "100" }),
+          needs(""),
           labelled({ name: "options", label: t("options"), errors: sentences(problem, "/options", []) }, (props) =>
             h("textarea", { ...props, key: dialog.type, rows: "9", spellcheck: "false", mounted: (e: HTMLElement) => ((e as HTMLTextAreaElement).value = template(chosen?.schema)) }))),
         h("div", { class: "schema" }, h("h3", null, t("options_of", { type: dialog.type })), chosen ? schemaView(chosen.schema, words) : null)),
       buttons(t("add"), dialog.busy)));
 }
+
+/** "gpu, room=attic" → ["gpu", "room=attic"]. */
+export const labelsOf = (text: string): string[] => text.split(/[\s,]+/).filter(Boolean);
 
 /** What to start from: the options that must be given, empty. */
 export function template(schema: JsonSchema | undefined): string {

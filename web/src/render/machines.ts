@@ -1,7 +1,7 @@
-// Nodes and edges.
+// Nodes, RTMP servers and edges.
 import { bitRate, bytes, duration, number, percent, time } from "../format";
-import { historyLimit, recentRate } from "../state";
-import type { EdgeStatus, NodeStatus } from "../types";
+import { historyLimit, recentRate, serverPhase } from "../state";
+import type { EdgeStatus, NodeStatus, RtmpServerStatus } from "../types";
 import { h, type VNode } from "./dom";
 import { bar, fact, phaseChip, sparkline, type View } from "./parts";
 
@@ -19,11 +19,30 @@ function nodeCard(node: NodeStatus, view: View): VNode {
   return h("li", { class: "card", key: node.name, id: `node-${node.name}` },
     h("div", { class: "card-head" }, h("h3", null, node.name), phaseChip(node.phase, view.words)),
     h("ul", { class: "tags" }, node.roles.map((role) => h("li", { key: role }, role)),
-      Object.entries(node.labels).map(([name, value]) => h("li", { key: `label ${name}`, class: "quiet" }, `${name}: ${value}`))),
+      Object.entries(node.labels).map(([name, value]) => h("li", { key: `label ${name}`, class: "quiet" }, value ? `${name}=${value}` : name))),
     bar(t("cpu"), node.cpu, node.capacity, t("cores", { used: number(node.cpu, lang, 1), all: number(node.capacity, lang) })),
     bar(t("memory"), node.memory_used, node.memory_total, t("of", { part: bytes(node.memory_used, lang), all: bytes(node.memory_total, lang) })),
     h("p", { class: "quiet" }, [plural("tasks_here", node.tasks), heard && view.now - heard > 3000 && t("heard", { age: duration(view.now - heard, lang) }), node.version && `${t("version")} ${node.version}`]
       .filter(Boolean).join(" · ")));
+}
+
+export function serverSection(servers: RtmpServerStatus[], view: View): VNode {
+  const { t } = view.words;
+  return h("section", { "aria-labelledby": "h-servers" },
+    h("div", { class: "section-head" }, h("h2", { id: "h-servers" }, t("rtmp_servers"))),
+    servers.length === 0 && h("div", { class: "card empty" }, h("p", null, t("no_rtmp_servers"))),
+    h("ul", { class: "cards" }, servers.map((server) => serverCard(server, view))));
+}
+
+function serverCard(server: RtmpServerStatus, view: View): VNode {
+  const { t, lang } = view.words;
+  const phase = serverPhase(server);
+  return h("li", { class: "card", key: server.name, id: `server-${server.name}` },
+    h("div", { class: "card-head" }, h("div", { class: "card-title" }, h("h3", null, server.name), h("code", { class: "quiet" }, server.publish_url)), phaseChip(phase, view.words)),
+    h("dl", { class: "facts" },
+      server.node && fact(t("node"), server.node),
+      server.watched && fact(t("publishing"), number(server.publishers, lang))),
+    server.trouble && h("p", { class: `error-line ${phase === "unreachable" ? "now" : "past"}` }, h("strong", null, `${t("last_error")}: `), server.trouble));
 }
 
 export function edgeSection(edges: EdgeStatus[], history: Record<string, number[]>, view: View): VNode {

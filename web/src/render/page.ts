@@ -6,7 +6,7 @@ import type { ClusterState } from "../types";
 import { h, type Child, type VNode } from "./dom";
 import { eventSection } from "./events";
 import { dialogView, signInForm, type Dialog, type FormActions } from "./forms";
-import { edgeSection, nodeSection } from "./machines";
+import { edgeSection, nodeSection, serverSection } from "./machines";
 import { button, chip, type Actions, type View } from "./parts";
 import { streamSection } from "./streams";
 
@@ -78,7 +78,8 @@ function dashboard(cluster: ClusterState, model: Model, desk: Desk, view: View):
     tiles(cluster, model.history, view.words),
     attention(cluster, view.words),
     h("div", { class: "layout" },
-      h("div", { class: "sections" }, streamSection(cluster, desk.keys, view), edgeSection(cluster.edges, model.history, view), nodeSection(cluster.nodes, view)),
+      h("div", { class: "sections" },
+        streamSection(cluster, desk.keys, view), serverSection(cluster.rtmp_servers, view), edgeSection(cluster.edges, model.history, view), nodeSection(cluster.nodes, view)),
       eventSection(model.feed, view)));
 }
 

@@ -22,14 +22,15 @@ export interface Actions {
   retryTask(id: string): void;
   openAddStream(): void;
   openAddTask(stream: string): void;
+  openChangeTask(id: string): void;
 }
 
 export type Tone = "good" | "busy" | "warn" | "bad" | "idle";
 const tones: Record<string, Tone> = {
-  live: "good", running: "good", ready: "good", serving: "good",
+  live: "good", running: "good", ready: "good", serving: "good", up: "good",
   ending: "busy", placed: "busy", starting: "busy", stopping: "busy", joining: "busy", draining: "busy",
   backing_off: "warn", suspect: "warn", cordoned: "warn",
-  crash_looping: "bad", failed: "bad", down: "bad", dead: "bad",
+  crash_looping: "bad", failed: "bad", down: "bad", dead: "bad", unreachable: "bad",
 };
 export const toneOf = (phase: string): Tone => tones[phase] ?? "idle";
 

@@ -69,7 +69,7 @@ function addresses(stream: StreamStatus, key: string | undefined, view: View): V
 
 function taskItem(task: TaskStatus, view: View): VNode {
   const { t, lang } = view.words;
-  const { progress } = task;
+  const { progress, standby } = task;
   const started = time(progress.since) > 0 && ["starting", "running", "stopping"].includes(task.phase);
   const retry = ["backing_off", "crash_looping", "failed"].includes(task.phase);
   return h("li", { class: "task", key: task.id, id: `task-${task.id}` },
@@ -77,8 +77,11 @@ function taskItem(task: TaskStatus, view: View): VNode {
       h("div", { class: "card-title" }, h("h5", null, taskName(task)), task.name && task.name !== task.type && h("code", { class: "quiet" }, task.type)),
       task.enabled ? phaseChip(task.phase, view.words) : chip("idle", t("disabled"))),
     task.reason && h("p", { class: "quiet" }, task.reason),
+    standby?.reason && standby.phase !== "running" && h("p", { class: "quiet" }, t(standby.node ? "standby_reason" : "no_standby", { reason: standby.reason })),
     h("dl", { class: "facts" },
       task.node && fact(t("node"), task.node),
+      standby?.node && fact(t("standby"), [standby.node, " ", phaseChip(standby.phase, view.words)]),
+      task.needs.length > 0 && fact(t("needs"), task.needs.join(", ")),
       started && fact(t("speed"), `${number(progress.speed, lang, 2)}×`),
       started && progress.fps > 0 && fact(t("fps"), number(progress.fps, lang, 1)),
       started && bitsOf(progress.bitrate) > 0 && fact(t("bitrate"), bitRate(progress.bitrate, lang)),
@@ -91,6 +94,7 @@ function taskItem(task: TaskStatus, view: View): VNode {
       task.log_tail.length > 0 && h("details", null, h("summary", null, t("log_tail", { n: task.log_tail.length })), h("pre", { tabindex: 0 }, task.log_tail.join("\n"))),
       h("div", { class: "buttons" },
         retry && task.enabled && button(t("retry"), () => view.actions.retryTask(task.id), { class: "small primary", disabled: view.busy.has(task.id) }),
+        button(t("change"), () => view.actions.openChangeTask(task.id), { class: "small", "aria-label": `${t("change")}: ${taskName(task)}` }),
         button(task.enabled ? t("disable") : t("enable"), () => view.actions.toggleTask(task.id),
           { class: "small", disabled: view.busy.has(task.id), "aria-label": `${task.enabled ? t("disable") : t("enable")}: ${taskName(task)}` }))));
 }
