@@ -296,9 +296,36 @@ bool segment_log::standby_follows(std::uint64_t slot, timestamp now) const {
   return standby_epoch_ > writer_epoch_ && standby_slot_ != 0 && standby_slot_ + 1 >= slot && now - standby_at_ < 3 * timing_.target / 2;
 }
 
-/// The last segment of an encoder that was told to end within it.
-bool segment_log::cut_short(const waiting& w) const {
+/// Whether nothing but a frame is missing to the target duration.
+bool segment_log::full(std::size_t rung, std::int64_t duration) const {
+  const auto fps = rungs_[rung].info.fps_milli;
+  return duration + (fps > 0 ? 135'000'000 / fps : ticks(clock_slack)) >= target_ticks();
+}
+
+/// The first segment of an encoder that began within it.
+bool segment_log::begins_within(const waiting& w) const {
   return std::any_of(w.rungs.begin(), w.rungs.end(), [&](auto& r) { return r.second.duration < target_ticks() * 9 / 10; });
+}
+
+/// The last segment of an encoder that was told to end within it. A source whose segments have all been full so far tells by a few frames; one whose
+/// pictures come irregularly only by a tenth.
+bool segment_log::cut_short(const waiting& w) const {
+  if (begins_within(w))
+    return true;
+  const auto regular = std::min<std::size_t>(entries_.size(), 3);
+  if (regular == 0)
+    return false;
+  return std::any_of(w.rungs.begin(), w.rungs.end(), [&](auto& r) {
+    return !full(r.first, r.second.duration) && std::all_of(entries_.end() - static_cast<std::ptrdiff_t>(regular), entries_.end(), [&](auto& e) { return full(r.first, e.duration(r.first)); });
+  });
+}
+
+/// Whether one slot's segments lack more than a frame of the other's.
+bool segment_log::shorter(const waiting& one, const waiting& other) const {
+  return std::any_of(one.rungs.begin(), one.rungs.end(), [&](auto& r) {
+    auto there = other.rungs.find(r.first);
+    return there != other.rungs.end() && !full(r.first, r.second.duration + target_ticks() - there->second.duration);
+  });
 }
 
 void segment_log::put_aside(lease_epoch epoch, std::size_t rung, const segment_info& segment, timestamp now) {
@@ -306,7 +333,7 @@ void segment_log::put_aside(lease_epoch epoch, std::size_t rung, const segment_i
     return;
   auto& w = aside_[segment.slot];
   enter(w, rung, segment, now);
-  if (w.whole == timestamp{} && complete(w) && !cut_short(w))
+  if (w.whole == timestamp{} && complete(w) && !begins_within(w))
     w.whole = now;
   while (aside_.size() > aside_limit)
     drop_aside(std::next(aside_.begin())->first, now);
@@ -331,7 +358,7 @@ void segment_log::use_standby(timestamp now) {
   if (there.whole == timestamp{} || (!pressing && now < there.whole + std::clamp<milliseconds>(timing_.target / 6, 250ms, 1000ms)))
     return;
   auto here = waiting_.find(slot);
-  if (here != waiting_.end() && complete(here->second) && !cut_short(here->second))
+  if (here != waiting_.end() && complete(here->second) && !(cut_short(here->second) && shorter(here->second, there)))
     return;
   // Slots between are missing in both only when the standby is new: the one in charge may still bring them.
   if (slot + offset_ != next_msn_ && !silent(now))
@@ -502,7 +529,9 @@ void segment_log::decide(timestamp now, bool flush) {
   while (!waiting_.empty()) {
     auto head = waiting_.begin();
     bool due = flush || overdue(head->second, now);
-    if (!due && cut_short(head->second) && standby_follows(head->first, now))
+    auto other = aside_.find(head->first);
+    const bool as_long = other != aside_.end() && complete(other->second) && !shorter(head->second, other->second);
+    if (!due && !as_long && cut_short(head->second) && standby_follows(head->first, now))
       break; // the other one has the whole of it
     bool follows = head->first + offset_ == next_msn_;
     if (!due && !(follows && complete(head->second)))

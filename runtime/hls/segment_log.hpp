@@ -172,6 +172,9 @@ private:
   void hear_standby(lease_epoch epoch, std::size_t rung, const segment_info& segment, timestamp now);
   bool standby_follows(std::uint64_t slot, timestamp now) const;
   bool cut_short(const waiting& w) const;
+  bool begins_within(const waiting& w) const;
+  bool full(std::size_t rung, std::int64_t duration) const;
+  bool shorter(const waiting& one, const waiting& other) const;
   void put_aside(lease_epoch epoch, std::size_t rung, const segment_info& segment, timestamp now);
   void drop_aside(std::uint64_t below, timestamp now);
   void use_standby(timestamp now);

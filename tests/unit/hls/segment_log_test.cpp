@@ -445,6 +445,41 @@ TEST(SegmentLog, AHandOverToAStandbyLosesNothingOfTheSlotInWhichTheFirstOneEnds)
   EXPECT_FALSE(s.entries[5].discontinuity);
 }
 
+TEST(SegmentLog, AFewFramesTellThatARunEndedWithinItsSegmentWhereAllWereFull) { // found by a rolling restart: three pictures were lost
+  pair_bench b;
+  for (std::uint64_t n = 10; n <= 14; ++n)
+    b.both(n);
+  b.now += 3880ms;
+  for (auto* rung : {"720p", "360p"})
+    EXPECT_EQ(b.log.offer(1, make_segment(rung, 15, b.now - 3880ms, 3880ms), b.edges, b.now), offer_result::accepted);
+  EXPECT_EQ(b.log.snapshot().entries.size(), 5U);
+  b.now += 300ms;
+  for (auto* rung : {"720p", "360p"})
+    b.stand_by(rung, 15);
+  b.now += 700ms;
+  b.log.tick(b.edges, b.now);
+  auto s = b.log.snapshot();
+  ASSERT_EQ(s.entries.size(), 6U);
+  EXPECT_EQ(s.entries[5].epoch, 9U);
+  EXPECT_EQ(s.entries[5].duration(0), 360'000);
+}
+
+TEST(SegmentLog, ASlotThatIsShortInBothIsTheSources) { // pictures that come irregularly
+  pair_bench b;
+  for (std::uint64_t n = 10; n <= 14; ++n)
+    b.both(n);
+  b.now += 3800ms;
+  for (auto* rung : {"720p", "360p"})
+    b.log.offer(1, make_segment(rung, 15, b.now - 3800ms, 3800ms), b.edges, b.now);
+  b.now += 300ms;
+  for (auto* rung : {"720p", "360p"})
+    b.log.offer(9, make_segment(rung, 15, b.now - 3800ms, 3800ms), b.edges, b.now);
+  auto s = b.log.snapshot();
+  ASSERT_EQ(s.entries.size(), 6U) << "listed when the other one's says so";
+  EXPECT_EQ(s.entries[5].epoch, 1U);
+  EXPECT_EQ(b.log.standby_used(), 0U);
+}
+
 TEST(SegmentLog, AShortSegmentIsListedWhereNobodyStandsBy) {
   bench b;
   b.slots(1, 10, 14);
