@@ -236,7 +236,10 @@ bool source::may_take_over(const copy& c) const { return &c != used_ && c.reader
 
 /// Silent although another copy flows: a source that paused is silent everywhere, and whichever copy is heard first afterwards is no better than the other.
 bool source::only_silent() const {
-  return used_->reader->silent_for() > options_.switch_after && std::ranges::any_of(copies_, [&](auto& c) { return may_take_over(*c) && c->reader->flowing_for() > flows_for; });
+  const auto silent = used_->reader->silent_for();
+  return silent > options_.seamless_after && std::ranges::any_of(copies_, [&](auto& c) {
+           return may_take_over(*c) && c->reader->flowing_for() > flows_for && silent > (c->match.offset() ? options_.seamless_after : options_.switch_after);
+         });
 }
 
 bool source::lost() const { return !used_->reader || used_->reader->troubled() || only_silent(); }

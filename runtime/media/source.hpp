@@ -19,6 +19,7 @@ struct source_options {
   milliseconds patience{10'000};
   bool decodes = true;              ///< pictures before the last one taken help to decode those after it
   milliseconds switch_after{1'000}; ///< silence of the copy in use while another one delivers
+  milliseconds seamless_after{500}; ///< the same where the other one is of the same encoder: going over costs nobody anything
 };
 
 /// Tells how far the clocks of two copies of one encoding are apart, by pictures of equal bytes: each pair is a vote for its distance.
