@@ -2,6 +2,7 @@
 
 #include "actors/reporting.hpp"
 #include "runtime/http/client.hpp"
+#include "runtime/nginx/edge_log.hpp"
 
 namespace weir {
 
@@ -54,6 +55,7 @@ edge_monitor_actor::behavior_type edge_monitor(edge_monitor_actor::stateful_poin
     ++my.probes;
     http::client_request request;
     request.method = "GET";
+    request.headers.add("User-Agent", std::string(nginx::edge_probe_agent));
     // Without a live stream any answer will do: the edge knows no path outside /s/ and says 404.
     bool live = !my.path.empty();
     request.url = my.spec.url + (live ? my.path : "/s/");

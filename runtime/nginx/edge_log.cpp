@@ -78,6 +78,7 @@ std::optional<edge_request> parse_edge_line(std::string_view datagram) {
     return std::nullopt;
   request.cache = *cache;
   request.viewer = hash_of(rest);
+  request.probe = rest.ends_with(edge_probe_agent);
   return request;
 }
 
@@ -90,7 +91,7 @@ void edge_counter::add(const edge_request& request, steady_time now) {
   load_.misses += request.cache == cache_result::miss;
   load_.errors += request.status >= 500;
   const bool delivered = request.cache != cache_result::none && (request.status == 200 || request.status == 206 || request.status == 304);
-  if (!delivered)
+  if (!delivered || request.probe)
     return;
   if (const auto known = viewers_.find(request.viewer); known != viewers_.end())
     known->second = now;

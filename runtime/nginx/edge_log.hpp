@@ -17,6 +17,7 @@ namespace weir::nginx {
 /// nginx's log_format and the syslog tag in front of each line. The agent, which a viewer chooses, stands last.
 inline constexpr std::string_view edge_log_format = "$bytes_sent $status $upstream_cache_status $request_time $remote_addr $http_user_agent";
 inline constexpr std::string_view edge_log_tag = "weir_edge";
+inline constexpr std::string_view edge_probe_agent = "weir-edge-monitor"; ///< User-Agent of who looks after edges: no viewer
 
 enum class cache_result : std::uint8_t {
   none, ///< not a cached path
@@ -31,6 +32,7 @@ struct edge_request {
   cache_result cache = cache_result::none;
   std::chrono::milliseconds took{};
   std::uint64_t viewer = 0; ///< hash of address and agent
+  bool probe = false;       ///< from an EDGE MONITOR
 };
 
 /// Reads one datagram. Empty when it is not a line of ours.

@@ -23,6 +23,8 @@ TEST(EdgeLine, IsReadWithAllItsFields) {
   EXPECT_EQ(one->status, 200);
   EXPECT_EQ(one->cache, cache_result::hit);
   EXPECT_EQ(one->took, 12ms);
+  EXPECT_FALSE(one->probe);
+  EXPECT_TRUE(parse_edge_line("<190>Nov 22 15:04:06 weir_edge: 1 206 HIT 0.000 192.0.2.9 weir-edge-monitor")->probe);
   const auto again = parse_edge_line("<190>Nov 22 15:04:06 weir_edge: 1 404 MISS 1.000 192.0.2.1 Mozilla/5.0 (X11; Linux) weir_edge: 1 2");
   ASSERT_TRUE(again);
   EXPECT_EQ(again->viewer, one->viewer);
@@ -93,6 +95,9 @@ TEST(EdgeCounter, OnlyDeliveredSegmentsMakeAViewer) {
   edge_counter counter(edge_name("e"));
   counter.add(segment(1, 100, cache_result::hit, 404), start);
   counter.add(segment(2, 100, cache_result::none, 200), start);
+  auto probe = segment(3);
+  probe.probe = true;
+  counter.add(probe, start);
   EXPECT_EQ(counter.sample(start + 1s).viewers, 0u);
 }
 
