@@ -56,6 +56,15 @@ std::string reachable(const std::string& scheme, const std::string& configured, 
   return scheme + "://" + to_string(host_port{host, address->port});
 }
 
+/// The token that the file keeps; made, with mode 0600, when there is none.
+expected<std::string> kept_token(const std::filesystem::path& path, std::string_view prefix) {
+  if (std::filesystem::exists(path))
+    return read_secret_file(path);
+  auto token = random_token(prefix);
+  WEIR_TRY(write_file_atomically(path, token + "\n", 0600));
+  return token;
+}
+
 std::string without_slash(std::string url) {
   while (url.ends_with('/'))
     url.pop_back();
@@ -83,15 +92,10 @@ expected<std::unique_ptr<node_program>> node_program::start(node_config config) 
 expected<void> node_program::open() {
   WEIR_TRY(make_private_directory(config_.data_dir));
   token_file_ = config_.http.token_file.empty() ? config_.data_dir + "/api-token" : config_.http.token_file;
-  if (std::filesystem::exists(token_file_)) {
-    auto token = read_secret_file(token_file_);
-    WEIR_TRY(token);
-    api_token_ = std::move(*token);
-  } else {
-    api_token_ = random_token("weir_");
-    made_token_ = true;
-    WEIR_TRY(write_file_atomically(token_file_, api_token_ + "\n", 0600));
-  }
+  made_token_ = !std::filesystem::exists(token_file_);
+  auto token = kept_token(token_file_, "weir_");
+  WEIR_TRY(token);
+  api_token_ = std::move(*token);
 
   auto listen = parse_host_port(config_.http.listen);
   WEIR_TRY(listen);
@@ -211,9 +215,11 @@ expected<void> node_program::spawn() {
     auto keeper = system.spawn<caf::detached>(origin_keeper, origin_setup{store, options, {.grace = config_.coordinator.publish_grace}}, coordinator_);
     keep("origin", keeper);
     origin_actors.push_back(keeper);
-    auto token = random_token("origin_");
-    origins.push_back({options.url.empty() ? internal_url_ : options.url, token});
-    add_origin_routes(*server_, keeper, store, token, options.upload_limit);
+    // The runs that write to it keep it over a restart of this node.
+    auto token = kept_token(config_.data_dir + "/origin-token", "origin_");
+    WEIR_TRY(token);
+    origins.push_back({options.url.empty() ? internal_url_ : options.url, *token});
+    add_origin_routes(*server_, keeper, store, *token, options.upload_limit);
   }
 
   // director
