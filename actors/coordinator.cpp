@@ -40,6 +40,7 @@ constexpr std::string_view edge_table_prefix = "edge_table/";
 constexpr std::string_view request_prefix = "request/";
 constexpr std::string_view roster_prefix = "roster/"; ///< node → address of its HTTP listener
 constexpr std::string_view roster_list_prefix = "roster_list/"; ///< version → names, a line each
+constexpr std::string_view edge_drained_prefix = "edge_drained/"; ///< edge → "by hand"
 constexpr std::string_view wanted_prefix = "node_wanted/"; ///< node → cordoned or draining, by hand
 constexpr std::string_view publication_prefix = "publication/"; ///< stream → its time line's name
 constexpr auto roster_token_key = "roster_token";
@@ -177,6 +178,8 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
       tables.push_back(std::move(*table));
     } else if (key.starts_with(roster_prefix)) // whoever was there before counts before it has joined again: a node that misses us may have its word
       roster.nodes.push_back({node_name{key.substr(roster_prefix.size())}, text});
+    else if (key.starts_with(edge_drained_prefix))
+      drained_edges.insert(edge_name{key.substr(edge_drained_prefix.size())});
     else if (key.starts_with(roster_list_prefix)) {
       std::uint64_t listed = 0;
       std::from_chars(key.data() + roster_list_prefix.size(), key.data() + key.size(), listed);
@@ -197,6 +200,9 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
     }
   edge_set = weir::edge_set{setup.steering};
   edge_set.restore(std::move(tables), now);
+  for (auto& one : drained_edges)
+    if (edge_set.find(one))
+      edge_set.drain(one, true);
   for (auto& [id, entry] : streams) // until its STREAM says more: whoever watches must not take a broadcast that goes on for one that is over
     entry.idle = entry.status.publishers.empty() && entry.status.publication.empty();
   roster.version = std::max<std::uint64_t>(by_clock << 20, roster_lists.empty() ? 0 : roster_lists.rbegin()->first + 1);
@@ -1405,6 +1411,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       bool moved = known && known->spec.url != news.spec.url;
       bool fresh = !known || known->spec.node.value.empty();
       my.edge_set.add(news.spec, now());
+      if (!known && my.drained_edges.contains(news.spec.name))
+        my.edge_set.drain(news.spec.name, true);
       if (moved)
         end_child(self, my.edges[news.spec.name].monitor);
       if (moved || !known)
@@ -1427,6 +1435,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto edge = my.edges.find(wish.name);
       if (edge == my.edges.end())
         return to_caf({error_code::not_found, "there is no edge " + wish.name.value});
+      store::batch batch;
+      put_or_remove(batch, edge_drained_prefix, wish.name.value, wish.drain ? "by hand" : "");
+      if (auto kept = my.setup.store->commit(batch, store::durability::synced); !kept)
+        return to_caf(kept.error());
+      wish.drain ? void(my.drained_edges.insert(wish.name)) : void(my.drained_edges.erase(wish.name));
       my.note(wish.drain ? "edge-drain" : "edge-undrain", "edge/" + wish.name.value, "Set by hand.", wish.actor, wall());
       my.edge_set.drain(wish.name, wish.drain);
       if (my.judge_edges(now(), wall()))
@@ -1446,6 +1459,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         tell(self, wish.who, table);
       for (auto& [id, entry] : my.streams)
         tell(self, wish.who, stream_notice{entry.spec.name, entry.status.phase, entry.status.phase == stream_phase::offline && entry.idle});
+      tell(self, wish.who, edge_list{my.edge_set.statuses()}); // last: whoever has it has all
     },
     [=, &my](const tick&) {
       if (!my.stood_still(now())) {

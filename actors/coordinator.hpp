@@ -95,6 +95,7 @@ struct coordinator_state {
   std::map<task_id, lease_entry> leases;
   std::map<task_id, handed_over> outgoing;
   std::map<edge_name, edge_entry> edges;
+  std::set<edge_name> drained_edges; ///< by hand
   std::vector<watcher_actor> watchers;
   weir::edge_set edge_set;
   std::map<std::string, std::string> services; ///< RTMP server → its present service_id

@@ -13,6 +13,7 @@ namespace {
 
 constexpr auto keep_ended = 10min;
 constexpr auto coordinator_silence = 3s; ///< its list of edges comes each second
+constexpr auto first_word_every = 250ms; ///< we ask: what was said before the coordinator was reached is lost
 
 std::string address_of(const hls::stream_log& log) { return fmt::format("{}~{}", log.stream, log.instance); }
 
@@ -49,6 +50,7 @@ bool director_state::forget(time_point now) {
 std::shared_ptr<const director_view> director_state::view() const {
   auto made = std::make_shared<director_view>();
   made->tables = tables;
+  made->complete = complete;
   for (auto& [address, one] : streams) {
     made->by_address[address] = one.stream;
     auto& newest = made->live[one.stream->log.stream];
@@ -74,7 +76,7 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
   watch_the_coordinator();
   for (auto& origin : origins)
     tell(self, origin, watch_logs{me});
-  tell_after(self, 1s, me, tick{});
+  tell_after(self, first_word_every, me, tick{});
   return {
     [=, &my](hls::stream_log& log) {
       if (!my.knows_edges_of(log))
@@ -85,9 +87,9 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
     [=, &my](const tick&) {
       if (my.forget(now()))
         my.desk->show(my.view());
-      if (now() - my.heard > coordinator_silence)
+      if (!my.complete || now() - my.heard > coordinator_silence)
         watch_the_coordinator();
-      tell_after(self, 1s, me, tick{});
+      tell_after(self, my.complete ? 1s : first_word_every, me, tick{});
     },
     [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
     [=, &my](edge_table& table) {
@@ -112,6 +114,8 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
     },
     [=, &my](const edge_list& list) {
       my.heard = now();
+      if (!std::exchange(my.complete, true)) // the tables came before it
+        my.desk->show(my.view());
       my.desk->with_admission([&](auto& admission) {
         for (auto& e : list.edges) {
           auto& seen = my.reported[e.spec.name];

@@ -83,10 +83,10 @@ expected<void> origin_state::take(const segment_offer& offer, timestamp now, hls
   };
   auto place = log.locate(offer.writer_epoch, offer.info, now);
   if (!place) {
+    // Also what is refused may have to become a gap, and what is there already tells how far a standby is: the log decides in offer().
+    log.offer(offer.writer_epoch, offer.info, edges, now, &change);
     if (place.error() == hls::offer_result::duplicate)
       return {};
-    // Also what is refused may have to become a gap: the log decides in offer().
-    log.offer(offer.writer_epoch, offer.info, edges, now, &change);
     return refuse(place.error());
   }
   auto stored = setup.store->put(offer.stream, *place, std::as_bytes(std::span(*offer.bytes)));
@@ -152,7 +152,10 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   tell_after(self, 250ms, me, tick{});
   return {
     [=, &my](const edge_table& table) { my.edges = std::max(my.edges, table.epoch); },
-    [=, &my](const edge_list&) { my.heard = now(); }, // loads matter to directors only
+    [=, &my](const edge_list&) { // loads matter to directors only
+      my.heard = now();
+      my.answered = true;
+    },
     [=, &my](const stream_notice& notice) {
       auto known = my.logs.find(notice.stream);
       if (known == my.logs.end())
@@ -192,7 +195,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
         publish(log, log.tick(my.edges, wall()));
         expire(log);
       }
-      if (now() - my.heard > coordinator_silence)
+      if (!my.answered || now() - my.heard > coordinator_silence)
         watch_the_coordinator();
       tell_after(self, 250ms, me, tick{});
     },

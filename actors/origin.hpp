@@ -27,7 +27,8 @@ struct origin_state {
   std::uint64_t written = 0, fenced = 0, refused = 0, full = 0;
   std::uint64_t bytes = 0;
   time_point started{};
-  time_point heard{}; ///< the coordinator
+  time_point heard{};    ///< the coordinator
+  bool answered = false; ///< it has, since our start: what we said before it was reached is lost
 
   /// Reads all logs and sweeps what no log knows. Fails: corrupt, naming the stream.
   expected<void> load(timestamp now);

@@ -23,6 +23,11 @@ bool refuse(http::fast_answer& a, int status, std::string_view text, std::string
   return true;
 }
 
+/// What is not known is not there, once all has been heard.
+bool unknown(http::fast_answer& a, const director_view* seen, std::string_view text) {
+  return seen && seen->complete ? refuse(a, 404, text) : refuse(a, 503, "this director has only just started\n", "Retry-After: 1\r\n");
+}
+
 /// Text that lives as long as the answer needs it.
 void own(http::fast_answer& a, std::string text) {
   auto kept = std::make_shared<const std::string>(std::move(text));
@@ -91,7 +96,7 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
   auto stream = seen && name ? seen->live.find(*name) : decltype(seen->live.find(""))();
   if (!seen || !name || stream == seen->live.end()) {
     counts_.unknown.fetch_add(1, std::memory_order_relaxed);
-    return refuse(a, 404, "this stream is not live\n");
+    return unknown(a, seen, "this stream is not live\n");
   }
   steering::join joined;
   if (seen->tables.newest_epoch() != 0) {
@@ -124,7 +129,7 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
   auto address = hls::parse_playlist_path(r.path);
   if (!seen || !address) {
     counts_.unknown.fetch_add(1, std::memory_order_relaxed);
-    return refuse(a, 404, "there is no such playlist\n");
+    return unknown(a, seen, "there is no such playlist\n");
   }
   // "/p/B.J/NAME~I/RUNG.m3u8": the part between is the key.
   auto from = r.path.find('/', 3) + 1;
@@ -136,7 +141,7 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
         rung = &one;
   if (!rung) {
     counts_.unknown.fetch_add(1, std::memory_order_relaxed);
-    return refuse(a, 404, "there is no such playlist\n");
+    return unknown(a, seen, "there is no such playlist\n");
   }
   auto& viewer = address->viewer;
   if (viewer.joined > seen->tables.newest_epoch())

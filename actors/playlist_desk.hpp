@@ -41,6 +41,7 @@ struct director_view {
   std::map<std::string, std::shared_ptr<const stream>, std::less<>> live;      ///< by name: what new viewers get
   std::map<std::string, std::shared_ptr<const stream>, std::less<>> by_address; ///< by "name~instance"
   steering::table_history tables;
+  bool complete = false; ///< all that the coordinator and the origins know has been heard
 };
 
 class playlist_desk {

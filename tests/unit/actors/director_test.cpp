@@ -49,7 +49,10 @@ public:
   std::shared_ptr<playlist_desk> desk = std::make_shared<playlist_desk>(30s);
   director_state::time_point now{std::chrono::hours(1)};
 
-  Director() { state.desk = desk; }
+  Director() {
+    state.desk = desk;
+    state.complete = true; // the coordinator has been heard
+  }
   void show() {
     desk->show(state.view());
     if (state.tables.newest())
@@ -84,7 +87,12 @@ std::string plain(const std::string& coded) {
 }
 
 TEST_F(Director, AnswersNothingForAStreamThatIsNotLive) {
+  state.complete = false;
   show();
+  EXPECT_EQ(get("/hls/conf/index.m3u8").first, 503) << "it may be there: nothing was heard yet";
+  EXPECT_EQ(get("/p/1.0/conf~1/720p.m3u8").first, 503);
+  state.complete = true;
+  desk->show(state.view());
   EXPECT_EQ(get("/hls/conf/index.m3u8").first, 404);
   EXPECT_EQ(get("/p/1.0/conf~1/720p.m3u8").first, 404);
 }
