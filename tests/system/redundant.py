@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from weir_node import Encoder, Follower, LoggedCase, Node, _spawn, eventually, fetch, free_ports, main, processes, wait_until_playable
+from weir_node import Encoder, Follower, HostWatch, LoggedCase, Node, _spawn, eventually, fetch, free_ports, main, processes, wait_until_playable
 
 TARGET = 2  # seconds: the profile short
 FPS = 25
@@ -40,32 +40,10 @@ def pictures(path):
     return sorted(p["pts"] for p in json.loads(shown.stdout)["packets"])
 
 
-class Redundant(LoggedCase):
+class RedundantCase(LoggedCase):
+    """A broadcast on two RTMP servers, `left` and `right`, and what its viewers must not notice."""
+
     LOG_LINES = 60
-
-    @classmethod
-    def setUpClass(cls):
-        door = f"127.0.0.1:{free_ports(1)}"
-
-        def member(name, roles, **sections):
-            node = Node(node={"name": name}, roles=roles, cluster={"name": "hall", **({"listen": door} if name == "boss" else {"join": [door]})}, **sections)
-            cls.addClassCleanup(node.remove)
-            return node
-
-        cls.boss = member("boss", ["coordinator"], coordinator={"publish_grace": "8s"})
-        cls.media = member("media", ["origin", "director", "edge"])
-        cls.left, cls.right = (member(name, ["ingest"], hooks={"without_coordinator": "known_keys"}) for name in ("left", "right"))
-        cls.w1, cls.w2 = (member(name, ["worker"], worker={"cores": 4}) for name in ("w1", "w2"))
-        cls.nodes = [cls.boss, cls.media, cls.left, cls.right, cls.w1, cls.w2]
-        for node in cls.nodes:
-            node.launch()
-        for node in cls.nodes:
-            node.wait_until_ready()
-        cls.show = cls.boss.add_stream("show")
-        cls.hls = cls.boss.add_hls(cls.show)
-        cls.camera = TwoWayEncoder([cls.left, cls.right], "show", cls.show.key)
-        cls.addClassCleanup(cls.camera.stop)
-        wait_until_playable(cls.media, "show", 60)
 
     def publishers(self):
         return sorted(p["server"] for p in self.show.status()["publishers"])
@@ -73,7 +51,7 @@ class Redundant(LoggedCase):
     def server_in_use(self):
         """The one that the process reads, by its own last word; it may have changed over on its own."""
         worker = {"w1": self.w1, "w2": self.w2}[self.boss.task(self.hls)["node"]]
-        changes = re.findall(r"reading goes on from rtmp://127\.0\.0\.1:(\d+)/", "".join(line for line in worker.log().splitlines(True) if "standby" not in line))
+        changes = re.findall(r"reading goes on from rtmp://[^/]+:(\d+)/", "".join(line for line in worker.log().splitlines(True) if "standby" not in line))
         if not changes:
             return {"left": self.left, "right": self.right}[self.show.status()["input_server"]]
         return self.left if int(changes[-1]) == self.left.rtmp_port else self.right
@@ -111,20 +89,26 @@ class Redundant(LoggedCase):
         at = sorted(t for _, t in follower.seen.values() if t > since - TARGET)
         return max(b - a for a, b in zip(at, at[1:])) - TARGET
 
-    def lose_the_server_in_use(self, break_it, mend_it, within):
+    def lose_the_server_in_use(self, break_it, mend_it, within, behind=0.0):
+        """`behind`: seconds after a new segment at which it is lost, at least."""
         eventually("both servers have it", lambda: self.publishers() == ["left", "right"], 30)
         viewer = wait_until_playable(self.media, "show", 20)
-        with Follower(viewer, every=0.1) as follower:
+        with Follower(viewer, every=0.1) as follower, HostWatch() as host:
             eventually("the first list", lambda: follower.seen, 5)
             # The copy that is not in use is known for some seconds.
             newest = follower.newest()
             eventually("it plays", lambda: follower.newest() >= newest + 2, 6 * TARGET)
-            used, pids, since = self.server_in_use(), self.pipeline(), follower.newest()
+            used, pids = self.server_in_use(), self.pipeline()
+            newest = follower.newest()
+            eventually("another segment", lambda: follower.newest() > newest, 3 * TARGET, every=0.01)
+            since = follower.newest()
+            eventually("the moment", lambda: time.monotonic() - follower.seen[since][1] >= behind, TARGET, every=0.01)
             break_it(used)
             broke = time.monotonic()
             eventually("it goes on", lambda: follower.newest() >= since + 5, 12 * TARGET)
             waited = self.longest_wait(follower, broke)
-        sys.stderr.write(f"the server in use was lost: the next segment came {waited:.2f} s late\n")
+        phase = broke - follower.seen[since][1]
+        sys.stderr.write(f"the server in use was lost {phase:.2f} s behind a segment: the next one came {waited:.2f} s late (this machine stood still for {host.longest:.2f} s)\n")
         self.assert_unbroken(follower, since)
         self.assertEqual(self.pipeline(), pids, "the same process")
         self.assertLess(waited, within)
@@ -134,18 +118,8 @@ class Redundant(LoggedCase):
         eventually("it is back", lambda: self.publishers() == ["left", "right"], 40)
         self.assertEqual(self.pipeline(), pids)
 
-    def test_1_the_server_in_use_dies(self):
-        self.lose_the_server_in_use(lambda n: n.kill(), lambda n: n.start(), 3.2)
-
-    def test_2_the_server_in_use_hangs(self):
-        def pause(node, on):
-            for process in node.survivors():
-                os.kill(process.pid, signal.SIGSTOP if on else signal.SIGCONT)
-
-        self.lose_the_server_in_use(lambda n: pause(n, True), lambda n: pause(n, False), 5)
-        self.assertTrue(self.boss.events("rtmp-server-silent"))
-
-    def test_3_the_encoders_machine_dies_and_its_standby_goes_on(self):
+    def lose_the_encoders_machine(self, break_it, mend_it):
+        """Of a task with a standby: the standby goes on in its place."""
         alone = self.pipeline()
         self.boss.change("PATCH", f"/api/v1/tasks/{self.hls}", {"options": {"standby": True}})
 
@@ -160,27 +134,67 @@ class Redundant(LoggedCase):
         eventually("the standby knows both copies", lambda: self.publishers() == ["left", "right"], 20)
         self.assertIn("has the other run", task["standby"]["reason"])
         viewer = wait_until_playable(self.media, "show", 20)
-        with Follower(viewer, every=0.1) as follower:
+        with Follower(viewer, every=0.1) as follower, HostWatch() as host:
             eventually("the first list", lambda: follower.seen, 5)
             newest = follower.newest()
             eventually("it plays", lambda: follower.newest() >= newest + 4, 10 * TARGET)
             since = follower.newest()
             worker, other = (self.w1, self.w2) if task["node"] == "w1" else (self.w2, self.w1)
-            worker.kill()
+            break_it(worker)
             died = time.monotonic()
             eventually("it goes on", lambda: follower.newest() >= since + 5, 12 * TARGET)
             waited = self.longest_wait(follower, died)
             moved = eventually("the standby is the run", lambda: (t := self.boss.task(self.hls))["node"] == other.name and t, 15)
-            worker.start()
+            mend_it(worker)
             eventually("it has a standby of its own", lambda: (self.boss.task(self.hls)["standby"] or {}).get("phase") == "running", 40)
             newest = follower.newest()
             eventually("it goes on", lambda: follower.newest() >= newest + 3, 8 * TARGET)
-        sys.stderr.write(f"the encoder's machine died: the next segment came {waited:.2f} s late\n")
+        sys.stderr.write(f"the encoder's machine was lost: the next segment came {waited:.2f} s late (this machine stood still for {host.longest:.2f} s)\n")
         self.assertEqual(moved["epoch"], task["epoch"] + 1, "the run that stood by, not a new one")
         self.assert_unbroken(follower, since)
         self.assertLess(waited, 2)
         self.boss.change("PATCH", f"/api/v1/tasks/{self.hls}", {"options": {"standby": False}})
         eventually("one run is left", lambda: len(self.pipeline()) == 1, 15)
+
+
+class Redundant(RedundantCase):
+    @classmethod
+    def setUpClass(cls):
+        door = f"127.0.0.1:{free_ports(1)}"
+
+        def member(name, roles, **sections):
+            node = Node(node={"name": name}, roles=roles, cluster={"name": "hall", **({"listen": door} if name == "boss" else {"join": [door]})}, **sections)
+            cls.addClassCleanup(node.remove)
+            return node
+
+        cls.boss = member("boss", ["coordinator"], coordinator={"publish_grace": "8s"})
+        cls.media = member("media", ["origin", "director", "edge"])
+        cls.left, cls.right = (member(name, ["ingest"], hooks={"without_coordinator": "known_keys"}) for name in ("left", "right"))
+        cls.w1, cls.w2 = (member(name, ["worker"], worker={"cores": 4}) for name in ("w1", "w2"))
+        cls.nodes = [cls.boss, cls.media, cls.left, cls.right, cls.w1, cls.w2]
+        for node in cls.nodes:
+            node.launch()
+        for node in cls.nodes:
+            node.wait_until_ready()
+        cls.show = cls.boss.add_stream("show")
+        cls.hls = cls.boss.add_hls(cls.show)
+        cls.camera = TwoWayEncoder([cls.left, cls.right], "show", cls.show.key)
+        cls.addClassCleanup(cls.camera.stop)
+        wait_until_playable(cls.media, "show", 60)
+
+    def test_1_the_server_in_use_dies(self):
+        self.lose_the_server_in_use(lambda n: n.kill(), lambda n: n.start(), 3.2)
+
+    def test_2_the_server_in_use_hangs(self):
+        def pause(node, on):
+            for process in node.survivors():
+                os.kill(process.pid, signal.SIGSTOP if on else signal.SIGCONT)
+
+        self.lose_the_server_in_use(lambda n: pause(n, True), lambda n: pause(n, False), 5)
+        self.assertTrue(self.boss.events("rtmp-server-silent"))
+
+    def test_3_the_encoders_machine_dies_and_its_standby_goes_on(self):
+        self.lose_the_encoders_machine(lambda n: n.kill(), lambda n: n.start())
 
     def test_4_the_coordinator_is_away(self):
         """Restreams go on, because more than half of the nodes miss it; and who knows a key may publish."""

@@ -193,7 +193,7 @@ class Node:
     """`host`: the address that everything of the node listens on; `namespace`: the network namespace that it lives in (ip netns)."""
 
     def __init__(self, host="127.0.0.1", namespace=None, **sections):
-        self.namespace = namespace
+        self.host, self.namespace = host, namespace
         self.folder = tempfile.mkdtemp(prefix="weir-")
         self.data = os.path.join(self.folder, "data")
         self.log_file = os.path.join(self.folder, "node.log")
