@@ -35,19 +35,26 @@ def broadcast(case):
         case.doClassCleanups()
 
 
-STARVED_FOR = {"usual": 180, "quick": 45} # seconds
-
-
-def failover_worker(name, runs, break_it, mend_it):
+@contextlib.contextmanager
+def live_cluster():
+    """Five nodes with a ladder and restreams."""
     from cluster import ClusterCase
 
-    took = []
     with broadcast(ClusterCase) as show:
         for node in show.nodes:
             node.launch()
         for node in show.nodes:
             node.wait_until_ready()
         show.go_live()
+        yield show
+
+
+STARVED_FOR = {"usual": 180, "quick": 45} # seconds
+
+
+def failover_worker(name, runs, break_it, mend_it):
+    took = []
+    with live_cluster() as show:
         for round_ in range(1, runs + 1):
             took.append(show.fail_over(break_it, mend_it))
             say(f"{name}: loss {round_} of {runs}: {took[-1]:.2f} s")
@@ -55,14 +62,7 @@ def failover_worker(name, runs, break_it, mend_it):
 
 
 def starved_suspicions(seconds):
-    from cluster import ClusterCase
-
-    with broadcast(ClusterCase) as show:
-        for node in show.nodes:
-            node.launch()
-        for node in show.nodes:
-            node.wait_until_ready()
-        show.go_live()
+    with live_cluster() as show:
         show.wait_until_all_run(60)
         time.sleep(35) # part of the case: the coordinator learns the rhythm of each node while the machine has time
         kinds = ("node-suspect", "node-down", "node-unreachable", "node-joined")
