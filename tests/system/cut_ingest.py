@@ -11,8 +11,8 @@ import tempfile
 
 from cluster import Member, weir
 from cut import Network, ip
-from redundant import TARGET, RedundantCase, TwoWayEncoder
-from weir_node import eventually, free_ports, main, wait_until_playable
+from redundant import TARGET, RedundantCase
+from weir_node import eventually, free_ports, main
 
 LATE = 1.5  # seconds, at most: a copy is given up after one second of silence; half a second is for a sanitized program on a busy machine
 
@@ -35,14 +35,7 @@ class CutIngest(Network, RedundantCase):
         cls.nodes = [cls.boss, cls.media, cls.left, cls.right, cls.w1, cls.w2]
         for node in cls.nodes:
             cls.addClassCleanup(node.remove)
-            node.launch()
-        for node in cls.nodes:
-            node.wait_until_ready()
-        cls.show = cls.boss.add_stream("show")
-        cls.hls = cls.boss.add_hls(cls.show)
-        cls.camera = TwoWayEncoder([cls.left, cls.right], "show", cls.show.key)
-        cls.addClassCleanup(cls.camera.stop)
-        wait_until_playable(cls.media, "show", 60)
+        cls.go_live()
 
     def cut(self, node, break_it, mend_it):
         """What is cut is mended in whatever way the test ends."""

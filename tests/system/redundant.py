@@ -45,6 +45,19 @@ class RedundantCase(LoggedCase):
 
     LOG_LINES = 60
 
+    @classmethod
+    def go_live(cls):
+        """Starts all nodes, and the broadcast; returns when it plays."""
+        for node in cls.nodes:
+            node.launch()
+        for node in cls.nodes:
+            node.wait_until_ready()
+        cls.show = cls.boss.add_stream("show")
+        cls.hls = cls.boss.add_hls(cls.show)
+        cls.camera = TwoWayEncoder([cls.left, cls.right], "show", cls.show.key)
+        cls.addClassCleanup(cls.camera.stop)
+        wait_until_playable(cls.media, "show", 60)
+
     def publishers(self):
         return sorted(p["server"] for p in self.show.status()["publishers"])
 
@@ -172,15 +185,7 @@ class Redundant(RedundantCase):
         cls.left, cls.right = (member(name, ["ingest"], hooks={"without_coordinator": "known_keys"}) for name in ("left", "right"))
         cls.w1, cls.w2 = (member(name, ["worker"], worker={"cores": 4}) for name in ("w1", "w2"))
         cls.nodes = [cls.boss, cls.media, cls.left, cls.right, cls.w1, cls.w2]
-        for node in cls.nodes:
-            node.launch()
-        for node in cls.nodes:
-            node.wait_until_ready()
-        cls.show = cls.boss.add_stream("show")
-        cls.hls = cls.boss.add_hls(cls.show)
-        cls.camera = TwoWayEncoder([cls.left, cls.right], "show", cls.show.key)
-        cls.addClassCleanup(cls.camera.stop)
-        wait_until_playable(cls.media, "show", 60)
+        cls.go_live()
 
     def test_1_the_server_in_use_dies(self):
         self.lose_the_server_in_use(lambda n: n.kill(), lambda n: n.start(), 3.2)

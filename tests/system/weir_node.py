@@ -293,7 +293,7 @@ class Node:
         return "".join(self.log().splitlines(True)[-lines:])
 
     def check_log(self):
-        for sign in ("AddressSanitizer", "LeakSanitizer", "runtime error:", "role-died", "role-hangs", "-actor-died"):
+        for sign in ("LeakSanitizer", "AddressSanitizer", "runtime error:", "role-died", "role-hangs", "-actor-died"):
             at = (text := self.log()).find(sign)
             if at >= 0:
                 raise AssertionError(f"the log says {sign}:\n{text[max(0, at - 300):at + 3000]}")
