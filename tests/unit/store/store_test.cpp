@@ -3,6 +3,7 @@
 #include "runtime/base/file.hpp"
 #include "runtime/base/secret.hpp"
 
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -46,6 +47,8 @@ std::string text_of(const T& x) {
       out += std::to_string(value.time_since_epoch().count());
     else if constexpr (requires { value.value; })
       out += value.value;
+    else if constexpr (std::is_same_v<V, std::vector<std::string>>)
+      out += fmt::format("{}", fmt::join(value, ","));
     else
       out += std::to_string(value);
     out += '|';
@@ -79,6 +82,7 @@ task_spec some_task(const std::string& id, const std::string& comment = "") {
   t.type = "hls";
   t.options = R"({"ladder":"full"})";
   t.comment = comment;
+  t.needs = {"gpu", "room=main-hall"};
   return t;
 }
 
