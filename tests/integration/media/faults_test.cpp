@@ -316,7 +316,8 @@ TEST(Restream, TellsARefusingTargetFromAnUnreachableOne) {
   scratch_folder folder;
   auto clip = make_clip(folder, "a.flv", signal_of_test + "-t 2");
   rtmp_server server(folder);
-  pipeline_run refused(restream_of(clip, server.url("closed/secretkey")));
+  // Longer than the buffers on the way: all of a short one may have been sent before the refusal is read.
+  pipeline_run refused(restream_of(make_clip(folder, "long.flv", signal_of_test + "-t 70"), server.url("closed/secretkey")));
   refused.finish();
   EXPECT_EQ(refused.end->cause, end_cause::target_refused) << refused.end->text;
   EXPECT_EQ(refused.end->text.find("secretkey"), std::string::npos) << refused.end->text;
