@@ -107,7 +107,7 @@ bool coordinator_state::roomier(const task_id& seat, const lease_entry& held, ti
   const auto asked = asks(seat, held.cost_milli);
   return std::ranges::any_of(nodes, [&](auto& n) {
     auto& s = n.second.status;
-    return n.first != held.node && placing::obstacle(s, asked).empty() && std::max(s.granted_milli, s.load.cpu_milli) + held.cost_milli * 5 / 4 <= s.spec.capacity_milli;
+    return n.first != held.node && placing::takes(s, asked) && std::max(s.granted_milli, s.load.cpu_milli) + held.cost_milli * 5 / 4 <= s.spec.capacity_milli;
   });
 }
 
@@ -880,7 +880,7 @@ bool coordinator_state::fenced(const lease_entry& held) const {
 bool coordinator_state::has_elsewhere(const task_id& seat, const lease_entry& held) const {
   auto asked = asks(seat, held.cost_milli);
   asked.apart_from = held.node; // where it goes its standby may be: then it goes on in its place
-  return std::ranges::any_of(nodes, [&](auto& n) { return placing::obstacle(n.second.status, asked).empty(); });
+  return std::ranges::any_of(nodes, [&](auto& n) { return placing::takes(n.second.status, asked); });
 }
 
 bool coordinator_state::suits(const task_id& seat, const lease_entry& held) const {
@@ -891,9 +891,8 @@ bool coordinator_state::suits(const task_id& seat, const lease_entry& held) cons
 std::optional<placing::move> coordinator_state::rebalance(time_point now) const {
   if (now - moved < between_moves || now - started < settle_before_moving || !outgoing.empty())
     return std::nullopt;
-  auto full = [](auto& n) { return double(n.second.status.granted_milli) >= placing::crowded * double(n.second.status.spec.capacity_milli); };
-  if (std::ranges::none_of(nodes, full))
-    return std::nullopt;
+  if (std::ranges::none_of(nodes, [](auto& n) { return placing::is_crowded(n.second.status); }))
+    return std::nullopt; // as nearly always
   for (auto& [id, node] : nodes) // whoever just came or is unsure may change the picture by itself
     if (node.status.phase != node_phase::left && node.status.phase != node_phase::down && (node.status.phase != node.wanted || now - node.steady_since < settle_before_moving))
       return std::nullopt;
@@ -1007,12 +1006,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     return coordinator_actor::behavior_type::make_empty_behavior();
   }
 
-  auto spawn_stream = [=, &my](const stream_id& id, const std::vector<const task_spec*>& its_tasks) {
+  auto spawn_stream = [=, &my](const stream_id& id) {
     auto& entry = my.streams.at(id);
     entry.status.phase = stream_phase::offline;
     entry.actor = self->spawn<caf::linked>(stream, entry.status, my.setup.options.publish_grace, me);
-    for (auto* spec : its_tasks)
-      tell(self, entry.actor, use_task_spec{*spec});
   };
   auto spawn_monitor = [=, &my](const edge_spec& spec) {
     my.edges[spec.name].monitor = self->spawn<caf::linked>(edge_monitor, spec, my.setup.steering, my.setup.http, me);
@@ -1095,11 +1092,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (entry.actor.address() == who) {
         ++entry.restarts;
         log::error("coordinator", "stream-actor-died", "stream={} restarts={} reason={}", entry.spec.name, entry.restarts, caf::to_string(why));
-        std::vector<const task_spec*> its_tasks;
+        spawn_stream(id);
         for (auto& [task, one] : my.tasks)
           if (one.spec.stream == id)
-            its_tasks.push_back(&one.spec);
-        spawn_stream(id, its_tasks);
+            tell(self, entry.actor, use_task_spec{one.spec});
         return true;
       }
     for (auto& [name, entry] : my.edges)
@@ -1127,11 +1123,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       }
   });
 
-  std::map<stream_id, std::vector<const task_spec*>> by_stream;
-  for (auto& [task, one] : my.tasks)
-    by_stream[one.spec.stream].push_back(&one.spec);
   for (auto& [id, entry] : my.streams)
-    spawn_stream(id, by_stream[id]);
+    spawn_stream(id);
+  for (auto& [task, one] : my.tasks)
+    tell(self, my.streams.at(one.spec.stream).actor, use_task_spec{one.spec});
   for (auto& known : my.edge_set.statuses())
     spawn_monitor(known.spec);
   my.note("coordinator-started", "cluster", fmt::format("{} streams and {} tasks are configured.", my.streams.size(), my.tasks.size()), "coordinator", wall());
@@ -1206,7 +1201,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (!done)
         return to_caf(done.error());
       if (!my.streams.at(done->id).actor)
-        spawn_stream(done->id, {});
+        spawn_stream(done->id);
       auto status = my.streams.at(done->id).status;
       my.decorate(status);
       return status;

@@ -12,8 +12,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto keep_ended = 10min;
-constexpr auto coordinator_silence = 3s; ///< its list of edges comes each second
-constexpr auto first_word_every = 250ms; ///< we ask: what was said before the coordinator was reached is lost
+constexpr auto first_word_every = 250ms; ///< we ask the coordinator
 
 std::string address_of(const hls::stream_log& log) { return fmt::format("{}~{}", log.stream, log.instance); }
 
@@ -50,7 +49,7 @@ bool director_state::forget(time_point now) {
 std::shared_ptr<const director_view> director_state::view() const {
   auto made = std::make_shared<director_view>();
   made->tables = tables;
-  made->complete = complete;
+  made->complete = watching.answered;
   for (auto& [address, one] : streams) {
     made->by_address[address] = one.stream;
     auto& newest = made->live[one.stream->log.stream];
@@ -69,11 +68,7 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
   auto me = director_actor{self};
   auto now = [self] { return self->clock().now(); };
 
-  auto watch_the_coordinator = [=, &my] {
-    my.heard = now();
-    tell(self, coordinator, watch{watcher_actor{me}});
-  };
-  watch_the_coordinator();
+  my.watching.follow(self, coordinator, watcher_actor{me});
   for (auto& origin : origins)
     tell(self, origin, watch_logs{me});
   tell_after(self, first_word_every, me, tick{});
@@ -87,9 +82,8 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
     [=, &my](const tick&) {
       if (my.forget(now()))
         my.desk->show(my.view());
-      if (!my.complete || now() - my.heard > coordinator_silence)
-        watch_the_coordinator();
-      tell_after(self, my.complete ? 1s : first_word_every, me, tick{});
+      my.watching.follow(self, coordinator, watcher_actor{me});
+      tell_after(self, my.watching.answered ? 1s : first_word_every, me, tick{});
     },
     [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
     [=, &my](edge_table& table) {
@@ -113,8 +107,7 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
       my.desk->with_admission([&](auto& admission) { admission.use(my.tables.newest()); });
     },
     [=, &my](const edge_list& list) {
-      my.heard = now();
-      if (!std::exchange(my.complete, true)) // the tables came before it
+      if (my.watching.hears(now())) // the tables came before it
         my.desk->show(my.view());
       my.desk->with_admission([&](auto& admission) {
         for (auto& e : list.edges) {

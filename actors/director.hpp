@@ -1,4 +1,5 @@
 #pragma once
+#include "actors/coordinator_watch.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/playlist_desk.hpp"
 
@@ -21,8 +22,7 @@ struct director_state {
   steering::table_history tables;
   std::map<edge_name, std::uint64_t> reported; ///< sequence of the last report that admission has
   time_point started{};
-  time_point heard{};    ///< the coordinator
-  bool complete = false; ///< it has told all edge tables
+  coordinator_watch watching; ///< whoever has answered has told all edge tables
 
   /// Takes a log unless a newer one is there; prepares its playlists.
   bool take(hls::stream_log log, time_point now);

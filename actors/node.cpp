@@ -14,8 +14,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto answer_within = 900ms;
-constexpr auto look_every = 250ms;
 constexpr auto ask_others_after = 1500ms; ///< of the coordinator's silence
 constexpr auto missed_after = 2500ms;     ///< longer than the gap in our beats up to which the coordinator counts us as hearing it
 constexpr auto witness_within = 800ms;
@@ -23,16 +21,10 @@ constexpr auto token_header = "Weir-Cluster-Token";
 
 } // namespace
 
-beat node_state::make_beat() {
-  beat b;
-  b.node = setup.spec.name;
-  b.instance = setup.spec.instance;
-  load.tasks = static_cast<std::uint32_t>(runs.size());
+void node_state::measure() {
   std::int64_t spent = 0;
-  for (auto& [task, one] : runs) {
-    b.leases.push_back({task, one.order.epoch});
+  for (auto& [task, one] : runs)
     spent += one.last.progress.cpu_milliseconds;
-  }
   // A run that ended takes its share of the sum away: that second counts as none.
   load.task_cpu_milli = std::max<std::int64_t>(0, spent - task_cpu_spent) * 1000 / setup.beat_every.count();
   task_cpu_spent = spent;
@@ -42,13 +34,36 @@ beat node_state::make_beat() {
     load.memory_used = memory->used;
     load.memory_total = memory->total;
   }
-  b.load = load;
-  b.roster = roster.version;
-  b.as_of = as_of;
+}
+
+beat node_state::make_beat() {
+  load.tasks = static_cast<std::uint32_t>(runs.size());
+  beat b{.node = setup.spec.name, .instance = setup.spec.instance, .load = load, .leases = {}, .roster = roster.version, .as_of = as_of};
+  for (auto& [task, one] : runs)
+    b.leases.push_back({task, one.order.epoch});
   return b;
 }
 
-std::vector<task_id> node_state::not_renewed(const beat& asked, const beat_answer& answer) const {
+void node_state::take(const weir::joined& in, time_point now) {
+  asking = false;
+  joined = true;
+  trouble.clear();
+  lease_ttl = in.lease_ttl;
+  roster = in.roster;
+  last_answer = now;
+  as_of = in.as_of;
+}
+
+std::vector<task_id> node_state::take(const beat& asked, const beat_answer& answer, time_point now) {
+  asking = false;
+  if (!answer.known) {
+    joined = false;
+    return {};
+  }
+  last_answer = now;
+  as_of = answer.as_of;
+  if (answer.roster.version != 0)
+    roster = answer.roster;
   std::vector<task_id> gone;
   for (auto& l : asked.leases)
     if (auto mine = runs.find(l.task); mine != runs.end() && mine->second.order.epoch == l.epoch && std::ranges::find(answer.renewed, l) == answer.renewed.end())
@@ -62,6 +77,8 @@ join node_state::make_join(const node_actor& me) const {
     news.runs.push_back(one.order);
   return news;
 }
+
+bool node_state::must_ask_others(time_point now) const { return !runs.empty() && now - last_answer > ask_others_after && now - round.began >= 2 * look_every; }
 
 bool node_state::misses_the_coordinator(time_point now) const { return now - last_answer > missed_after; }
 
@@ -107,13 +124,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
     ask(self, 2s, coordinator, my.make_join(me))
       .then(
         [=, &my](const joined& in) {
-          my.asking = false;
-          my.joined = true;
-          my.trouble.clear();
-          my.lease_ttl = in.lease_ttl;
-          my.roster = in.roster;
-          my.last_answer = now();
-          my.as_of = in.as_of;
+          my.take(in, now());
           log::info("node", "joined", "node={} cluster={}", my.setup.spec.name.value, in.cluster);
         },
         [=, &my](const caf::error& why) {
@@ -126,20 +137,12 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
   };
   auto renew = [=, &my] {
     my.asking = true;
+    my.measure();
     auto asked = my.make_beat();
-    ask(self, answer_within, coordinator, asked)
+    ask(self, node_state::answer_within, coordinator, asked)
       .then(
         [=, &my](const beat_answer& answer) {
-          my.asking = false;
-          if (!answer.known) {
-            my.joined = false;
-            return;
-          }
-          my.last_answer = now();
-          my.as_of = answer.as_of;
-          if (answer.roster.version != 0)
-            my.roster = answer.roster;
-          for (auto& id : my.not_renewed(asked, answer))
+          for (auto& id : my.take(asked, answer, now()))
             stop_run(id);
         },
         [=, &my](const caf::error& why) {
@@ -259,13 +262,13 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
         my.stopped_by_itself += lost.size();
         my.last_answer = now();
       }
-      if (!my.runs.empty() && now() - my.last_answer > ask_others_after && now() - my.round.began >= 2 * look_every)
+      if (my.must_ask_others(now()))
         ask_others();
       if (!my.asking && !*stopping && now() >= my.next_beat) {
         my.next_beat = now() + my.setup.beat_every;
         my.joined ? renew() : ask_to_join();
       }
-      tell_after(self, std::min<std::chrono::milliseconds>(my.setup.beat_every, look_every), me, tick{});
+      tell_after(self, std::min<std::chrono::milliseconds>(my.setup.beat_every, node_state::look_every), me, tick{});
     },
     [=, &my](const stop&) {
       *stopping = true;

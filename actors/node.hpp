@@ -56,11 +56,19 @@ struct node_state {
   time_point started{};
   std::uint64_t stopped_by_itself = 0; ///< runs that were ended because their lease could not be renewed
 
+  static constexpr auto look_every = std::chrono::milliseconds(250);
+  static constexpr auto answer_within = std::chrono::milliseconds(900); ///< of a beat
+
+  /// Looks at the machine, for the next beat.
+  void measure();
   beat make_beat();
-  /// Runs that the coordinator did not renew.
-  std::vector<task_id> not_renewed(const beat& asked, const beat_answer& answer) const;
+  void take(const weir::joined& in, time_point now);
+  /// Takes the answer to a beat; returns the runs that the coordinator did not renew.
+  std::vector<task_id> take(const beat& asked, const beat_answer& answer, time_point now);
   /// What to say when joining: who this is and what runs here already.
   join make_join(const node_actor& me) const;
+  /// Whether it is time to ask the others whether they miss the coordinator too.
+  bool must_ask_others(time_point now) const;
   /// Whether the coordinator has been silent for so long that we tell others so.
   bool misses_the_coordinator(time_point now) const;
   /// Counts an answer of another node; true when it was the one that made a majority.

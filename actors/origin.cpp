@@ -17,7 +17,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::size_t stream_limit = 10'000;
-constexpr auto coordinator_silence = std::chrono::seconds(3); ///< its list of edges comes each second
 
 /// What a writer says of itself: the body of PUT /origin/v1/streams/{stream}/writers/{epoch}.
 struct writer_body {
@@ -144,18 +143,11 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   };
 
   self->set_down_handler([=, &my](caf::down_msg& down) { std::erase_if(my.directors, [&](auto& d) { return d.address() == down.source; }); });
-  auto watch_the_coordinator = [=, &my] {
-    my.heard = now();
-    tell(self, coordinator, watch{watcher_actor{me}});
-  };
-  watch_the_coordinator();
+  my.watching.follow(self, coordinator, watcher_actor{me});
   tell_after(self, 250ms, me, tick{});
   return {
     [=, &my](const edge_table& table) { my.edges = std::max(my.edges, table.epoch); },
-    [=, &my](const edge_list&) { // loads matter to directors only
-      my.heard = now();
-      my.answered = true;
-    },
+    [=, &my](const edge_list&) { my.watching.hears(now()); }, // loads matter to directors only
     [=, &my](const stream_notice& notice) {
       auto known = my.logs.find(notice.stream);
       if (known == my.logs.end())
@@ -195,8 +187,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
         publish(log, log.tick(my.edges, wall()));
         expire(log);
       }
-      if (!my.answered || now() - my.heard > coordinator_silence)
-        watch_the_coordinator();
+      my.watching.follow(self, coordinator, watcher_actor{me});
       tell_after(self, 250ms, me, tick{});
     },
     [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },

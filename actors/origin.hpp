@@ -1,4 +1,5 @@
 #pragma once
+#include "actors/coordinator_watch.hpp"
 #include "actors/interfaces.hpp"
 #include "runtime/hls/segment_log.hpp"
 #include "runtime/http/server.hpp"
@@ -27,8 +28,7 @@ struct origin_state {
   std::uint64_t written = 0, fenced = 0, refused = 0, full = 0;
   std::uint64_t bytes = 0;
   time_point started{};
-  time_point heard{};    ///< the coordinator
-  bool answered = false; ///< it has, since our start: what we said before it was reached is lost
+  coordinator_watch watching;
 
   /// Reads all logs and sweeps what no log knows. Fails: corrupt, naming the stream.
   expected<void> load(timestamp now);

@@ -279,7 +279,7 @@ void segment_log::hear_standby(lease_epoch epoch, std::size_t rung, const segmen
     standby_rungs_ = {};
   }
   standby_at_ = now;
-  if (segment.duration < target_ticks() * 9 / 10) // it began within the slot
+  if (partial(segment.duration)) // it began within the slot
     return;
   if (standby_rungs_.first != segment.slot)
     standby_rungs_ = {segment.slot, 0};
@@ -302,9 +302,12 @@ bool segment_log::full(std::size_t rung, std::int64_t duration) const {
   return duration + (fps > 0 ? 135'000'000 / fps : ticks(clock_slack)) >= target_ticks();
 }
 
+/// Whether that much is missing to the target duration whatever the source is like.
+bool segment_log::partial(std::int64_t duration) const { return duration < target_ticks() * 9 / 10; }
+
 /// The first segment of an encoder that began within it.
 bool segment_log::begins_within(const waiting& w) const {
-  return std::any_of(w.rungs.begin(), w.rungs.end(), [&](auto& r) { return r.second.duration < target_ticks() * 9 / 10; });
+  return std::any_of(w.rungs.begin(), w.rungs.end(), [&](auto& r) { return partial(r.second.duration); });
 }
 
 /// The last segment of an encoder that was told to end within it. A source whose segments have all been full so far tells by a few frames; one whose

@@ -172,6 +172,7 @@ private:
   void hear_standby(lease_epoch epoch, std::size_t rung, const segment_info& segment, timestamp now);
   bool standby_follows(std::uint64_t slot, timestamp now) const;
   bool cut_short(const waiting& w) const;
+  bool partial(std::int64_t duration) const;
   bool begins_within(const waiting& w) const;
   bool full(std::size_t rung, std::int64_t duration) const;
   bool shorter(const waiting& one, const waiting& other) const;

@@ -238,7 +238,7 @@ struct hls_pipeline::state {
     next_begin = unknown_yet;
     WEIR_TRY(finished);
     WEIR_TRY(open_sound());
-    could_leave_out = most_left_out(*whole, pass.has_value());
+    could_leave_out = most_left_out(whole->size(), pass.has_value());
     left_out = std::min(left_out, could_leave_out);
     plan = without_top(*whole, left_out, pass.has_value());
     all_encoded = !pass;

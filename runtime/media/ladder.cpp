@@ -53,14 +53,11 @@ expected<std::vector<rung_plan>> plan_ladder(const ladder_spec& ladder, const pi
   return plan;
 }
 
-std::size_t most_left_out(const std::vector<rung_plan>& plan, bool passed_through) {
-  const std::size_t stay = passed_through ? 2 : 1;
-  return plan.size() - std::min(plan.size(), stay);
-}
+std::size_t most_left_out(std::size_t rungs, bool passed_through) { return rungs - std::min<std::size_t>(rungs, passed_through ? 2 : 1); }
 
 std::vector<rung_plan> without_top(std::vector<rung_plan> plan, std::size_t left_out, bool passed_through) {
   const auto first = plan.begin() + (passed_through && !plan.empty() ? 1 : 0);
-  plan.erase(first, first + static_cast<std::ptrdiff_t>(std::min(left_out, most_left_out(plan, passed_through))));
+  plan.erase(first, first + static_cast<std::ptrdiff_t>(std::min(left_out, most_left_out(plan.size(), passed_through))));
   return plan;
 }
 

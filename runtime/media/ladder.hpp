@@ -44,7 +44,7 @@ expected<std::vector<rung_plan>> plan_ladder(const ladder_spec& ladder, const pi
 
 /// How many rungs may be left out where the machine is too slow. The smallest that is encoded stays: it is for those who can receive nothing else, also where
 /// the first is `passed_through` and would remain without it.
-std::size_t most_left_out(const std::vector<rung_plan>& plan, bool passed_through);
+std::size_t most_left_out(std::size_t rungs, bool passed_through);
 /// The plan without so many of its largest encoded rungs, at most most_left_out(). What is passed through costs nearly nothing and stays.
 std::vector<rung_plan> without_top(std::vector<rung_plan> plan, std::size_t left_out, bool passed_through);
 

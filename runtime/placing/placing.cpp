@@ -25,8 +25,17 @@ const std::string* missing_label(const node_spec& n, const wish& w) {
   return need == w.needs.end() ? nullptr : &*need;
 }
 
-bool takes(const node_status& n, const wish& w) {
-  return n.phase == node_phase::ready && n.spec.name != w.apart_from && suits(n.spec, w) && fits(n, w);
+/// Why a node that offers the type does not take the run now, as half a sentence after its name.
+std::string obstacle(const node_status& node, const wish& w) {
+  if (node.phase != node_phase::ready)
+    return fmt::format("is {}", to_string(node.phase));
+  if (auto* need = missing_label(node.spec, w))
+    return "has no label " + *need;
+  if (node.spec.name == w.apart_from)
+    return "has the other run";
+  if (!fits(node, w))
+    return fmt::format("has {:.1f} of {:.1f} cores granted, {:.1f} are needed", cores(node.granted_milli), cores(node.spec.capacity_milli), cores(w.cost_milli));
+  return node.spec.name == w.avoid ? std::string("was to be avoided") : fmt::format("is {:.0f} % full", share(node) * 100);
 }
 
 } // namespace
@@ -45,19 +54,9 @@ expected<void> check_need(std::string_view need) {
 
 bool suits(const node_spec& node, const wish& w) { return offers(node, w) && !missing_label(node, w); }
 
-std::string obstacle(const node_status& node, const wish& w) {
-  if (!offers(node.spec, w))
-    return "does not offer " + w.type;
-  if (node.phase != node_phase::ready)
-    return fmt::format("is {}", to_string(node.phase));
-  if (auto* need = missing_label(node.spec, w))
-    return "has no label " + *need;
-  if (node.spec.name == w.apart_from)
-    return "has the other run";
-  if (!fits(node, w))
-    return fmt::format("has {:.1f} of {:.1f} cores granted, {:.1f} are needed", cores(node.granted_milli), cores(node.spec.capacity_milli), cores(w.cost_milli));
-  return {};
-}
+bool takes(const node_status& node, const wish& w) { return node.phase == node_phase::ready && node.spec.name != w.apart_from && suits(node.spec, w) && fits(node, w); }
+
+bool is_crowded(const node_status& node) { return share(node) >= crowded; }
 
 choice choose(const std::vector<const node_status*>& nodes, const wish& w) {
   auto rank = [&](const node_status& n) { return std::pair{n.spec.name == w.avoid, share(n) - (is_near(n, w) ? nearness : 0)}; };
@@ -66,11 +65,6 @@ choice choose(const std::vector<const node_status*>& nodes, const wish& w) {
     if (takes(*n, w) && (!best || rank(*n) < rank(*best)))
       best = n;
 
-  auto against = [&](const node_status& n) {
-    if (auto why = obstacle(n, w); !why.empty())
-      return why;
-    return n.spec.name == w.avoid ? std::string("was to be avoided") : fmt::format("is {:.0f} % full", share(n) * 100);
-  };
   std::string others;
   std::size_t named = 0, unnamed = 0;
   for (auto* n : nodes)
@@ -78,7 +72,7 @@ choice choose(const std::vector<const node_status*>& nodes, const wish& w) {
       if (named == others_named)
         ++unnamed;
       else
-        others += fmt::format("{}{} {}", named++ ? ", " : "", n->spec.name.value, against(*n));
+        others += fmt::format("{}{} {}", named++ ? ", " : "", n->spec.name.value, obstacle(*n, w));
     }
   if (unnamed)
     others += fmt::format(" and {} more", unnamed);
@@ -93,7 +87,7 @@ std::optional<move> rebalance(const std::vector<const node_status*>& nodes, cons
   double gained = worth_a_move;
   for (auto& r : runs) {
     auto from = std::ranges::find(nodes, r.node, [](auto* n) { return n->spec.name; });
-    if (from == nodes.end() || (*from)->phase != node_phase::ready || share(**from) < crowded)
+    if (from == nodes.end() || (*from)->phase != node_phase::ready || !is_crowded(**from))
       continue;
     auto asks = r.asks;
     asks.avoid = r.node;

@@ -30,8 +30,8 @@ bool has_label(const labels& of_the_node, std::string_view need);
 expected<void> check_need(std::string_view need);
 /// Whether a node offers the type and has what the task needs, whatever else is wrong with it now.
 bool suits(const node_spec& node, const wish& w);
-/// Why the node cannot take the run now, as half a sentence after its name; empty when it can. `avoid` is not looked at.
-std::string obstacle(const node_status& node, const wish& w);
+/// Whether it can take the run now; `avoid` is not looked at.
+bool takes(const node_status& node, const wish& w);
 
 struct choice {
   const node_status* node = nullptr;
@@ -53,6 +53,7 @@ struct move {
 };
 /// Least fullness of a node that is worth relieving, and how much fuller than the busier of the two nodes after the move it must be.
 inline constexpr double crowded = 0.75, worth_a_move = 0.25;
+bool is_crowded(const node_status& node);
 /// The one move that relieves the fullest node most, when that is worth a hand-over.
 std::optional<move> rebalance(const std::vector<const node_status*>& nodes, const std::vector<run>& runs);
 

@@ -99,7 +99,6 @@ struct machine_state : node_state {
 
 inline node_actor::behavior_type machine(node_actor::stateful_pointer<machine_state> self, node_setup setup, std::shared_ptr<world> all) {
   using namespace std::chrono_literals;
-  constexpr auto look_every = 250ms, ask_others_after = 1500ms, answer_within = 900ms; // as in node.cpp
   auto& my = self->state;
   my.setup = std::move(setup);
   const auto name = my.setup.spec.name;
@@ -118,7 +117,7 @@ inline node_actor::behavior_type machine(node_actor::stateful_pointer<machine_st
   auto over_the_wire = [=, &my](std::function<void()> arrives, std::function<void()> lost) {
     my.broken |= !connected();
     if (!connected())
-      return later(answer_within, std::move(lost));
+      return later(node_state::answer_within, std::move(lost));
     later(way, [=, &my] {
       my.broken |= !connected();
       connected() ? arrives() : lost();
@@ -194,12 +193,7 @@ inline node_actor::behavior_type machine(node_actor::stateful_pointer<machine_st
           [=, &my](const joined& in) {
             over_the_wire(
               [=, &my] {
-                my.asking = false;
-                my.joined = true;
-                my.lease_ttl = in.lease_ttl;
-                my.roster = in.roster;
-                my.last_answer = now();
-                my.as_of = in.as_of;
+                my.take(in, now());
               },
               unanswered);
           },
@@ -209,29 +203,13 @@ inline node_actor::behavior_type machine(node_actor::stateful_pointer<machine_st
   };
   auto renew = [=, &my] {
     my.asking = true;
-    beat asked;
-    asked.node = name;
-    asked.instance = my.setup.spec.instance;
-    asked.load.tasks = static_cast<std::uint32_t>(my.runs.size());
-    asked.roster = my.roster.version;
-    asked.as_of = my.as_of;
-    for (auto& [seat, run] : my.runs)
-      asked.leases.push_back({seat, run.order.epoch});
-    auto arrives = [=, &my] {
-      ask(self, answer_within, all->coordinator, asked)
+    auto arrives = [=, &my, asked = my.make_beat()] {
+      ask(self, node_state::answer_within, all->coordinator, asked)
         .then(
           [=, &my](const beat_answer& answer) {
             over_the_wire(
               [=, &my] {
-                my.asking = false;
-                my.joined = answer.known;
-                if (!answer.known)
-                  return;
-                my.last_answer = now();
-                my.as_of = answer.as_of;
-                if (answer.roster.version != 0)
-                  my.roster = answer.roster;
-                for (auto& seat : my.not_renewed(asked, answer))
+                for (auto& seat : my.take(asked, answer, now()))
                   stop_run(seat, my.runs.at(seat).order.epoch);
               },
               unanswered);
@@ -265,7 +243,7 @@ inline node_actor::behavior_type machine(node_actor::stateful_pointer<machine_st
       }
       if (now() < my.next_look)
         return;
-      my.next_look = now() + look_every;
+      my.next_look = now() + node_state::look_every;
       if (my.broken && connected())
         my.broken = my.joined = false;
       if (auto lost = my.must_end(now()); !lost.empty()) {
@@ -274,7 +252,7 @@ inline node_actor::behavior_type machine(node_actor::stateful_pointer<machine_st
         my.stopped_by_itself += lost.size();
         my.last_answer = now();
       }
-      if (!my.runs.empty() && now() - my.last_answer > ask_others_after && now() - my.round.began >= 2 * look_every)
+      if (my.must_ask_others(now()))
         ask_others();
       if (!my.asking && now() >= my.next_beat) {
         my.next_beat = now() + my.setup.beat_every;
@@ -283,7 +261,7 @@ inline node_actor::behavior_type machine(node_actor::stateful_pointer<machine_st
           if (auto run = my.runs.find(seat); run != my.runs.end())
             say(*all->find(seat, name, run->second.order.epoch), run->second.last, run->second.teller);
       }
-      tell_after(self, look_every, me, tick{});
+      tell_after(self, node_state::look_every, me, tick{});
     },
     [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
     [](const ask_status&) { return actor_report{}; },

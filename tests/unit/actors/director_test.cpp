@@ -51,7 +51,7 @@ public:
 
   Director() {
     state.desk = desk;
-    state.complete = true; // the coordinator has been heard
+    state.watching.answered = true; // the coordinator has been heard
   }
   void show() {
     desk->show(state.view());
@@ -87,11 +87,11 @@ std::string plain(const std::string& coded) {
 }
 
 TEST_F(Director, AnswersNothingForAStreamThatIsNotLive) {
-  state.complete = false;
+  state.watching.answered = false;
   show();
   EXPECT_EQ(get("/hls/conf/index.m3u8").first, 503) << "it may be there: nothing was heard yet";
   EXPECT_EQ(get("/p/1.0/conf~1/720p.m3u8").first, 503);
-  state.complete = true;
+  state.watching.answered = true;
   desk->show(state.view());
   EXPECT_EQ(get("/hls/conf/index.m3u8").first, 404);
   EXPECT_EQ(get("/p/1.0/conf~1/720p.m3u8").first, 404);

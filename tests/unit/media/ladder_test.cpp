@@ -57,16 +57,16 @@ TEST(Ladder, LeavesOutFromTheTopAndKeepsTheLastOne) {
       all += r.name + " ";
     return all;
   };
-  EXPECT_EQ(most_left_out(whole, false), 3u);
+  EXPECT_EQ(most_left_out(whole.size(), false), 3u);
   EXPECT_EQ(without_top(whole, 0, false), whole);
   EXPECT_EQ(names(without_top(whole, 1, false)), "720p 480p 360p ");
   EXPECT_EQ(names(without_top(whole, 9, false)), "360p ");
   // What is passed through costs nothing: it stays, and so does one that is encoded.
-  EXPECT_EQ(most_left_out(whole, true), 2u);
+  EXPECT_EQ(most_left_out(whole.size(), true), 2u);
   EXPECT_EQ(names(without_top(whole, 1, true)), "1080p 480p 360p ");
   EXPECT_EQ(names(without_top(whole, 9, true)), "1080p 360p ");
   const std::vector<rung_plan> one{whole[0]};
-  EXPECT_EQ(most_left_out(one, true), 0u);
+  EXPECT_EQ(most_left_out(one.size(), true), 0u);
   EXPECT_EQ(without_top(one, 1, true), one);
   EXPECT_EQ(without_top(one, 1, false), one);
 }
