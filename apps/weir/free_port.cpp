@@ -9,14 +9,16 @@
 namespace weir {
 namespace {
 
-/// Binds a port of 127.0.0.1 and gives the descriptor; −1 when it is taken. Port 0 is the kernel's choice.
+/// Binds a port of 127.0.0.1 and gives the descriptor; −1 when it is taken. Port 0 is the kernel's choice. Reuse is allowed once it is ours: a program that is just
+/// being started has a copy of the socket for some milliseconds after we closed it.
 int bind_port(std::uint16_t port) {
   int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   address.sin_port = htons(port);
-  if (fd >= 0 && ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0)
+  const int on = 1;
+  if (fd >= 0 && ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 && ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0)
     return fd;
   if (fd >= 0)
     ::close(fd);

@@ -1482,7 +1482,8 @@ expected<tcp::endpoint> parse_listen(const std::string& text) {
   return tcp::endpoint(address, port);
 }
 
-expected<void> listen(tcp_acceptor& acceptor, const tcp::endpoint& at, bool shared) {
+/// Binds the address; `shared` with other sockets of this user that say so too.
+expected<void> bind_to(tcp_acceptor& acceptor, const tcp::endpoint& at, bool shared) {
   const auto step = [&](error_code ec, const char* what) -> expected<void> {
     if (ec)
       return fail(weir::error_code::io_failed, fmt::format("{} {}:{}: {}", what, at.address().to_string(), at.port(), ec.message()));
@@ -1502,9 +1503,16 @@ expected<void> listen(tcp_acceptor& acceptor, const tcp::endpoint& at, bool shar
     WEIR_TRY(step(ec, "sharing of"));
   }
   acceptor.bind(at, ec);
-  WEIR_TRY(step(ec, "bind"));
+  return step(ec, "bind");
+}
+
+expected<void> listen(tcp_acceptor& acceptor, const tcp::endpoint& at, bool shared) {
+  WEIR_TRY(bind_to(acceptor, at, shared));
+  error_code ec;
   acceptor.listen(4096, ec);
-  return step(ec, "listen on");
+  if (ec)
+    return fail(weir::error_code::io_failed, fmt::format("listen on {}:{}: {}", at.address().to_string(), at.port(), ec.message()));
+  return {};
 }
 
 } // namespace
@@ -1542,10 +1550,11 @@ expected<void> server::start() {
     return fail(at.error());
   const auto threads = impl_->all->options.threads;
   if (threads > 1 && at->port() != 0) {
-    // SO_REUSEPORT would let a second server of the same user share the port in silence; without it the kernel tells.
+    // SO_REUSEPORT would let a second server of the same user share the port in silence; without it the kernel tells. The probe does not listen: a program that is
+    // just being started elsewhere in this process has a copy of it for some milliseconds, and a listening one would keep the port from us as long.
     asio::io_context io;
     tcp_acceptor probe(io);
-    WEIR_TRY(listen(probe, *at, false));
+    WEIR_TRY(bind_to(probe, *at, false));
   }
   std::vector<std::shared_ptr<worker>> workers;
   for (unsigned i = 0; i < threads; ++i) {

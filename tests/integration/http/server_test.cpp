@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
@@ -13,7 +14,9 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 namespace weir::http {
 namespace {
@@ -501,6 +504,40 @@ TEST_F(HttpServer, TellsWhyItCannotStart) {
   twice.route("GET", "/a/{x}", {}, echo);
   twice.route("GET", "/a/{y}", {}, echo);
   EXPECT_EQ(twice.start().error().code, error_code::already_exists);
+}
+
+/// A child has a copy of each of our descriptors until it runs its program.
+TEST_F(HttpServer, StartsOnASettledPortWhileProgramsAreBeingStarted) {
+  server first{server_options{}};
+  ASSERT_TRUE(first.start());
+  const auto listen = fmt::format("127.0.0.1:{}", first.port());
+  first.stop(1s);
+  std::atomic<bool> done = false;
+  std::thread starter([&] {
+    std::deque<pid_t> slow;
+    while (!done || !slow.empty()) {
+      if (const auto pid = done ? 0 : fork(); pid > 0)
+        slow.push_back(pid);
+      else if (pid == 0 && !done) {
+        usleep(20'000);
+        _exit(0);
+      }
+      if (done || slow.size() > 20) {
+        waitpid(slow.front(), nullptr, 0);
+        slow.pop_front();
+      }
+    }
+  });
+  for (int i = 0; i < 200; ++i) {
+    server again{server_options{.listen = listen, .threads = 2}};
+    const auto started = again.start();
+    EXPECT_TRUE(started) << "start " << i << ": " << started.error().text;
+    if (!started)
+      break;
+    again.stop(1s);
+  }
+  done = true;
+  starter.join();
 }
 
 TEST_F(HttpServer, DoesNotLetAHeaderSplitTheAnswer) {
