@@ -34,7 +34,7 @@ void transcoder_state::begin(time_point now, timestamp wall) {
   phase = task_phase::starting;
   progress = {};
   progress.since = wall;
-  slow_since = {};
+  slow_since = keeps_up_since = {};
 }
 
 bool transcoder_state::take(const media::heartbeat& h, time_point now, timestamp wall) {
@@ -72,6 +72,10 @@ bool transcoder_state::take(const media::heartbeat& h, time_point now, timestamp
   slow_since = slow ? (slow_since == time_point{} ? now : slow_since) : time_point{};
   if (slow && now - slow_since > slow_patience)
     last = {end_cause::overloaded, fmt::format("slower than real time: {:.2f} times", double(h.speed_milli) / 1000)};
+  const bool keeps_up = plan.what.kind == media::pipeline_kind::hls && !helps_itself && advanced && h.speed_milli >= too_slow_milli;
+  keeps_up_since = !keeps_up ? time_point{} : keeps_up_since == time_point{} ? now : keeps_up_since;
+  if (keeps_up && now - keeps_up_since > slow_patience && last.cause == end_cause::overloaded)
+    last = {};
   if (advanced && phase == task_phase::starting && h.output_bytes > 0) {
     phase = task_phase::running;
     return true;

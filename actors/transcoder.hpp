@@ -60,6 +60,7 @@ struct transcoder_state {
   supervise::backoff unreachable{1};
   std::uint64_t waiting = 0; ///< number of the back-off in force
   time_point slow_since{};
+  time_point keeps_up_since{};
   standstill still;
   time_point last_word{}; ///< to the child
   time_point started{};

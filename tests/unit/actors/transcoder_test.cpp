@@ -143,6 +143,12 @@ TEST_F(Transcoder, SlownessIsTold) {
   }
   EXPECT_EQ(s.last.cause, end_cause::overloaded);
   EXPECT_EQ(s.watch(t), "") << "slow is not hung";
+  for (int i = 0; i < 36; ++i)
+    s.take(beat(), t += 250ms, {});
+  EXPECT_EQ(s.last.cause, end_cause::overloaded) << "not yet";
+  for (int i = 0; i < 8; ++i)
+    s.take(beat(), t += 250ms, {});
+  EXPECT_EQ(s.last.cause, end_cause::none) << "it keeps up again";
 }
 
 TEST_F(Transcoder, APipelineThatCanLeaveOutARungSpeaksForItself) {
