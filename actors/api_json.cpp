@@ -73,6 +73,7 @@ json node_json(const node_status& n) {
     roles.push_back(to_string(r));
   return {{"name", n.spec.name.value},
           {"instance", n.spec.instance},
+          {"machine", n.spec.machine},
           {"roles", roles},
           {"task_types", n.spec.task_types},
           {"http_url", n.spec.http_url},

@@ -46,6 +46,7 @@ constexpr std::string_view publication_prefix = "publication/"; ///< stream → 
 constexpr auto roster_token_key = "roster_token";
 constexpr auto signing_seed_key = "signing_seed";
 constexpr std::size_t requests_kept = 1000;
+constexpr std::size_t services_kept = 1000; ///< RTMP servers that only hooks name
 
 /// Sorts like its number.
 std::string edge_table_key(edge_epoch epoch) { return fmt::format("{}{:020}", edge_table_prefix, epoch); }
@@ -102,7 +103,7 @@ void coordinator_state::learn_cost(const task_status& status, timestamp wall) {
 }
 
 bool coordinator_state::roomier(const task_id& seat, const lease_entry& held, time_point now) const {
-  if (!fenced(held) || now - held.granted < settle_before_moving)
+  if (!fenced(seat) || now - held.granted < settle_before_moving)
     return false;
   const auto asked = asks(seat, held.cost_milli);
   return std::ranges::any_of(nodes, [&](auto& n) {
@@ -148,7 +149,7 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
     if (task == tasks.end())
       continue;
     auto& spec = task->second.spec;
-    leases[id] = {.epoch = kept_lease.epoch, .node = kept_lease.node, .cost_milli = cost_of(spec.type, spec.options), .granted = now, .order = {}};
+    leases[id] = {.epoch = kept_lease.epoch, .node = kept_lease.node, .cost_milli = cost_of(spec.type, spec.options), .granted = now, .why = kept_lease.why, .runs_out = {}, .order = {}};
     auto& node = nodes[kept_lease.node]; // it has the lease's time to say that it goes on
     node.status.spec.name = kept_lease.node;
     node.status.phase = node_phase::suspect;
@@ -198,11 +199,17 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
         node.status.phase = node_phase::down;
       }
     }
+  started = now;
+  for (auto& known : roster.nodes) { // and has the lease's time to say what it runs, whether we know of it or not
+    auto& node = nodes[known.name];
+    node.status.spec.name = known.name;
+    node.status.spec.http_url = known.http_url;
+    node.status.phase = node_phase::suspect;
+    node.last_beat = now;
+  }
   edge_set = weir::edge_set{setup.steering};
   edge_set.restore(std::move(tables), now);
-  for (auto& one : drained_edges)
-    if (edge_set.find(one))
-      edge_set.drain(one, true);
+  drain_edges();
   for (auto& [id, entry] : streams) // until its STREAM says more: whoever watches must not take a broadcast that goes on for one that is over
     entry.idle = entry.status.publishers.empty() && entry.status.publication.empty();
   roster.version = std::max<std::uint64_t>(by_clock << 20, roster_lists.empty() ? 0 : roster_lists.rbegin()->first + 1);
@@ -246,6 +253,8 @@ coordinator_state::verdict coordinator_state::judge(const hook_call& call, time_
   // A start that was there before is over: its late callbacks must not take the present one's publishers away. Of a server whose own list is read, only who
   // has a key is believed that it was started anew.
   auto note_start = [&](bool has_key) {
+    if (!services.contains(call.server) && services.size() >= services_kept)
+      return;
     auto& known = services[call.server];
     auto& past = past_services[call.server];
     if (call.service_id.empty() || call.service_id == known || (!has_key && std::ranges::find(past, call.service_id) != past.end()))
@@ -395,6 +404,7 @@ expected<stream_spec> coordinator_state::remove(const remove_stream& wish, times
       batch.remove_lease(standby_seat(id));
     }
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
+  std::erase_if(newest_epochs, [&](auto& seat) { return tasks.contains(task_of(seat.first)) && tasks.at(task_of(seat.first)).spec.stream == spec.id; });
   std::erase_if(tasks, [&](auto& t) { return t.second.spec.stream == spec.id; });
   ++revision_;
   note("stream-removed", "stream/" + spec.name, "The stream and its tasks were removed.", wish.actor, wall);
@@ -489,6 +499,8 @@ expected<task_spec> coordinator_state::remove(const remove_task& wish, timestamp
   batch.remove_lease(standby_seat(spec.id));
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   tasks.erase(entry);
+  for (auto& seat : {spec.id, standby_seat(spec.id)})
+    newest_epochs.erase(seat);
   note("task-removed", "task/" + spec.id.value, fmt::format("The task of type {} was removed.", spec.type), wish.actor, wall);
   return spec;
 }
@@ -538,7 +550,7 @@ expected<placement> coordinator_state::place(const place_task& wish, time_point 
       return fail(error_code::conflict, fmt::format("node {} held it with epoch {}: it has time to say whether it goes on", held.node.value, held.epoch));
     if (!inputs.empty())
       read_from(held.order);
-    return placement{held.order, held.node, node->second.actor, {}};
+    return placement{.order = held.order, .node = held.node, .where = node->second.actor, .why = held.why, .in_force = true};
   };
   if (auto held = leases.find(wish.task); held != leases.end())
     return in_force(held->second);
@@ -549,6 +561,9 @@ expected<placement> coordinator_state::place(const place_task& wish, time_point 
   auto* type = find_task_type(spec.type);
   if (!type)
     return fail(error_code::unsupported, fmt::format("this cluster has no task type {:?}", spec.type));
+  // Grants may have been lost with the machine, or be younger than the backup that we were started from: whoever was there may run it.
+  if (auto* node = awaited(now, type->needs_origin ? setup.suspect_after : lease_time()))
+    return fail(error_code::unavailable, fmt::format("the coordinator has just started: node {} has time to say whether it runs it already", node->value));
   const auto cost = cost_of(spec.type, spec.options);
   if (inputs.empty())
     return fail(error_code::unavailable, fmt::format("the RTMP server {:?} is not known", wish.servers.empty() ? "" : wish.servers.front()));
@@ -593,14 +608,14 @@ expected<placement> coordinator_state::place(const place_task& wish, time_point 
                  .more_inputs = {},
                  .standby = other != leases.end() || outgoing.contains(spec.id) || outgoing.contains(standby_seat(spec.id))};
   read_from(where.order);
-  grant({.epoch = *epoch, .node = where.node, .cost_milli = cost, .granted = now, .order = where.order}, wish.task, wall);
+  grant({.epoch = *epoch, .node = where.node, .cost_milli = cost, .granted = now, .why = where.why, .runs_out = {}, .order = where.order}, wish.task, wall);
   return where;
 }
 
 void coordinator_state::grant(lease_entry entry, const task_id& task, timestamp wall) {
-  // Not synced: what a power loss takes, the node has lost its lease for until this machine is up again.
+  // Not synced: what a power loss takes, nodes have time to tell after our next start (`awaited`).
   store::batch batch;
-  batch.put_lease({task, entry.node, entry.epoch, wall});
+  batch.put_lease({task, entry.node, entry.epoch, wall, entry.why});
   if (auto done = setup.store->commit(batch, store::durability::lazy); !done)
     log::error("coordinator", "lease-not-stored", "task={} error={}", task.value, done.error().text);
   nodes[entry.node].status.granted_milli += entry.cost_milli;
@@ -608,24 +623,47 @@ void coordinator_state::grant(lease_entry entry, const task_id& task, timestamp 
   leases[task] = std::move(entry);
 }
 
-bool coordinator_state::take(join news, time_point now, timestamp wall, std::vector<lease>& over) {
+std::string coordinator_state::refuses(const join& news, time_point now) const {
+  auto known = nodes.find(news.spec.name);
+  if (known == nodes.end() || !known->second.actor || known->second.status.spec.instance == news.spec.instance)
+    return {};
+  auto& status = known->second.status;
+  if (status.phase == node_phase::suspect || status.phase == node_phase::down || status.phase == node_phase::left || silent_too_long(known->second, now))
+    return {};
+  return fmt::format("a node of the name {} is here already, at {}: two of one name would take each other's tasks away", news.spec.name.value, status.spec.http_url);
+}
+
+bool coordinator_state::take(join news, time_point now, timestamp wall, std::vector<lease>& over, std::map<stream_id, std::string>* found) {
   auto& node = nodes[news.spec.name];
   const auto before = node.status.phase;
-  bool fresh = !node.actor || node.status.spec.instance != news.spec.instance || node.status.phase == node_phase::down;
+  bool fresh = !node.actor || node.status.spec.instance != news.spec.instance || node.status.phase == node_phase::down || node.status.phase == node_phase::left;
+  // A program's processes end with it. On another machine, or another start of it, nothing is known of them: it may be another one of the same name.
+  bool another = node.actor && node.status.spec.machine != news.spec.machine;
   for (auto& [task, held] : leases)
     if (held.node == news.spec.name) {
       auto run = std::ranges::find(news.runs, task, &task_order::task);
       if (run != news.runs.end() && run->epoch == held.epoch)
         held.order = std::move(*run);
+      else if (another && !fenced(task))
+        held.runs_out = node.last_beat + lease_time();
       else if (fresh || must_be_named(held, news.as_of, now)) // an order may be on its way to a node that was here all the time
         over.push_back({task, held.epoch});
     }
-  // What runs without a lease that we know of: our store is older than the grant. It goes on if nobody else has the task.
-  for (auto& run : news.runs)
-    if (auto task = tasks.find(task_of(run.task)); task != tasks.end() && !leases.contains(run.task) && run.epoch >= newest_epochs[run.task]) {
-      grant({.epoch = run.epoch, .node = news.spec.name, .cost_milli = cost_of(run.type, run.options), .granted = now, .order = run}, run.task, wall);
-      next_epoch = std::max(next_epoch, run.epoch + 1);
-    }
+  // What runs without a lease that we know of: our store is older than the grant. It goes on if nobody else is known to have the task.
+  for (auto& run : news.runs) {
+    auto task = tasks.find(task_of(run.task));
+    if (task == tasks.end() || run.epoch < newest_epochs[run.task])
+      continue;
+    auto held = leases.find(run.task);
+    if (held != leases.end() && (held->second.order.task || held->second.epoch >= run.epoch))
+      continue;
+    if (held != leases.end()) // of an older store: that run was over before this one began
+      release({run.task, held->second.epoch});
+    grant({.epoch = run.epoch, .node = news.spec.name, .cost_milli = cost_of(run.type, run.options), .granted = now, .why = "it ran there when the coordinator came back", .runs_out = {}, .order = run}, run.task, wall);
+    next_epoch = std::max(next_epoch, run.epoch + 1);
+    if (found && !run.publication.empty())
+      found->emplace(task->second.spec.stream, run.publication);
+  }
   node.actor = std::move(news.node);
   node.tree = std::move(news.tree);
   node.steady_since = now; // whoever joins did not get an answer before
@@ -650,6 +688,71 @@ bool coordinator_state::take(join news, time_point now, timestamp wall, std::vec
   return fresh;
 }
 
+std::vector<lease> coordinator_state::take(const leaving& news, timestamp wall) {
+  std::vector<lease> over;
+  auto entry = nodes.find(news.node);
+  if (entry == nodes.end() || entry->second.status.spec.instance != news.instance || entry->second.status.phase == node_phase::left)
+    return over;
+  auto& node = entry->second;
+  node.status.phase = node_phase::left;
+  node.kept = false;
+  leave(news.node);
+  for (auto& s : node.rtmp_servers)
+    if (auto server = servers.find(s.name); server != servers.end()) {
+      server->second.heard = {}; // its publishers went with it
+      server->second.status.up = false;
+      server->second.status.trouble = "its node was stopped";
+    }
+  for (auto& [task, held] : leases)
+    if (held.node == news.node)
+      over.push_back({task, held.epoch});
+  note("node-left", "node/" + news.node.value, "The node was stopped.", "coordinator", wall);
+  return over;
+}
+
+expected<std::vector<lease>> coordinator_state::take(const forget_node& wish, timestamp wall) {
+  auto entry = nodes.find(wish.name);
+  if (entry == nodes.end())
+    return fail(error_code::not_found, "there is no node " + wish.name.value);
+  auto& node = entry->second;
+  if (wish.name == setup.own_node)
+    return fail(error_code::conflict, "the coordinator runs there");
+  if (node.kept && !wish.dead)
+    return fail(error_code::conflict, fmt::format("node {} is silent and may still run its tasks; say that it is dead if you know that it is", wish.name.value));
+  if (!node.kept && node.status.phase != node_phase::down && node.status.phase != node_phase::left)
+    return fail(error_code::conflict, fmt::format("node {} is {}: stop it first", wish.name.value, to_string(node.status.phase)));
+  store::batch batch;
+  batch.remove_setting(std::string(wanted_prefix) + wish.name.value);
+  for (auto& status : edge_set.statuses())
+    if (status.spec.node == wish.name)
+      batch.remove_setting(std::string(edge_drained_prefix) + status.spec.name.value);
+  WEIR_TRY(setup.store->commit(batch, store::durability::synced));
+  std::vector<lease> over;
+  for (auto& [task, held] : leases)
+    if (held.node == wish.name)
+      over.push_back({task, held.epoch});
+  leave(wish.name);
+  for (auto& s : node.rtmp_servers)
+    servers.erase(s.name);
+  nodes.erase(entry);
+  ++version;
+  note("node-forgotten", "node/" + wish.name.value, wish.dead ? "Removed by hand, as dead." : "Removed by hand.", wish.actor, wall);
+  return over;
+}
+
+const node_name* coordinator_state::awaited(time_point now, std::chrono::milliseconds patience) const {
+  if (now - started >= patience)
+    return nullptr;
+  auto silent = std::ranges::find_if(nodes, [](auto& n) { return !n.second.actor && n.second.status.phase == node_phase::suspect; });
+  return silent == nodes.end() ? nullptr : &silent->first;
+}
+
+std::chrono::milliseconds coordinator_state::lease_time() const { return setup.options.lease_ttl + lease_margin; }
+
+bool coordinator_state::is_over(const stream_entry& entry, time_point now) const {
+  return entry.status.phase == stream_phase::offline && entry.idle && now - started >= std::max(setup.options.publish_grace, lease_time());
+}
+
 void coordinator_state::release(const release_task& done) {
   auto held = leases.find(done.task);
   if (held == leases.end() || held->second.epoch != done.epoch)
@@ -666,7 +769,7 @@ void coordinator_state::release(const release_task& done) {
 
 beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wall, std::vector<lease>& lost) {
   auto entry = nodes.find(b.node);
-  if (entry == nodes.end() || entry->second.status.spec.instance != b.instance)
+  if (entry == nodes.end() || entry->second.status.spec.instance != b.instance || entry->second.status.phase == node_phase::left)
     return {.known = false, .renewed = {}};
   auto& node = entry->second;
   if (now - node.last_beat > beat_gap())
@@ -697,7 +800,7 @@ beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wal
 }
 
 bool coordinator_state::must_be_named(const lease_entry& held, std::int64_t heard, time_point now) const {
-  return heard <= as_of(now) && heard > as_of(held.granted + order_patience); // later than now: another coordinator's clock
+  return held.runs_out == time_point{} && heard <= as_of(now) && heard > as_of(held.granted + order_patience); // later than now: another coordinator's clock
 }
 
 void coordinator_state::enter(const node_spec& spec) {
@@ -757,7 +860,7 @@ void coordinator_state::forget_rosters() {
 }
 
 bool coordinator_state::has_majority(const node_entry& silent, time_point now) const {
-  const auto long_enough = setup.options.lease_ttl + lease_margin;
+  const auto long_enough = lease_time();
   auto heard = [&](const node_name& one) {
     if (one == setup.own_node)
       return true;
@@ -793,7 +896,7 @@ std::vector<lease> coordinator_state::judge_nodes(time_point now, timestamp wall
   for (auto& [id, node] : nodes) {
     auto silent = now - node.last_beat;
     auto& phase = node.status.phase;
-    if (silent > setup.options.lease_ttl + lease_margin && phase != node_phase::down && phase != node_phase::left) {
+    if (silent > lease_time() && phase != node_phase::down && phase != node_phase::left) {
       auto for_so_long = to_string(std::chrono::floor<std::chrono::milliseconds>(silent));
       if (!has_majority(node, now)) { // it may be alive and have the word of the others: what only it can end must not start twice
         if (!std::exchange(node.kept, true))
@@ -813,11 +916,19 @@ std::vector<lease> coordinator_state::judge_nodes(time_point now, timestamp wall
           over.push_back({task, held.epoch});
     } else if (silent_too_long(node, now) && phase != node_phase::suspect && phase != node_phase::down && phase != node_phase::left) {
       phase = node_phase::suspect;
-      for (auto& [task, held] : leases)
-        if (held.node == id && movable(task, held))
-          over.push_back({task, held.epoch});
       note("node-suspect", "node/" + id.value, fmt::format("No heartbeat for {}: it gets no new tasks.", to_string(std::chrono::floor<std::chrono::milliseconds>(silent))), "coordinator", wall);
     }
+  }
+  // What the origin fences need not wait: it goes on elsewhere as soon as there is room. A node that has not been heard since our start gets the time that its dialling takes.
+  auto gives_up = [&](const node_entry& node) {
+    return node.status.phase == node_phase::suspect && now - node.last_beat > (node.actor ? setup.suspect_after : lease_time());
+  };
+  const bool any = std::ranges::any_of(nodes, [&](auto& n) { return gives_up(n.second); });
+  for (auto& [task, held] : leases) {
+    if (held.runs_out != time_point{} && now > held.runs_out)
+      over.push_back({task, held.epoch});
+    else if (auto node = any ? nodes.find(held.node) : nodes.end(); node != nodes.end() && gives_up(node->second) && movable(task, held))
+      over.push_back({task, held.epoch});
   }
   return over;
 }
@@ -872,8 +983,9 @@ known_keys coordinator_state::keys(std::uint64_t version_held) const {
   return version_held == keys_.version ? known_keys{.version = keys_.version, .keys = {}, .signature = {}, .signer = {}} : keys_;
 }
 
-bool coordinator_state::fenced(const lease_entry& held) const {
-  auto* type = find_task_type(held.order.type);
+bool coordinator_state::fenced(const task_id& seat) const {
+  auto task = tasks.find(task_of(seat));
+  auto* type = task == tasks.end() ? nullptr : find_task_type(task->second.spec.type);
   return type && type->needs_origin;
 }
 
@@ -898,7 +1010,7 @@ std::optional<placing::move> coordinator_state::rebalance(time_point now) const 
       return std::nullopt;
   std::vector<placing::run> runs;
   for (auto& [seat, held] : leases)
-    if (held.order.task && fenced(held) && now - held.granted >= settle_before_moving)
+    if (held.order.task && fenced(seat) && now - held.granted >= settle_before_moving)
       runs.push_back({seat, held.node, asks(seat, held.cost_milli)});
   return placing::rebalance(candidates(), runs);
 }
@@ -927,7 +1039,24 @@ std::optional<std::pair<node_name, lease_epoch>> coordinator_state::take_outgoin
   return gone;
 }
 
+void coordinator_state::drain_edges() {
+  auto leaves = [&](const edge_status& e) {
+    auto node = nodes.find(e.spec.node);
+    return node != nodes.end() && node->second.wanted == node_phase::draining;
+  };
+  const auto all = edge_set.statuses();
+  // Viewers stay on a drained node rather than nowhere.
+  const bool elsewhere = std::ranges::any_of(all, [&](auto& e) { return e.phase == edge_phase::serving && !leaves(e); });
+  for (auto& e : all) {
+    bool drained = e.phase == edge_phase::draining;
+    bool wanted = drained_edges.contains(e.spec.name) || (leaves(e) && (drained || elsewhere));
+    if (wanted != drained)
+      edge_set.drain(e.spec.name, wanted);
+  }
+}
+
 bool coordinator_state::judge_edges(time_point now, timestamp wall) {
+  drain_edges();
   auto change = edge_set.judge(now);
   for (auto& p : change.phases)
     note("edge-" + std::string(to_string(p.to)), "edge/" + p.edge.value, p.reason, "coordinator", wall);
@@ -954,7 +1083,8 @@ void coordinator_state::decorate(stream_status& status) const {
   status.publish_urls.clear();
   auto add = [&](const rtmp_server& s) { status.publish_urls.push_back(fmt::format("{}/{}/{}", s.publish_url, status.spec.app, status.spec.name)); };
   for (auto& [id, node] : nodes)
-    std::ranges::for_each(node.rtmp_servers, add);
+    if (node.status.phase != node_phase::left)
+      std::ranges::for_each(node.rtmp_servers, add);
   std::ranges::for_each(setup.foreign_servers, add);
 }
 
@@ -995,7 +1125,6 @@ cluster_view coordinator_state::view() const {
 coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer<coordinator_state> self, coordinator_setup setup) {
   auto& my = self->state;
   my.setup = std::move(setup);
-  my.started = self->clock().now();
   auto me = coordinator_actor{self};
   auto now = [self] { return self->clock().now(); };
   auto wall = [] { return std::chrono::system_clock::now(); };
@@ -1023,6 +1152,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     auto held = my.leases.find(l.task);
     if (held == my.leases.end() || held->second.epoch != l.epoch)
       return;
+    my.note("lease-over", "task/" + task_of(l.task).value, fmt::format("Lease {} of node {} is over: {}.", l.epoch, held->second.node.value, why), "coordinator", wall());
     if (auto node = my.nodes.find(held->second.node); node != my.nodes.end())
       tell(self, node->second.actor, revoke{l.task, l.epoch});
     my.release({l.task, l.epoch});
@@ -1054,6 +1184,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
   };
   // The run goes on until its successor can take its place.
   auto move_away = [=, &my](const lease& l, const std::string& why) {
+    my.note("task-handed-over", "task/" + task_of(l.task).value, fmt::format("Node {} goes on with it until another one delivers: {}.", my.leases.at(l.task).node.value, why), "coordinator", wall());
     my.hand_over(l, now());
     tell(self, my.streams.at(my.tasks.at(task_of(l.task)).spec.stream).actor, lease_over{l.task, l.epoch, why});
   };
@@ -1061,7 +1192,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
   auto drain = [=, &my] {
     for (auto& l : my.to_drain()) {
       auto& held = my.leases.at(l.task);
-      if (!my.fenced(held)) {
+      if (!my.fenced(l.task)) {
         tell(self, my.nodes.at(held.node).actor, revoke{l.task, l.epoch});
         continue;
       }
@@ -1268,9 +1399,13 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         return to_caf(done.error());
       end_outgoing(done->id); // whatever it is now, it runs by its new configuration or not at all
       for (auto& seat : {done->id, standby_seat(done->id)})
-        if (auto held = my.leases.find(seat); held != my.leases.end() && held->second.order.task && !my.suits(seat, held->second))
-          my.movable(seat, held->second) ? move_away({seat, held->second.epoch}, "its node does not have what it needs now")
-                                         : end_lease({seat, held->second.epoch}, "its node does not have what it needs now");
+        if (auto held = my.leases.find(seat); held != my.leases.end() && held->second.order.task && !my.suits(seat, held->second)) {
+          lease l{seat, held->second.epoch};
+          if (!my.fenced(seat)) // it ends first, and its TASK asks for another place when it has
+            tell(self, my.nodes.at(held->second.node).actor, revoke{l.task, l.epoch});
+          else
+            my.movable(seat, held->second) ? move_away(l, "its node does not have what it needs now") : end_lease(l, "its node does not have what it needs now");
+        }
       tell(self, my.streams.at(done->stream).actor, use_task_spec{*done});
       return my.tasks.at(done->id).status;
     },
@@ -1288,19 +1423,29 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         tell(self, my.streams.at(task->second.spec.stream).actor, wish);
       }
     },
-    [=, &my](join& news) {
+    [=, &my](join& news) -> caf::result<joined> {
+      if (auto why = my.refuses(news, now()); !why.empty())
+        return to_caf({error_code::conflict, std::move(why)});
       auto name = news.spec.name;
       std::vector<lease> over;
+      std::map<stream_id, std::string> found;
+      const bool waited = my.awaited(now(), my.lease_time()) != nullptr;
       if (auto known = my.nodes.find(name); known != my.nodes.end() && known->second.actor)
         self->demonitor(known->second.actor.address());
-      my.take(std::move(news), now(), wall(), over);
+      my.take(std::move(news), now(), wall(), over, &found);
       for (auto& l : over)
         end_lease(l, "its node does not run it any more");
+      for (auto& [id, publication] : found)
+        tell(self, my.streams.at(id).actor, publication_found{publication});
       self->monitor(my.nodes.at(name).actor);
       std::set<stream_id> concerned;
       for (auto& [task, held] : my.leases)
         if (auto one = my.tasks.find(task_of(task)); held.node == name && one != my.tasks.end())
           concerned.insert(one->second.spec.stream);
+      if (waited && !my.awaited(now(), my.lease_time())) // nothing has to wait any more
+        for (auto& [id, entry] : my.streams)
+          if (entry.status.phase != stream_phase::offline)
+            concerned.insert(id);
       for (auto& id : concerned)
         tell(self, my.streams.at(id).actor, node_back{name});
       return joined{my.setup.cluster, my.setup.options.lease_ttl, my.roster, as_of(now())};
@@ -1311,6 +1456,32 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       for (auto& l : lost)
         end_lease(l, "its node does not know it");
       return answer;
+    },
+    [=, &my](const leaving& news) {
+      if (auto node = my.nodes.find(news.node); node != my.nodes.end() && node->second.actor && node->second.status.spec.instance == news.instance)
+        self->demonitor(node->second.actor.address());
+      for (auto& l : my.take(news, wall()))
+        end_lease(l, "its node was stopped");
+    },
+    [=, &my](const forget_node& wish) -> caf::result<void> {
+      std::vector<edge_name> its_edges;
+      for (auto& status : my.edge_set.statuses())
+        if (status.spec.node == wish.name)
+          its_edges.push_back(status.spec.name);
+      auto over = my.take(wish, wall());
+      if (!over)
+        return to_caf(over.error());
+      for (auto& l : *over)
+        end_lease(l, "its node was removed");
+      for (auto& edge : its_edges) {
+        end_child(self, my.edges[edge].monitor);
+        my.edges.erase(edge);
+        my.drained_edges.erase(edge);
+        my.edge_set.remove(edge);
+      }
+      if (my.judge_edges(now(), wall()))
+        tell_watchers(my.edge_set.table());
+      return caf::unit;
     },
     [=, &my](const set_node_phase& wish) -> caf::result<void> {
       auto node = my.nodes.find(wish.name);
@@ -1325,6 +1496,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         phase = wish.phase;
       my.note("node-" + std::string(to_string(wish.phase)), "node/" + wish.name.value, "Set by hand.", wish.actor, wall());
       drain();
+      if (my.judge_edges(now(), wall()))
+        tell_watchers(my.edge_set.table());
       return caf::unit;
     },
     [=, &my](const place_task& wish) { return reply(my.place(wish, now(), wall())); },
@@ -1357,7 +1530,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         remember_publishers(entry->first);
       if (phase_changed) {
         auto text = old.phase == stream_phase::live     ? fmt::format("{} publishes on {}.", old.publishers.back().address, old.publishers.back().server)
-                    : old.phase == stream_phase::ending ? fmt::format("The last publisher left; its tasks go on for {}.", to_string(my.setup.options.publish_grace))
+                    : old.phase == stream_phase::ending ? fmt::format("The last publisher left ({}); its tasks go on for {}.", news.left_because.empty() ? "before the coordinator came back" : news.left_because, to_string(my.setup.options.publish_grace))
                                                         : std::string("Nobody publishes.");
         my.note("stream-" + std::string(to_string(old.phase)), "stream/" + old.spec.name, text, "hook", wall());
       }
@@ -1366,7 +1539,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
           if (one.spec.stream == entry->first)
             end_outgoing(task);
       if (phase_changed || idle_changed)
-        tell_watchers(stream_notice{old.spec.name, old.phase, old.phase == stream_phase::offline && entry->second.idle});
+        tell_watchers(stream_notice{old.spec.name, old.phase, my.is_over(entry->second, now())});
     },
     [=, &my](task_news& news) {
       auto entry = my.tasks.find(news.status.spec.id);
@@ -1380,6 +1553,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       bool trouble = news.status.phase != old.phase && (news.status.phase == task_phase::backing_off || news.status.phase == task_phase::crash_looping ||
                                                         news.status.phase == task_phase::failed);
       bool good = (news.status.phase != old.phase || news.status.epoch != old.epoch) && news.status.phase == task_phase::running;
+      const bool took_over = !old.standby_node.value.empty() && news.status.standby_node.value.empty() && news.status.node == old.standby_node && news.status.epoch != old.epoch;
+      const bool stands_by = news.status.standby_phase == task_phase::running && old.standby_phase != task_phase::running;
+      const bool alone = !took_over && old.standby_phase == task_phase::running && news.status.standby_phase != task_phase::running;
+      const auto former = old.node, former_standby = old.standby_node;
       old = std::move(news.status);
       ++my.version;
       auto subject = "task/" + old.spec.id.value;
@@ -1389,6 +1566,12 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
                 : old.phase == task_phase::crash_looping ? "task-crash-looping"
                                                          : "task-failed",
                 subject, fmt::format("Task {}: {} ({}).", name, old.last_error.empty() ? old.reason : old.last_error, to_string(old.last_cause)), old.node.value, wall());
+      if (took_over)
+        my.note("standby-took-over", subject, fmt::format("Task {} goes on with its standby on node {}; the run on node {} is over ({}).", name, old.node.value, former.value, to_string(old.last_cause)), "coordinator", wall());
+      else if (alone)
+        my.note("standby-lost", subject, fmt::format("The standby of task {} on node {} is over: {}.", name, former_standby.value, old.standby_reason.empty() ? "it is no longer wanted" : old.standby_reason), "coordinator", wall());
+      if (stands_by)
+        my.note("standby-running", subject, fmt::format("Node {} stands by for task {}.", old.standby_node.value, name), old.standby_node.value, wall());
       if (too_slow)
         for (auto& seat : {old.spec.id, standby_seat(old.spec.id)})
           if (auto held = my.leases.find(seat); held != my.leases.end() && held->second.epoch == old.epoch && my.roomier(seat, held->second, now())) {
@@ -1406,8 +1589,6 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       bool moved = known && known->spec.url != news.spec.url;
       bool fresh = !known || known->spec.node.value.empty();
       my.edge_set.add(news.spec, now());
-      if (!known && my.drained_edges.contains(news.spec.name))
-        my.edge_set.drain(news.spec.name, true);
       if (moved)
         end_child(self, my.edges[news.spec.name].monitor);
       if (moved || !known)
@@ -1436,7 +1617,6 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         return to_caf(kept.error());
       wish.drain ? void(my.drained_edges.insert(wish.name)) : void(my.drained_edges.erase(wish.name));
       my.note(wish.drain ? "edge-drain" : "edge-undrain", "edge/" + wish.name.value, "Set by hand.", wish.actor, wall());
-      my.edge_set.drain(wish.name, wish.drain);
       if (my.judge_edges(now(), wall()))
         tell_watchers(my.edge_set.table());
       return caf::unit;
@@ -1453,7 +1633,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       for (auto& table : my.edge_set.history())
         tell(self, wish.who, table);
       for (auto& [id, entry] : my.streams)
-        tell(self, wish.who, stream_notice{entry.spec.name, entry.status.phase, entry.status.phase == stream_phase::offline && entry.idle});
+        tell(self, wish.who, stream_notice{entry.spec.name, entry.status.phase, my.is_over(entry, now())});
       tell(self, wish.who, edge_list{my.edge_set.statuses()}); // last: whoever has it has all
     },
     [=, &my](const tick&) {
@@ -1470,6 +1650,12 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
           tell_watchers(my.edge_set.table());
       }
       drain();
+      if (!my.listened && now() - my.started >= std::max(my.setup.options.publish_grace, my.lease_time())) {
+        my.listened = true;
+        for (auto& [id, entry] : my.streams)
+          if (my.is_over(entry, now()))
+            tell_watchers(stream_notice{entry.spec.name, entry.status.phase, true});
+      }
       if (now() - my.edges_told >= 1s) {
         my.edges_told = now();
         if (auto move = my.rebalance(now())) {

@@ -75,6 +75,8 @@ struct coordinator_state {
     node_name node;
     std::int64_t cost_milli = 0;
     time_point granted{};
+    std::string why;  ///< on this node
+    time_point runs_out{}; ///< its node came back as another one: whatever ran there ends by itself until then
     task_order order; ///< without a task while only the store knows of the lease: its node has not said yet that it runs it
   };
   /// A run that was handed over: it goes on, renewed, until its successor delivers.
@@ -109,6 +111,7 @@ struct coordinator_state {
   lease_epoch reserved_epochs = 0; ///< epochs below this are durably spoken for
   std::uint64_t version = 0;       ///< of what is seen
   time_point started{};
+  bool listened = false; ///< everybody had time to say after our start what goes on
   time_point edges_told{};
   time_point moved{}; ///< a run, for balance
   standstill still;
@@ -142,8 +145,14 @@ struct coordinator_state {
   expected<placement> place(const place_task& wish, time_point now, timestamp wall);
   void release(const release_task& done);
   /// A node joins, anew or again: takes over the runs whose leases hold; `over` are leases of the node that nothing runs under any more.
-  /// True when the node was not there before.
-  bool take(join news, time_point now, timestamp wall, std::vector<lease>& over);
+  /// True when the node was not there before. `found`: publications of runs that our store knows nothing of.
+  bool take(join news, time_point now, timestamp wall, std::vector<lease>& over, std::map<stream_id, std::string>* found = nullptr);
+  /// Why a node may not join under its name now; empty when it may.
+  std::string refuses(const join& news, time_point now) const;
+  /// A node's last word; its leases, which are over.
+  std::vector<lease> take(const leaving& news, timestamp wall);
+  /// By hand: a node that does not come back. Its leases, which are over. Fails: not_found, conflict.
+  expected<std::vector<lease>> take(const forget_node& wish, timestamp wall);
   /// Takes a node's beat; `lost` are leases that it no longer names.
   beat_answer take(const beat& b, time_point now, timestamp wall, std::vector<lease>& lost);
   /// Judges silent nodes; the leases of those that are down are over.
@@ -160,13 +169,17 @@ struct coordinator_state {
   server_verdicts judge_servers(time_point now, timestamp wall);
   /// The keys that may publish while we are away; without entries when `version` is in force.
   known_keys keys(std::uint64_t version) const;
+  /// Drains the edges of drained nodes while another one serves, and whatever was drained by hand.
+  void drain_edges();
+  /// Whether viewers' playlists of the stream may end: not before everybody had time to say after our start that it goes on.
+  bool is_over(const stream_entry& entry, time_point now) const;
   /// Derives the edge table from what the monitors say; true when it is a new one.
   bool judge_edges(time_point now, timestamp wall);
   /// Whether the origin takes only the newer run's segments, so that another one may start before this lease is over.
-  bool fenced(const lease_entry& held) const;
+  bool fenced(const task_id& seat) const;
   /// Whether another node could take the task now.
   bool has_elsewhere(const task_id& seat, const lease_entry& held) const;
-  bool movable(const task_id& seat, const lease_entry& held) const { return fenced(held) && has_elsewhere(seat, held); }
+  bool movable(const task_id& seat, const lease_entry& held) const { return fenced(seat) && has_elsewhere(seat, held); }
   /// Whether its node has, by its labels too, what the task needs now.
   bool suits(const task_id& seat, const lease_entry& held) const;
   /// The one run that should leave a crowded node for an empty one now, if that is worth it: not while anything else is in motion.
@@ -188,6 +201,11 @@ struct coordinator_state {
   void learn_cost(const task_status& status, timestamp wall);
   /// Whether a run that is slower than real time could go where the machine itself, not only what is granted, has room for it.
   bool roomier(const task_id& seat, const lease_entry& held, time_point now) const;
+
+  /// A node of the run before that has not said yet since our start what it runs; none when that much time is over.
+  const node_name* awaited(time_point now, std::chrono::milliseconds patience) const;
+  /// The time of a lease: whoever has not been heard for so long runs nothing that needs one.
+  std::chrono::milliseconds lease_time() const;
 
 private:
   std::map<std::string, std::int64_t> costs_; ///< measured, by type and options

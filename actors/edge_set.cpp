@@ -38,6 +38,12 @@ void edge_set::add(const edge_spec& spec, time_point) {
   edges_[spec.name].spec = spec;
 }
 
+void edge_set::remove(const edge_name& edge) {
+  jury_.remove(edge);
+  feedback_.forget(edge);
+  edges_.erase(edge);
+}
+
 void edge_set::drain(const edge_name& edge, bool drain) { jury_.drain(edge, drain); }
 
 bool edge_set::observe(const edge_name& edge, steering::edge_view view, const std::string& text, const edge_load& load, std::int64_t phi_milli, time_point now) {

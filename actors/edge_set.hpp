@@ -24,6 +24,8 @@ public:
 
   void add(const edge_spec& spec, time_point now);
   void drain(const edge_name& edge, bool drain);
+  /// It does not come back.
+  void remove(const edge_name& edge);
   /// One observer's view; true when it is of an edge that is known.
   bool observe(const edge_name& edge, steering::edge_view view, const std::string& text, const edge_load& load, std::int64_t phi_milli, time_point now);
 

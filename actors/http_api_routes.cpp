@@ -436,6 +436,9 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
     route({.method = "POST", .pattern = fmt::format("/api/v1/nodes/{{name}}/{}", verb), .summary = fmt::format("Sets a node to {}", to_string(phase)), .status = 204}, [bridge, phase = phase](const request& r, responder answer) {
       ask_coordinator(bridge, set_node_phase{node_name{std::string(r.param("name"))}, phase, who(r)}, answer, answer_done(answer));
     });
+  route({.method = "DELETE", .pattern = "/api/v1/nodes/{name}", .summary = "Forgets a node that is down or left; with `dead` one that is silent and is known to be dead", .status = 204}, [bridge](const request& r, responder answer) {
+    ask_coordinator(bridge, forget_node{node_name{std::string(r.param("name"))}, r.query.has("dead"), who(r)}, answer, answer_done(answer));
+  });
   list_route("/api/v1/edges", "Lists edges with liveness, load and weight", "Edge", &cluster_view::edges, edge_json);
   list_route("/api/v1/rtmp-servers", "Lists RTMP servers and whether their own lists of publishers are read", "RtmpServer", &cluster_view::rtmp_servers, rtmp_server_json);
   for (auto [verb, drain] : {std::pair{"drain", true}, std::pair{"undrain", false}})

@@ -66,13 +66,16 @@ struct placement {
   node_name node;
   node_actor where;
   std::string why; ///< this node and no other, in words
+  bool in_force = false; ///< it was placed before: it may run already, and giving it back would end it
 };
-WEIR_MESSAGE(placement, order, node, where, why)
+WEIR_MESSAGE(placement, order, node, where, why, in_force)
 
 /// STREAM: one stream, who publishes it where, its phase, its tasks. Parent: COORDINATOR.
 using stream_actor = typed_actor_t<
   // An RTMP server says nothing, or speaks again.
   void(server_silent),
+  // What runs says that the stream was live when our records ended.
+  void(publication_found),
   // A publisher was accepted.
   void(published),
   // A publisher left.
@@ -200,8 +203,8 @@ using coordinator_actor = typed_actor_t<
   void(kick_stream),
   // Tasks.
   task_status(find_task), task_status(add_task), task_status(set_task), void(remove_task), void(retry_task),
-  // Nodes: joining, renewing, being cordoned.
-  joined(join), beat_answer(beat), void(set_node_phase),
+  // Nodes: joining, renewing, leaving, being cordoned and forgotten.
+  joined(join), beat_answer(beat), void(leaving), void(set_node_phase), void(forget_node),
   // Placement of one run.
   placement(place_task), void(release_task),
   // What STREAMs and TASKs see.

@@ -44,6 +44,7 @@ struct use_inputs {
 /// HTTP route → node: a node that does not reach the coordinator asks whether we do.
 struct witness_question {
   std::string token;
+  std::string whom; ///< name of the node that is meant
   std::function<void(expected<bool> misses_it_too)> answer;
 };
 /// INTERNAL to node: the answer of one of the others, of that round only.

@@ -110,6 +110,12 @@ struct set_node_phase {
   node_phase phase = node_phase::ready; ///< cordoned, draining or ready
   std::string actor;
 };
+/// Takes a node out of the lists that does not come back.
+struct forget_node {
+  node_name name;
+  bool dead = false; ///< whoever asks knows that nothing runs there, although too few nodes are heard to prove it
+  std::string actor;
+};
 struct drain_edge {
   edge_name name;
   bool drain = true; ///< false: give it viewers again
@@ -127,6 +133,7 @@ WEIR_MESSAGE(set_task, spec, if_revision, actor)
 WEIR_MESSAGE(remove_task, id, if_revision, actor)
 WEIR_MESSAGE(retry_task, id, actor)
 WEIR_MESSAGE(set_node_phase, name, phase, actor)
+WEIR_MESSAGE(forget_node, name, dead, actor)
 WEIR_MESSAGE(drain_edge, name, drain, actor)
 
 /// Everything that is seen of the cluster, with a version that grows whenever any of it changes.
@@ -173,6 +180,10 @@ struct reconcile {
   std::string service_id;
   std::vector<publisher> publishers;
 };
+/// Coordinator → stream: a node runs its tasks on this publication, of which our own records say nothing.
+struct publication_found {
+  std::string publication;
+};
 struct use_stream_spec {
   stream_spec spec;
 };
@@ -185,6 +196,7 @@ struct drop_task {
 WEIR_MESSAGE(published, who)
 WEIR_MESSAGE(unpublished, server, service_id, client_id, why)
 WEIR_MESSAGE(reconcile, server, service_id, publishers)
+WEIR_MESSAGE(publication_found, publication)
 WEIR_MESSAGE(use_stream_spec, spec)
 WEIR_MESSAGE(use_task_spec, spec)
 WEIR_MESSAGE(drop_task, id)
@@ -210,9 +222,10 @@ struct task_news {
 struct stream_news {
   stream_status status;
   bool idle = true; ///< no task of the stream runs any more
+  std::string left_because; ///< what ended its last publisher
 };
 WEIR_MESSAGE(task_news, status)
-WEIR_MESSAGE(stream_news, status, idle)
+WEIR_MESSAGE(stream_news, status, idle, left_because)
 
 // --- placement and leases (task ↔ coordinator ↔ node) -----------------------------------------------------------------------
 
@@ -317,6 +330,13 @@ struct beat_answer {
 };
 WEIR_MESSAGE(beat, node, instance, load, leases, roster, as_of)
 WEIR_MESSAGE(beat_answer, known, renewed, roster, as_of)
+
+/// Node → coordinator, as its last word: nothing runs here any more.
+struct leaving {
+  node_name node;
+  std::string instance;
+};
+WEIR_MESSAGE(leaving, node, instance)
 
 /// Stops one run. Of that epoch only.
 struct revoke {

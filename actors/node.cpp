@@ -5,6 +5,7 @@
 #include "runtime/base/secret.hpp"
 #include "runtime/http/client.hpp"
 #include "runtime/http/server.hpp"
+#include "runtime/http/url.hpp"
 
 #include <algorithm>
 
@@ -18,6 +19,7 @@ constexpr auto ask_others_after = 1500ms; ///< of the coordinator's silence
 constexpr auto missed_after = 2500ms;     ///< longer than the gap in our beats up to which the coordinator counts us as hearing it
 constexpr auto witness_within = 800ms;
 constexpr auto token_header = "Weir-Cluster-Token";
+constexpr std::size_t revoked_kept = 1000;
 
 } // namespace
 
@@ -44,23 +46,23 @@ beat node_state::make_beat() {
   return b;
 }
 
-void node_state::take(const weir::joined& in, time_point now) {
+void node_state::take(const weir::joined& in, time_point asked_at) {
   asking = false;
   joined = true;
   trouble.clear();
   lease_ttl = in.lease_ttl;
   roster = in.roster;
-  last_answer = now;
+  last_answer = std::max(last_answer, asked_at);
   as_of = in.as_of;
 }
 
-std::vector<task_id> node_state::take(const beat& asked, const beat_answer& answer, time_point now) {
+std::vector<task_id> node_state::take(const beat& asked, const beat_answer& answer, time_point asked_at) {
   asking = false;
   if (!answer.known) {
     joined = false;
     return {};
   }
-  last_answer = now;
+  last_answer = std::max(last_answer, asked_at);
   as_of = answer.as_of;
   if (answer.roster.version != 0)
     roster = answer.roster;
@@ -76,6 +78,25 @@ join node_state::make_join(const node_actor& me) const {
   for (auto& [task, one] : runs)
     news.runs.push_back(one.order);
   return news;
+}
+
+void node_state::woke(std::chrono::nanoseconds for_) {
+  last_answer -= std::chrono::duration_cast<time_point::duration>(for_);
+  witnessed -= std::chrono::duration_cast<time_point::duration>(for_);
+}
+
+std::string node_state::refuses(const task_order& order, time_point now) const {
+  if (auto ended = revoked.find(order.task); ended != revoked.end() && ended->second >= order.epoch)
+    return "its lease is over already";
+  auto* type = find_task_type(order.type);
+  return type && !type->needs_origin && may_be_over(now) ? "the coordinator has not been heard for so long that its lease may be over" : "";
+}
+
+void node_state::remember_revoked(const revoke& wish) {
+  auto& newest = revoked[wish.task];
+  newest = std::max(newest, wish.epoch);
+  if (revoked.size() > revoked_kept)
+    revoked.erase(revoked.begin()->first == wish.task ? std::next(revoked.begin()) : revoked.begin());
 }
 
 bool node_state::must_ask_others(time_point now) const { return !runs.empty() && now - last_answer > ask_others_after && now - round.began >= 2 * look_every; }
@@ -96,9 +117,9 @@ bool node_state::take(const witness_answer& answer) {
 // What is killed after two thirds of the lease is dead before anyone else may start it.
 std::vector<task_id> node_state::must_end(time_point now) const {
   std::vector<task_id> found;
-  if (now - std::max(last_answer, witnessed) > lease_ttl * 2 / 3)
+  if (may_be_over(now))
     for (auto& [task, one] : runs)
-      if (auto* type = find_task_type(one.order.type); !type || !type->needs_origin) // the origin refuses a writer that was replaced: such a run may go on
+      if (auto* type = find_task_type(one.order.type); !one.last.ended && (!type || !type->needs_origin)) // the origin refuses a writer that was replaced: such a run may go on
         found.push_back(task);
   return found;
 }
@@ -107,6 +128,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
   auto& my = self->state;
   my.setup = std::move(setup);
   my.started = my.last_answer = self->clock().now();
+  my.slept = machine_slept();
   auto me = node_actor{self};
   auto now = [self] { return self->clock().now(); };
   auto stopping = std::make_shared<bool>(false);
@@ -115,16 +137,28 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
     if (auto run = my.runs.find(id); run != my.runs.end())
       tell(self, run->second.runner, stop{});
   };
+  // At once, not by and by: its process must be dead before somebody else starts it.
+  auto kill_run = [=, &my](const task_id& id, std::string why) {
+    auto& run = my.runs.at(id);
+    run.last.phase = task_phase::waiting;
+    run.last.cause = end_cause::lease_lost;
+    run.last.text = std::move(why);
+    run.last.ended = true;
+    kill_child(run.runner);
+  };
   auto finish = [=, &my] {
-    if (*stopping && my.runs.empty())
-      self->quit(caf::exit_reason::user_shutdown);
+    if (!*stopping || !my.runs.empty())
+      return;
+    tell(self, coordinator, leaving{my.setup.spec.name, my.setup.spec.instance});
+    self->quit(caf::exit_reason::user_shutdown);
   };
   auto ask_to_join = [=, &my] {
     my.asking = true;
+    const auto asked_at = now();
     ask(self, 2s, coordinator, my.make_join(me))
       .then(
         [=, &my](const joined& in) {
-          my.take(in, now());
+          my.take(in, asked_at);
           log::info("node", "joined", "node={} cluster={}", my.setup.spec.name.value, in.cluster);
         },
         [=, &my](const caf::error& why) {
@@ -138,12 +172,15 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
   auto renew = [=, &my] {
     my.asking = true;
     my.measure();
+    const auto asked_at = now();
     auto asked = my.make_beat();
     ask(self, node_state::answer_within, coordinator, asked)
       .then(
         [=, &my](const beat_answer& answer) {
-          for (auto& id : my.take(asked, answer, now()))
-            stop_run(id);
+          for (auto& id : my.take(asked, answer, asked_at)) {
+            auto* type = find_task_type(my.runs.at(id).order.type);
+            type && type->needs_origin ? stop_run(id) : kill_run(id, "its lease is over");
+          }
         },
         [=, &my](const caf::error& why) {
           my.asking = false;
@@ -159,7 +196,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
       if (other.name == my.setup.spec.name)
         continue;
       http::client_request request;
-      request.url = other.http_url + "/cluster/v1/coordinator-missed";
+      request.url = fmt::format("{}/cluster/v1/nodes/{}/coordinator-missed", other.http_url, http::percent_encode(other.name.value));
       request.headers.add(token_header, my.roster.token);
       request.deadline = request.connect_deadline = witness_within;
       request.response_limit = 4096;
@@ -214,6 +251,8 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
           return; // a doubled or late order
         return refuse(end_cause::requested, fmt::format("epoch {} of the task still ends here", present->second.order.epoch));
       }
+      if (auto why = my.refuses(order, now()); !why.empty())
+        return refuse(end_cause::requested, why);
       log::info("node", "run-starts", "task={} type={} stream={} epoch={}", order.task.value, order.type, order.stream_name, order.epoch);
       auto& run = my.runs[order.task];
       run.order = order;
@@ -223,7 +262,9 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
       run.runner = type->spawn(self, me, std::move(order), my.setup.tools);
     },
     [=, &my](const revoke& wish) {
-      if (auto run = my.runs.find(wish.task); run != my.runs.end() && run->second.order.epoch == wish.epoch)
+      if (auto run = my.runs.find(wish.task); run == my.runs.end() || run->second.order.epoch < wish.epoch)
+        my.remember_revoked(wish);
+      else if (run->second.order.epoch == wish.epoch)
         stop_run(wish.task);
     },
     [=, &my](const retry_task& wish) {
@@ -242,6 +283,8 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
     [=, &my](const witness_question& question) {
       if (my.roster.token.empty() || !constant_time_equal(question.token, my.roster.token))
         return question.answer(fail(error_code::unauthorized, "only nodes of this cluster are told"));
+      if (question.whom != my.setup.spec.name.value) // one address of several nodes: each of them would be asked for all
+        return question.answer(fail(error_code::not_found, "this is node " + my.setup.spec.name.value));
       question.answer(my.misses_the_coordinator(now()));
     },
     [=, &my](const witness_answer& answer) {
@@ -249,18 +292,13 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
         log::warn("node", "goes-on-without-coordinator", "node={} agree={} of={}", my.setup.spec.name.value, my.round.agree, my.roster.nodes.size());
     },
     [=, &my](const tick&) {
+      if (auto slept = machine_slept(); slept - my.slept > 100ms) // less is the time between two readings
+        my.woke(slept - std::exchange(my.slept, slept));
       if (auto lost = my.must_end(now()); !lost.empty()) {
         log::error("node", "lease-lost", "node={} runs={} lease={}", my.setup.spec.name.value, lost.size(), to_string(my.lease_ttl));
-        for (auto& id : lost) { // at once, not by and by: its process must be dead before the lease is over
-          auto& run = my.runs.at(id);
-          run.last.phase = task_phase::waiting;
-          run.last.cause = end_cause::lease_lost;
-          run.last.text = "the coordinator was not reached";
-          run.last.ended = true;
-          kill_child(run.runner);
-        }
+        for (auto& id : lost)
+          kill_run(id, "the coordinator was not reached");
         my.stopped_by_itself += lost.size();
-        my.last_answer = now();
       }
       if (my.must_ask_others(now()))
         ask_others();
@@ -288,8 +326,8 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
 }
 
 void add_witness_route(http::server& server, const node_actor& node) {
-  server.route("GET", "/cluster/v1/coordinator-missed", {}, [node](const http::request& r, http::responder answer) {
-    tell_anon(node, witness_question{std::string(r.header(token_header).value_or("")), [answer](expected<bool> misses) {
+  server.route("GET", "/cluster/v1/nodes/{name}/coordinator-missed", {}, [node](const http::request& r, http::responder answer) {
+    tell_anon(node, witness_question{std::string(r.header(token_header).value_or("")), std::string(r.param("name")), [answer](expected<bool> misses) {
                 misses ? answer(http::text_response(200, *misses ? "yes" : "no")) : answer.fail(misses.error());
               }});
   });

@@ -54,6 +54,8 @@ struct node_state {
   time_point witnessed{};          ///< beginning of the last round in which more than half of all nodes missed the coordinator
   std::uint64_t rounds_won = 0;
   time_point started{};
+  std::map<task_id, lease_epoch> revoked; ///< of runs that we did not have
+  std::chrono::nanoseconds slept{};       ///< machine_slept() at the last tick
   std::uint64_t stopped_by_itself = 0; ///< runs that were ended because their lease could not be renewed
 
   static constexpr auto look_every = std::chrono::milliseconds(250);
@@ -62,9 +64,18 @@ struct node_state {
   /// Looks at the machine, for the next beat.
   void measure();
   beat make_beat();
-  void take(const weir::joined& in, time_point now);
+  /// `asked_at`: from then on a lease counts, however long the answer lay in our mailbox.
+  void take(const weir::joined& in, time_point asked_at);
   /// Takes the answer to a beat; returns the runs that the coordinator did not renew.
-  std::vector<task_id> take(const beat& asked, const beat_answer& answer, time_point now);
+  std::vector<task_id> take(const beat& asked, const beat_answer& answer, time_point asked_at);
+  /// The machine slept for so long: its clock stood still, the coordinator's did not.
+  void woke(std::chrono::nanoseconds slept);
+  /// Whether the coordinator may take our leases for over.
+  bool may_be_over(time_point now) const { return now - std::max(last_answer, witnessed) > lease_ttl * 2 / 3; }
+  /// Why an order of that epoch must not be followed; empty when it may.
+  std::string refuses(const task_order& order, time_point now) const;
+  /// An order to end what is not here: the one to start it may come later.
+  void remember_revoked(const revoke& wish);
   /// What to say when joining: who this is and what runs here already.
   join make_join(const node_actor& me) const;
   /// Whether it is time to ask the others whether they miss the coordinator too.
@@ -88,7 +99,7 @@ struct node_state {
 /// Source:  docs/2-how-it-works/3-life-of-a-stream.md
 node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, node_setup setup, coordinator_actor coordinator);
 
-/// GET of other nodes that miss the coordinator: whether we do.
+/// GET of other nodes that miss the coordinator: whether we do. The address names whom they mean: who has another name does not answer for it.
 void add_witness_route(http::server& server, const node_actor& node);
 
 } // namespace weir

@@ -11,7 +11,19 @@ using namespace std::chrono_literals;
 
 std::string identity(const publisher& who) { return who.server + "/" + who.service_id + "/" + who.client_id; }
 
+bool stream_state::take(const publication_found& news) {
+  if (confirmed_ || news.publication == status.publication)
+    return false;
+  status.publication = news.publication;
+  if (status.phase == stream_phase::offline) {
+    status.phase = stream_phase::ending;
+    ++leaving;
+  }
+  return true;
+}
+
 bool stream_state::take(const publisher& who) {
+  confirmed_ = true;
   missed.erase(identity(who));
   for (auto& p : status.publishers)
     if (identity(p) == identity(who))
@@ -26,6 +38,8 @@ bool stream_state::take(const unpublished& gone) {
   auto count = std::erase_if(status.publishers, [&](auto& p) {
     return p.server == gone.server && (gone.service_id.empty() || p.service_id == gone.service_id) && (gone.client_id.empty() || p.client_id == gone.client_id);
   });
+  if (count != 0)
+    left_because = gone.why;
   return count != 0;
 }
 
@@ -39,7 +53,10 @@ bool stream_state::take(const reconcile& list) {
     // One sweep may have been read before the server knew the publisher that its hook had announced already.
     return ++missed[identity(p)] >= 2;
   };
-  changed |= std::erase_if(status.publishers, absent) != 0;
+  if (std::erase_if(status.publishers, absent) != 0) {
+    changed = true;
+    left_because = "its server no longer lists it";
+  }
   std::erase_if(missed, [&](auto& m) { return std::ranges::none_of(status.publishers, [&](auto& p) { return identity(p) == m.first; }); });
   return changed;
 }
@@ -127,7 +144,7 @@ stream_actor::behavior_type stream(stream_actor::stateful_pointer<stream_state> 
   auto me = stream_actor{self};
   auto last_wish = std::make_shared<task_wish>(my.wish());
 
-  auto tell_news = [self, &my, coordinator] { tell(self, coordinator, stream_news{my.status, my.idle()}); };
+  auto tell_news = [self, &my, coordinator] { tell(self, coordinator, stream_news{my.status, my.idle(), my.left_because}); };
   auto tell_wish = [self, &my, last_wish] {
     auto now = my.wish();
     if (now.wanted == last_wish->wanted && now.publication == last_wish->publication && now.servers == last_wish->servers && now.reason == last_wish->reason)
@@ -181,6 +198,15 @@ stream_actor::behavior_type stream(stream_actor::stateful_pointer<stream_state> 
     [=, &my](const unpublished& gone) { settle(my.take(gone)); },
     [=, &my](const reconcile& list) { settle(my.take(list)); },
     [=, &my](const server_silent& news) { settle(my.take(news)); },
+    [=, &my](const publication_found& news) {
+      const auto before = my.leaving;
+      if (!my.take(news))
+        return;
+      if (my.leaving != before)
+        tell_after(self, grace, me, grace_over{my.leaving});
+      tell_wish();
+      tell_news();
+    },
     [=, &my](use_stream_spec& news) {
       my.status.spec = std::move(news.spec);
       tell_wish();

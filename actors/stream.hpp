@@ -24,12 +24,15 @@ struct stream_state {
   std::map<std::string, std::uint32_t> missed; ///< publisher → sweeps of its server in a row that did not list it
   std::uint64_t leaving = 0;                   ///< number of the last leaving: its grace timer carries it
   time_point started{};
+  std::string left_because;                    ///< what ended the last publisher
 
   /// Each takes a fact about publishers; true when something changed.
   bool take(const publisher& who);
   bool take(const unpublished& gone);
   bool take(const reconcile& list);
   bool take(const server_silent& news);
+  /// What runs was made for this publication; believed while no publisher of our own records was confirmed.
+  bool take(const publication_found& news);
   /// The publishers that were known before the coordinator's restart count as live until their servers say otherwise.
   void resume();
   /// Sets phase and chosen publisher from the set of publishers. True when the grace must be started.
@@ -44,6 +47,7 @@ struct stream_state {
 private:
   std::string chosen_; ///< identity of the publisher that tasks read
   std::string chosen_server_;
+  bool confirmed_ = false; ///< a publisher was told of since our start
   std::set<std::string> silent_; ///< servers whose word is old
   bool silent(const publisher& who) const { return silent_.contains(who.server); }
 };

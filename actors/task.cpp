@@ -155,7 +155,7 @@ bool task_state::take(const task_report& report) {
   }
   earlier_attempts = status.attempts;
   run.reset();
-  revoked = false;
+  revoked = renewing = false;
   ++wish_number;
   if (report.cause == end_cause::bad_options || report.phase == task_phase::failed) {
     status.phase = task_phase::failed;
@@ -180,11 +180,17 @@ bool task_state::take(const lease_over& over) {
     status.standby_reason = over.why;
     return true;
   }
+  if (!run && wanted()) { // what stood in the way of a place is over
+    refusals = 0;
+    placing = false;
+    ++wish_number;
+    return false;
+  }
   if (!run || over.epoch != run->order.epoch)
     return false;
   earlier_attempts = status.attempts;
   run.reset();
-  revoked = false;
+  revoked = renewing = false;
   ++wish_number;
   status.last_cause = end_cause::lease_lost;
   status.last_error = over.why;
@@ -243,6 +249,7 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
     return ask(self, 5s, coordinator, place_task{seat, my.wish.servers, my.wish.publication, std::move(avoid)});
   };
   auto give_back = [=](const placement& where) { tell(self, coordinator, release_task{where.order.task, where.order.epoch}); };
+  auto act_again = [=] { self->send(me, place_again{}); }; // of no wish: it only acts
   // The order of a run as it should be now: where the stream is read, over which connection its node is reached.
   auto renew = [=, &my](bool of_spare) {
     auto& run = of_spare ? my.spare.run : my.run;
@@ -265,10 +272,14 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
             self->send(me, place_again{my.wish_number});
             return;
           }
+          my.renewing = my.spare.renewing = false; // of a run that is over
           give_back(where);
+          act_again();
         },
         [=, &my](const caf::error& why) {
           my.renewing = my.spare.renewing = false;
+          (of_spare ? my.spare.servers : my.run_servers).clear(); // asked again in a while
+          act_again();
           log::warn("task", "not-taken-over", "task={} error={}", my.status.spec.id.value, from_caf(why).text);
         });
   };
@@ -316,12 +327,15 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
             tell_news(my.take_spare_refusal({error_code::conflict, "its standby is placed when the run is known"}));
             return act();
           }
+          bool stands_by = spare;
           if (wish != my.wish_number || (spare ? my.spare.run || !my.run : my.run.has_value())) { // wanted something else meanwhile
-            give_back(where);
-            return;
+            // What runs already is taken up first, and ended in order if it is not wanted: given back, it could be started elsewhere while it still runs.
+            if (!where.in_force || (my.run && my.spare.run))
+              return give_back(where);
+            stands_by = my.run.has_value();
           }
           tell(self, where.where, assign{where.order, me});
-          tell_news(spare ? my.take_spare(std::move(where)) : my.take(std::move(where)));
+          tell_news(stands_by ? my.take_spare(std::move(where)) : my.take(std::move(where)));
           act();
         },
         [=, &my](caf::error& why) {

@@ -158,7 +158,7 @@ struct cluster_options {
       field("certificate", &o::certificate, {0, 4096}, "This node's certificate (PEM, from `weir cluster issue`).", needs_restart),
       field("key", &o::key, {0, 4096}, "The key of this node's certificate (PEM, mode 0600).", needs_restart),
       field("insecure", &o::insecure, "Allow cluster connections beyond this machine without TLS: only on a network that nobody else reaches.", needs_restart),
-      field("heartbeat", &o::heartbeat, {100ms, 10s}, "Time between two heartbeats of a node; each renews the leases of its tasks.", needs_restart),
+      field("heartbeat", &o::heartbeat, {100ms, 1200ms}, "Time between two heartbeats of a node; each renews the leases of its tasks.", needs_restart),
       field("down_after", &o::down_after, {300ms, 60s}, "Silence after which a node is suspect whose heartbeats came regularly; others are given more time. It gets no new tasks; those that it has go elsewhere, at the latest when their leases end (coordinator.lease_ttl).", needs_restart),
     };
   }
@@ -178,7 +178,7 @@ struct coordinator_options {
     using namespace std::chrono_literals;
     return std::tuple{
       field("publish_grace", &o::publish_grace, {0ms, 10min}, "How long a stream's tasks go on after its last publisher left, so that a reconnect ends nothing.", needs_restart),
-      field("lease_ttl", &o::lease_ttl, {2s, 60s}, "How long a node may run a task without hearing from the coordinator.", needs_restart),
+      field("lease_ttl", &o::lease_ttl, {5s, 60s}, "How long a node may run a task without hearing from the coordinator.", needs_restart),
       field("events_kept", &o::events_kept, {100, 1'000'000}, "Events kept in the log of what happened.", needs_restart),
       field("election", &o::election, "single: this node alone coordinates. etcd: of the nodes with this role the one that holds the key in etcd does, the others stand by.", needs_restart),
       field("etcd_endpoints", &o::etcd_endpoints, {0, 9}, "Client addresses of etcd's members, such as http://10.0.0.1:2379; needed by election: etcd.", needs_restart),

@@ -30,6 +30,7 @@ constexpr auto enum_names(node_phase) {
 struct node_spec {
   node_name name;
   std::string instance; ///< new with each start of the process
+  std::string machine;  ///< boot id: new with each start of the machine
   std::vector<role> roles;
   std::vector<std::string> task_types; ///< that this program links and this worker may run
   std::int64_t capacity_milli = 0;     ///< CPU cores that tasks may use × 1000
@@ -42,6 +43,7 @@ struct node_spec {
     return std::tuple{
       field("name", &o::name, "Name, unique in the cluster."),
       field("instance", &o::instance, "New with each start."),
+      field("machine", &o::machine, "New with each start of its machine."),
       field("roles", &o::roles, "What it does."),
       field("task_types", &o::task_types, "Task types that it runs."),
       field("capacity_milli", &o::capacity_milli, "CPU cores for tasks, in thousandths."),

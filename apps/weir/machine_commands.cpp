@@ -132,19 +132,47 @@ void add_node_commands(CLI::App& app, command& run) {
     });
   });
   auto left = [](connection& node, const std::string& name) -> answer<std::string> {
+    auto of_it = [&](const json& t, const char* where, const char* phase) {
+      auto seen = shown(t, phase);
+      return t.value(where, "") == name && seen != "waiting" && seen != "done" && seen != "failed";
+    };
     auto tasks = node.list("/api/v1/tasks");
     WEIR_TRY(tasks);
-    return counted(std::uint64_t(std::ranges::count_if(*tasks,
-                                                       [&](auto& t) {
-                                                         auto phase = shown(t, "phase");
-                                                         bool ended = phase == "waiting" || phase == "done" || phase == "failed" || phase == "crash_looping";
-                                                         return t.value("node", "") == name && !ended;
-                                                       })),
-                   "task");
+    std::uint64_t placed = 0;
+    for (auto& t : *tasks)
+      placed += of_it(t, "node", "phase") || (t.contains("standby") && t["standby"].is_object() && of_it(t["standby"], "node", "phase"));
+    // A run that was handed over goes on until its successor delivers: only its node knows of it.
+    auto machine = node.named("node", name);
+    WEIR_TRY(machine);
+    auto phase = shown(*machine, "phase");
+    auto runs = phase == "down" || phase == "left" ? 0 : machine->value("tasks", std::uint64_t{0});
+    auto edges = node.list("/api/v1/edges");
+    WEIR_TRY(edges);
+    std::uint64_t viewers = 0;
+    for (auto& e : *edges)
+      if (e.value("node", "") == name && shown(e, "phase") != "dead")
+        viewers += e.value("load", json::object()).value("viewers", std::uint64_t{0});
+    auto rest = counted(std::max(placed, runs), "task");
+    auto watching = counted(viewers, "viewer");
+    return rest + (rest.empty() || watching.empty() ? "" : " and ") + watching;
   };
   add_machine_verbs(*noun, "node",
-                    {{"cordon", "Gives nodes no new tasks; those that run stay", "takes no new tasks"}, {"undrain", "Gives nodes tasks again, after cordon or drain", "takes tasks again"}},
-                    "Moves the tasks of nodes elsewhere and waits until none is left", left, options, run);
+                    {{"cordon", "Gives nodes no new tasks; those that run stay", "takes no new tasks"}, {"undrain", "Gives nodes tasks and viewers again, after cordon or drain", "takes tasks again"}},
+                    "Moves the tasks of nodes and the viewers of their edges elsewhere and waits until none is left", left, options, run);
+  struct removal {
+    std::vector<std::string> names;
+    bool dead = false;
+  };
+  auto gone = std::make_shared<removal>();
+  auto* rm = add_client_command(*noun, "rm", "Forgets nodes that are down or left and do not come back, with their edges", "  weir node rm node-3\n  weir node rm node-3 --dead", options, run, [=] {
+    return speak_of_each(*options, gone->names, [&](connection& node, const std::string& name) -> answer<void> {
+      WEIR_TRY(node.send("DELETE", fmt::format("/api/v1/nodes/{}{}", part(name), gone->dead ? "?dead" : "")));
+      say(*options, fmt::format("node {} is forgotten", printable(name)));
+      return {};
+    });
+  });
+  rm->add_option("NAME", gone->names, "Names")->required();
+  rm->add_flag("--dead", gone->dead, "They are silent, too few nodes are heard to be sure, and you know that nothing runs there: their tasks start elsewhere");
 }
 
 void add_edge_commands(CLI::App& app, command& run) {

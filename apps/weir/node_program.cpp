@@ -286,6 +286,8 @@ expected<void> node_program::spawn() {
   node_setup self;
   self.spec.name = node_name{config_.node.name};
   self.spec.instance = random_uuid();
+  if (auto boot = read_file("/proc/sys/kernel/random/boot_id", 64))
+    self.spec.machine = boot->substr(0, boot->find('\n'));
   self.spec.roles = config_.role_list();
   self.spec.labels = config_.node.labels;
   self.spec.http_url = internal_url_;

@@ -37,11 +37,12 @@ struct lease {
   node_name node;
   lease_epoch epoch = 0;
   timestamp granted{};
+  std::string why;
 
   static constexpr auto fields() {
     using o = lease;
     return std::tuple{field("task", &o::task, "Task."), field("node", &o::node, "Node that may run it."), field("epoch", &o::epoch, "Epoch of the grant."),
-                      field("granted", &o::granted, "When it was granted.")};
+                      field("granted", &o::granted, "When it was granted."), field("why", &o::why, "Why there.")};
   }
   bool operator==(const lease&) const = default;
 };

@@ -20,6 +20,7 @@ struct heard {
   std::uint64_t joins = 0, beats = 0;
   std::vector<task_order> joined_with;
   std::vector<lease> last_beat;
+  std::vector<node_name> left;
 };
 using heard_ptr = std::shared_ptr<heard>;
 
@@ -68,7 +69,9 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
         return caf::delegated<beat_answer>{}; // never answered
       return beat_answer{true, script->renew(b.leases), {}};
     },
+    [=](const leaving& news) { log->left.push_back(news.node); },
     [=](const set_node_phase&) {},
+    [=](const forget_node&) {},
     [=](const place_task& wish) {
       log->asked_for_place.push_back(wish);
       return reply(script->place(wish));
@@ -93,7 +96,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
 
 inline stream_actor::behavior_type stand_in_stream(stream_actor::pointer, heard_ptr log) {
   return {
-    [](const server_silent&) {},   [](const published&) {},       [](const unpublished&) {},  [](const reconcile&) {}, [](const use_stream_spec&) {},
+    [](const server_silent&) {},   [](const publication_found&) {}, [](const published&) {},       [](const unpublished&) {},  [](const reconcile&) {}, [](const use_stream_spec&) {},
     [](const use_task_spec&) {},   [](const drop_task&) {},    [](const retry_task&) {}, [](const lease_over&) {}, [](const node_back&) {},
     [=](const task_news& news) { log->task_news_.push_back(news); },
     [](const grace_over&) {},      [](const ask_status&) { return actor_report{}; },

@@ -272,6 +272,7 @@ TEST_F(Coordinator, MovesWhatTheOriginFencesAtSuspicionAndTheRestWhenTheLeaseIsO
   auto ladder = ladder_of(of, "n1");
   ASSERT_TRUE(place(ladder.id));
   auto push = *place(task(of).id);
+  state->nodes[node_name{"n1"}].actor = spawn(stand_in_node, log);
   EXPECT_TRUE(state->judge_nodes(t0 + 3100ms, wall).empty()) << "there is no other node";
   node("n2");
   state->nodes[node_name{"n1"}].status.phase = node_phase::ready;
@@ -584,6 +585,172 @@ TEST_F(Coordinator, AnRtmpServerThatIsSilentIsNotEmptyAndGivenUpOnlyAfterTheGrac
   auto back = state->judge_servers(t0 + 40s, wall);
   ASSERT_EQ(back.changed.size(), 1u);
   EXPECT_FALSE(back.changed[0].silent);
+}
+
+join arrival(std::string name, node_actor who, std::string instance = "i", std::string machine = "m") {
+  join news;
+  news.spec.name = node_name{name};
+  news.spec.instance = std::move(instance);
+  news.spec.machine = std::move(machine);
+  news.spec.task_types = {"hls", "restream"};
+  news.spec.capacity_milli = 4000;
+  news.spec.http_url = "http://" + name;
+  news.node = std::move(who);
+  news.rtmp_servers = {{"srv", "rtmp://127.0.0.1:1935", "rtmp://public"}};
+  news.origins = {{"http://origin", "token"}};
+  return news;
+}
+
+TEST_F(Coordinator, GrantsNothingAnewBeforeWhoeverWasThereHasSaidWhatItRuns) { // a backup, or a power loss
+  auto worker = spawn(stand_in_node, log);
+  std::vector<lease> over;
+  state->take(arrival("n1", worker), t0, wall, over);
+  state->take(arrival("n2", worker), t0, wall, over);
+  auto push = task(stream().id);
+  auto ladder = ladder_of(state->streams.begin()->first, "n1");
+  reopen();
+  const time_point start{};
+  auto place_at = [&](const task_id& id, time_point at) { return state->place({.task = id, .servers = {"srv"}, .publication = "srv/1/1", .avoid = {}}, at, wall); };
+  state->take(arrival("n2", worker), start + 500ms, wall, over);
+  EXPECT_EQ(place_at(push.id, start + 1s).error().text, "the coordinator has just started: node n1 has time to say whether it runs it already");
+  EXPECT_FALSE(place_at(ladder.id, start + 1s));
+  EXPECT_TRUE(place_at(ladder.id, start + 3s)) << "the origin fences it";
+  EXPECT_FALSE(place_at(push.id, start + 6s));
+  EXPECT_TRUE(place_at(push.id, start + 7s)) << "n1 has lost what leases it may have had";
+  state->setup.own_node = node_name{"boss"};
+  state->nodes[node_name{"n2"}].last_beat = start + 7s;
+  EXPECT_TRUE(state->judge_nodes(start + 7200ms, wall).empty());
+  EXPECT_EQ(state->nodes[node_name{"n1"}].status.phase, node_phase::down) << "it was in the roster and did not come back";
+}
+
+TEST_F(Coordinator, AdoptsWhatRunsAlthoughItsStoreIsOlder) {
+  auto of = stream().id;
+  auto push = task(of);
+  node("old");
+  auto stale = *place(push.id); // what the backup knows
+  reopen();
+  const time_point start{};
+  auto news = arrival("n2", spawn(stand_in_node, log));
+  auto run = stale.order;
+  run.epoch += 10;
+  run.publication = "srv/s1/9";
+  news.runs = {run};
+  std::vector<lease> over;
+  std::map<stream_id, std::string> found;
+  state->take(std::move(news), start + 1s, wall, over, &found);
+  ASSERT_TRUE(state->leases.contains(push.id));
+  EXPECT_EQ(state->leases.at(push.id).node, node_name{"n2"});
+  EXPECT_EQ(found, (std::map<stream_id, std::string>{{of, "srv/s1/9"}}));
+  auto again = state->place({.task = push.id, .servers = {"srv"}, .publication = "srv/s1/9", .avoid = {}}, start + 2s, wall);
+  ASSERT_TRUE(again) << again.error().text;
+  EXPECT_TRUE(again->in_force);
+  EXPECT_EQ(again->order.epoch, run.epoch);
+  EXPECT_GT(state->next_epoch, run.epoch);
+}
+
+TEST_F(Coordinator, ABroadcastIsNotOverBeforeEverybodyCouldSayThatItGoesOn) {
+  stream();
+  reopen();
+  state->setup.options.publish_grace = 3s;
+  auto& entry = state->streams.begin()->second;
+  entry.status.phase = stream_phase::offline;
+  entry.idle = true;
+  EXPECT_FALSE(state->is_over(entry, time_point{} + 6s)) << "nodes have the time of a lease to join";
+  EXPECT_TRUE(state->is_over(entry, time_point{} + 7s));
+  state->setup.options.publish_grace = 30s;
+  EXPECT_FALSE(state->is_over(entry, time_point{} + 7s));
+}
+
+TEST_F(Coordinator, TwoNodesOfOneNameDoNotTakeEachOthersTasks) {
+  auto worker = spawn(stand_in_node, log);
+  std::vector<lease> over;
+  state->take(arrival("n1", worker), t0, wall, over);
+  auto push = *place(task(stream().id).id);
+  auto ladder = *place(ladder_of(state->streams.begin()->first, "n1").id);
+  auto second = arrival("n1", worker, "another", "another machine");
+  EXPECT_NE(state->refuses(second, t0 + 1s).find("is here already"), std::string::npos);
+  EXPECT_EQ(state->refuses(arrival("n1", worker), t0 + 1s), "") << "the same one, over another connection";
+  state->nodes[node_name{"n1"}].status.phase = node_phase::suspect;
+  EXPECT_EQ(state->refuses(second, t0 + 1s), "");
+  over.clear();
+  EXPECT_TRUE(state->take(second, t0 + 1s, wall, over));
+  EXPECT_EQ(over, (std::vector{lease{ladder.order.task, ladder.order.epoch}})) << "the first one may still push until its lease is over";
+  std::vector<lease> lost;
+  auto as_of = std::chrono::duration_cast<std::chrono::milliseconds>((t0 + 5s).time_since_epoch()).count();
+  state->take(beat{node_name{"n1"}, "another", {}, {}, 0, as_of}, t0 + 6s, wall, lost);
+  EXPECT_TRUE(std::ranges::find(lost, push.order.task, &lease::task) == lost.end());
+  auto due = state->judge_nodes(t0 + 6600ms, wall);
+  EXPECT_TRUE(std::ranges::find(due, push.order.task, &lease::task) != due.end());
+}
+
+TEST_F(Coordinator, ANodeThatWasStoppedLeavesAndCanBeForgotten) {
+  auto worker = spawn(stand_in_node, log);
+  std::vector<lease> over;
+  state->setup.own_node = node_name{"boss"};
+  state->take(arrival("n1", worker), t0, wall, over);
+  auto push = *place(task(stream().id).id);
+  EXPECT_EQ(state->take(forget_node{node_name{"n1"}, false, "test"}, wall).error().code, error_code::conflict) << "it is there";
+  EXPECT_TRUE(state->take(leaving{node_name{"n1"}, "an earlier start"}, wall).empty());
+  EXPECT_EQ(state->take(leaving{node_name{"n1"}, "i"}, wall), (std::vector{lease{push.order.task, push.order.epoch}}));
+  EXPECT_EQ(state->nodes[node_name{"n1"}].status.phase, node_phase::left);
+  EXPECT_TRUE(state->roster.nodes.empty()) << "nobody counts on its word";
+  EXPECT_FALSE(state->take(beat{node_name{"n1"}, "i", {}, {}}, t0, wall, over).known);
+  EXPECT_TRUE(state->judge_nodes(t0 + 1h, wall).empty()) << "its silence is no failure";
+  EXPECT_TRUE(state->take(arrival("n1", worker, "next start"), t0 + 1h, wall, over));
+  EXPECT_EQ(state->nodes[node_name{"n1"}].status.phase, node_phase::ready);
+  state->take(leaving{node_name{"n1"}, "next start"}, wall);
+  EXPECT_TRUE(state->take(forget_node{node_name{"n1"}, false, "test"}, wall));
+  EXPECT_FALSE(state->nodes.contains(node_name{"n1"}));
+  EXPECT_EQ(state->take(forget_node{node_name{"n1"}, false, "test"}, wall).error().code, error_code::not_found);
+  // One of which nobody knows whether it is dead: only who knows may say so.
+  state->take(arrival("n2", worker), t0, wall, over);
+  state->nodes[node_name{"n2"}].status.phase = node_phase::suspect;
+  state->nodes[node_name{"n2"}].kept = true;
+  EXPECT_EQ(state->take(forget_node{node_name{"n2"}, false, "test"}, wall).error().code, error_code::conflict);
+  EXPECT_TRUE(state->take(forget_node{node_name{"n2"}, true, "test"}, wall));
+}
+
+TEST_F(Coordinator, WhatTheOriginFencesLeavesASilentNodeWheneverThereIsRoom) {
+  auto worker = spawn(stand_in_node, log);
+  std::vector<lease> over;
+  state->take(arrival("n1", worker), t0, wall, over);
+  auto ladder = *place(ladder_of(stream().id, "n1").id);
+  auto& silent = state->nodes[node_name{"n1"}];
+  silent.roster_held = silent.roster_sent = {node_name{"n1"}, node_name{"n2"}, node_name{"n3"}}; // of whom nobody is heard
+  EXPECT_TRUE(state->judge_nodes(t0 + 7s, wall).empty()) << "nobody can take it";
+  EXPECT_TRUE(silent.kept);
+  node("late");
+  state->nodes[node_name{"late"}].last_beat = t0 + 8s;
+  auto moved = state->judge_nodes(t0 + 8s, wall);
+  ASSERT_EQ(moved.size(), 1u);
+  EXPECT_EQ(moved[0].task, ladder.order.task);
+}
+
+TEST_F(Coordinator, TellsWhyARunIsWhereItIsAfterARestartToo) {
+  auto worker = spawn(stand_in_node, log);
+  std::vector<lease> over;
+  state->take(arrival("n1", worker), t0, wall, over);
+  auto push = *place(task(stream().id).id);
+  EXPECT_FALSE(push.why.empty());
+  reopen();
+  auto news = arrival("n1", worker);
+  news.runs = {push.order};
+  state->take(std::move(news), t0, wall, over);
+  EXPECT_EQ(place(push.order.task)->why, push.why);
+}
+
+TEST_F(Coordinator, HooksCannotFillItsMemory) {
+  for (int i = 0; i < 3000; ++i) {
+    auto c = call(hook_kind::connect);
+    c.server = fmt::format("made-up-{}", i);
+    state->judge(c, t0, wall);
+  }
+  EXPECT_LE(state->services.size(), 1000u);
+  auto t = task(stream().id);
+  node("n1");
+  ASSERT_TRUE(place(t.id));
+  ASSERT_TRUE(state->remove(remove_task{t.id, 0, "test"}, wall));
+  EXPECT_TRUE(state->newest_epochs.empty());
 }
 
 TEST_F(Coordinator, KnownKeysAreSignedHoldNoKeyAndAreToldOnce) {

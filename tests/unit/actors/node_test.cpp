@@ -98,6 +98,8 @@ TEST_F(Node, ARunWhoseLeaseMayBeOverIsDeadAtOnce) {
   EXPECT_TRUE(ask<actor_report>(n, ask_status{}).children.empty());
   EXPECT_TRUE(log->reports.back().ended);
   EXPECT_EQ(log->reports.back().cause, end_cause::lease_lost);
+  tell(n, order(6));
+  EXPECT_EQ(log->reports.back().cause, end_cause::requested) << "nor is another one started while it is so";
 }
 
 TEST_F(Node, TellsANewCoordinatorWhatRunsHere) {
@@ -152,8 +154,8 @@ TEST_F(Node, TellsOnlyNodesOfItsClusterWhetherItMissesTheCoordinator) {
   auto n = make();
   advance(1s);
   std::vector<expected<bool>> answers;
-  auto question = [&](std::string token) {
-    tell(n, witness_question{std::move(token), [&](expected<bool> a) { answers.push_back(std::move(a)); }});
+  auto question = [&](std::string token, std::string whom = "n1") {
+    tell(n, witness_question{std::move(token), std::move(whom), [&](expected<bool> a) { answers.push_back(std::move(a)); }});
     return answers.back();
   };
   EXPECT_EQ(question("").error().code, error_code::unauthorized);
@@ -162,6 +164,54 @@ TEST_F(Node, TellsOnlyNodesOfItsClusterWhetherItMissesTheCoordinator) {
   script->silent = true;
   advance(4s);
   EXPECT_TRUE(question("cluster-token").value());
+  EXPECT_EQ(question("cluster-token", "n2").error().code, error_code::not_found) << "n2 says that it is at our address: our own silence must not count for it";
+}
+
+TEST_F(Node, CountsItsLeaseFromWhenItAskedForIt) {
+  node_state s;
+  s.last_answer = now();
+  s.runs[task_id{"t"}].order.type = "restream";
+  s.runs[task_id{"t"}].order.epoch = 7;
+  beat asked;
+  asked.leases = {{task_id{"t"}, 7}};
+  // The process stood still with the answer in its mailbox: by now the lease may be somebody else's.
+  EXPECT_TRUE(s.take(asked, beat_answer{true, asked.leases}, now()).empty());
+  EXPECT_EQ(s.must_end(now() + 4100ms).size(), 1u);
+  EXPECT_TRUE(s.take(asked, beat_answer{true, asked.leases}, now() + 4s).empty());
+  EXPECT_TRUE(s.must_end(now() + 7900ms).empty());
+  s.woke(3s);
+  EXPECT_EQ(s.must_end(now() + 5100ms).size(), 1u) << "the machine slept for 3 s";
+}
+
+TEST_F(Node, FollowsNoOrderWhoseLeaseIsOver) {
+  node_state s;
+  s.last_answer = now();
+  auto wish = order(5).order;
+  EXPECT_EQ(s.refuses(wish, now() + 3s), "");
+  EXPECT_NE(s.refuses(wish, now() + 4100ms), "") << "it waited in the mailbox of a node that hung";
+  wish.type = "hls";
+  EXPECT_EQ(s.refuses(wish, now() + 4100ms), "") << "the origin refuses it if it is too old";
+  auto n = make();
+  advance(1s);
+  tell(n, revoke{task_id{"t1"}, 6}); // overtook its order
+  tell(n, order(6));
+  ASSERT_EQ(log->reports.size(), 1u);
+  EXPECT_TRUE(log->reports[0].ended);
+  EXPECT_EQ(log->reports[0].cause, end_cause::requested);
+  tell(n, order(7));
+  advance(1s);
+  ASSERT_EQ(log->last_beat.size(), 1u);
+  EXPECT_EQ(log->last_beat[0].epoch, 7u);
+  for (int i = 0; i < 1500; ++i)
+    s.remember_revoked({task_id{std::to_string(i)}, 1});
+  EXPECT_LE(s.revoked.size(), 1000u);
+}
+
+TEST_F(Node, SaysThatItLeavesWhenNothingRunsAnyMore) {
+  auto n = make();
+  advance(1s);
+  tell(n, stop{});
+  EXPECT_EQ(log->left, std::vector{node_name{"n1"}});
 }
 
 } // namespace

@@ -53,6 +53,30 @@ TEST_F(Stream, AReconnectWithinTheGraceDoesNotEndTheBroadcast) {
   EXPECT_EQ(status().phase, stream_phase::live);
 }
 
+TEST_F(Stream, BelievesWhatRunsWhenItsOwnRecordsSayNothing) { // restored from a backup
+  auto s = make();
+  tell(s, publication_found{"srv/s1/7"});
+  EXPECT_EQ(status().phase, stream_phase::ending) << "its publisher will be told of, or not";
+  EXPECT_EQ(status().publication, "srv/s1/7");
+  advance(10s);
+  tell(s, reconcile{"srv", "s1", {who("7")}});
+  EXPECT_EQ(status().phase, stream_phase::live);
+  EXPECT_EQ(status().publication, "srv/s1/7") << "the same time line: nothing is restarted";
+  tell(s, publication_found{"srv/s0/1"});
+  EXPECT_EQ(status().publication, "srv/s1/7") << "what its server says counts more";
+  auto nobody = make();
+  tell(nobody, publication_found{"srv/s1/8"});
+  advance(31s);
+  EXPECT_EQ(status().phase, stream_phase::offline);
+}
+
+TEST_F(Stream, SaysWhatEndedItsLastPublisher) {
+  auto s = make();
+  tell(s, published{who("1")});
+  tell(s, unpublished{"srv", "s1", "1", "kicked"});
+  EXPECT_EQ(log->stream_news_.back().left_because, "kicked");
+}
+
 TEST_F(Stream, DoubledHooksChangeNothing) {
   auto s = make();
   tell(s, published{who("1")});

@@ -206,6 +206,34 @@ TEST_F(Task, TakesUpItsRunAgainWhenItsNodeComesBack) {
   EXPECT_EQ(log->revoked.size(), 2u);
 }
 
+TEST_F(Task, TakesUpWhatRunsAlreadyThoughItWantsSomethingElseByNow) {
+  auto t = spawn(task, spec(), parent, boss);
+  script->place = [held = script->place](const place_task& wish) -> expected<placement> {
+    auto p = held(wish);
+    p->in_force = true; // it runs since before we were started
+    return p;
+  };
+  caf::anon_send(t, wish());
+  auto both = wish();
+  both.servers.push_back("other"); // its stream is on a second server now: the answer is to an earlier wish
+  caf::anon_send(t, both);
+  settle();
+  ASSERT_GE(log->assigned.size(), 1u);
+  EXPECT_TRUE(log->released.empty()) << "given back, it would end, and perhaps start elsewhere while it still runs";
+  EXPECT_TRUE(log->revoked.empty());
+}
+
+TEST_F(Task, AsksForAPlaceAtOnceWhenTheLeaseIsOverThatStoodInItsWay) {
+  auto good = script->place;
+  script->place = [](const place_task&) -> expected<placement> { return fail(error_code::conflict, "node n1 held it: it has time to say whether it goes on"); };
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  advance(30s);
+  script->place = good;
+  tell(t, lease_over{task_id{"t1"}, 5, "its node is down"}); // which we never had
+  EXPECT_EQ(log->assigned.size(), 1u);
+}
+
 TEST_F(Task, AnEndThatNobodyAskedForIsNoTightLoop) {
   auto t = spawn(task, spec(), parent, boss);
   tell(t, wish());
