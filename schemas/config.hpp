@@ -114,7 +114,7 @@ struct http_options {
     return std::tuple{
       field("listen", &o::listen, {1, 255}, "Where API, dashboard, hooks and playlists are served: address:port; port 0 takes a free one.", needs_restart),
       field("public_url", &o::public_url, {0, 500}, "How viewers and operators reach this listener, such as https://live.example.org; http://LISTEN when empty.", needs_restart),
-      field("internal_url", &o::internal_url, {0, 500}, "How other nodes reach this listener; the public address when empty.", needs_restart),
+      field("internal_url", &o::internal_url, {0, 500}, "How other nodes reach this listener, such as http://10.0.0.5:8080; http://LISTEN when empty, with the host name for a wildcard address.", needs_restart),
       field("threads", &o::threads, {1, 64}, "Threads that answer requests.", needs_restart),
       field("token_file", &o::token_file, {0, 4096}, "File with the operator's token, made at the first start with mode 0600; DATA_DIR/api-token when empty.",
             needs_restart),
