@@ -322,9 +322,13 @@ complaints node_config::check() const {
   if (auto listener = parse_host_port(http.listen); has(role::edge) && edge.first_port != 0 && listener && listener->port >= edge.first_port &&
                                                     listener->port < edge.first_port + edge.instances)
     out.push_back({"http.listen", fmt::format("port {} is one of the edges' ports {}..{}", listener->port, edge.first_port, edge.first_port + edge.instances - 1)});
-  if (coordinates && !cluster.listen.empty() && has(role::origin) && origin.url.empty() && http.internal_url.empty() && http.public_url.empty())
-    if (auto listener = parse_host_port(http.listen); listener && (is_loopback(listener->host) || listener->host == "0.0.0.0" || listener->host == "::"))
-      out.push_back({"origin.url", "is empty, so that other nodes cannot reach this origin: write it, http.internal_url or http.public_url", false});
+  auto beyond = [](const std::string& text) {
+    auto there = parse_host_port(text);
+    return there && !is_loopback(there->host);
+  };
+  if (auto listener = parse_host_port(http.listen); listener && is_loopback(listener->host) && http.internal_url.empty() && (beyond(cluster.listen) || std::ranges::any_of(cluster.join, beyond)))
+    out.push_back({"http.listen", fmt::format("{:?} is not reached by the other nodes, which ask this one whether it misses the coordinator too{}: write its address in your network, or http.internal_url",
+                                              http.listen, has(role::origin) && origin.url.empty() ? ", and write to its origin" : ""), false});
 
   std::set<std::string> servers;
   for (std::size_t i = 0; i < rtmp_servers.size(); ++i)

@@ -24,7 +24,7 @@ TEST(Generated, EverySampleOfAConfigurationPassesTheCheck) {
   for (auto* sample : {"reference.yaml", "all-in-one.yaml", "cluster/control.yaml", "cluster/worker.yaml", "cluster/edge.yaml"}) {
     auto loaded = load_node_config(root / "config" / sample, {});
     for (auto& p : loaded.found)
-      EXPECT_FALSE(p.fatal) << to_string(p);
+      EXPECT_FALSE(p.fatal || p.detail.find("is not reached by the other nodes") != std::string::npos) << to_string(p);
     EXPECT_EQ(content(root / "config" / sample).substr(0, 31), "# yaml-language-server: $schema") << sample;
   }
 }

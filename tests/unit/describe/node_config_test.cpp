@@ -130,16 +130,16 @@ TEST(NodeConfigText, VariablesOfTheEnvironmentAreReplaced) {
 }
 
 TEST(NodeConfigText, WeirVariablesOverride) {
-  auto loaded = parse_node_config("http: {listen: \"127.0.0.1:1\"}\nroles: [worker, edge]\ncluster: {join: [a:1], insecure: true}\nedge: {origins: [\"http://o\"]}\n", "n.yaml",
+  auto loaded = parse_node_config("http: {listen: \"127.0.0.1:1\"}\nroles: [worker, edge]\ncluster: {join: [localhost:1]}\nedge: {origins: [\"http://o\"]}\n", "n.yaml",
                                   {{"WEIR_HTTP_LISTEN", "127.0.0.1:2"},
-                                   {"WEIR_CLUSTER_JOIN_1", "b:2"},
+                                   {"WEIR_CLUSTER_JOIN_1", "[::1]:2"},
                                    {"WEIR_ROLES_0", "ingest"},
                                    {"WEIR_EDGE_FIRST_PORT", "9000"},
                                    {"WEIR_TOKEN", "of the command line"},
                                    {"WEIR_EDGE_PORTS", "1"}});
   ASSERT_TRUE(loaded.good()) << to_string(loaded.found[0]);
   EXPECT_EQ(loaded.config.http.listen, "127.0.0.1:2");
-  EXPECT_EQ(loaded.config.cluster.join, (std::vector<std::string>{"a:1", "b:2"}));
+  EXPECT_EQ(loaded.config.cluster.join, (std::vector<std::string>{"localhost:1", "[::1]:2"}));
   EXPECT_EQ(loaded.config.roles, (std::vector{role_choice::ingest, role_choice::edge}));
   EXPECT_EQ(loaded.config.edge.first_port, 9000);
   ASSERT_EQ(loaded.found.size(), 1u);
@@ -156,6 +156,14 @@ TEST(NodeConfigText, RulesAcrossSettingsHavePlaces) {
             "n.yaml:3:9: cluster.join: this node has the role coordinator, which others join: leave it empty, take the role away, or elect one of several (coordinator.election: etcd)\n");
   EXPECT_EQ(complaints("cluster:\n  listen: 0.0.0.0:4700\norigin: {url: \"http://o\"}"),
             "n.yaml:2:11: cluster.listen: \"0.0.0.0:4700\" leaves this machine without TLS: set cluster.ca, certificate and key (`weir cluster init-ca`), or, on a network that nobody else reaches, cluster.insecure: true\n");
+  EXPECT_EQ(complaints("cluster: {listen: \"10.0.0.1:4700\", insecure: true}\norigin: {url: \"http://o\"}\n"),
+            "n.yaml:1:1: warning: http.listen: \"127.0.0.1:8080\" is not reached by the other nodes, which ask this one whether it misses the coordinator too: write its address in your network, or http.internal_url\n");
+  const std::string joins = "roles: [worker]\ncluster: {join: [\"10.0.0.1:4700\"], insecure: true}\n";
+  EXPECT_EQ(complaints(joins + "http: {listen: \"localhost:80\"}\n"),
+            "n.yaml:3:16: warning: http.listen: \"localhost:80\" is not reached by the other nodes, which ask this one whether it misses the coordinator too: write its address in your network, or http.internal_url\n");
+  EXPECT_EQ(complaints(joins + "http: {listen: \"localhost:80\", internal_url: \"http://10.0.0.2\"}\n"), "");
+  EXPECT_EQ(complaints(joins + "http: {listen: \"10.0.0.2:80\", public_url: \"https://live.example.org\"}\n"), "");
+  EXPECT_NE(complaints("cluster: {listen: \"10.0.0.1:4700\", insecure: true}\n").find("too, and write to its origin: write its address"), std::string::npos);
   EXPECT_EQ(complaints("roles: [all, edge, all]\n"), "n.yaml:1:9: roles[0]: all includes every other role: list it alone\n"
                                                      "n.yaml:1:20: roles[2]: all is listed twice\n");
   EXPECT_EQ(complaints("http: {listen: 8080}\n"), "n.yaml:1:16: http.listen: 8080 is a number, text is wanted: write \"8080\"\n");
