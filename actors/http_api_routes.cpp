@@ -427,6 +427,7 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
         json all = json::array();
         for (auto& i : view.*items)
           all.push_back(one(i));
+        std::sort(all.begin(), all.end(), [](auto& a, auto& b) { return a["name"] < b["name"]; });
         answer_page(answer, r, std::move(all), "name");
       });
     });
