@@ -17,8 +17,25 @@ struct overview {
   std::string server;
   bool ready = false;
   std::vector<std::string> not_ready;
-  json streams, tasks, nodes, edges;
+  json streams, tasks, nodes, edges, rtmp_servers;
+  json coordinators = json::array(); ///< {name, phase, leads}; null where the node that was asked does not know who leads
 };
+
+/// The nodes that can coordinate. Of several one leads, which only they themselves know (SEAT).
+json coordinators_of(connection& node, const json& nodes) {
+  auto found = json::array();
+  for (auto& n : nodes)
+    if (auto roles = n.value("roles", json::array()); std::ranges::find(roles, json("coordinator")) != roles.end())
+      found.push_back({{"name", shown(n, "name")}, {"phase", shown(n, "phase")}, {"leads", nullptr}});
+  if (found.size() < 2)
+    return found;
+  auto tree = node.get("/introspect?here"); // without it all else can still be shown
+  for (auto& actor : tree ? tree->at("actors") : json::array())
+    if (auto leader = actor.value("kind", "") == "seat" ? shown(actor.at("status"), "leader") : "-"; leader != "-")
+      for (auto& one : found)
+        one["leads"] = one["name"] == leader;
+  return found;
+}
 
 answer<overview> look(connection& node) {
   overview seen;
@@ -32,11 +49,12 @@ answer<overview> look(connection& node) {
     seen.not_ready.push_back(printable(rest.substr(0, end)));
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
-  for (auto [to, noun] : {std::pair{&seen.streams, "streams"}, {&seen.tasks, "tasks"}, {&seen.nodes, "nodes"}, {&seen.edges, "edges"}}) {
+  for (auto [to, noun] : {std::pair{&seen.streams, "streams"}, {&seen.tasks, "tasks"}, {&seen.nodes, "nodes"}, {&seen.edges, "edges"}, {&seen.rtmp_servers, "rtmp-servers"}}) {
     auto items = node.list(fmt::format("/api/v1/{}", noun));
     WEIR_TRY(items);
     *to = std::move(*items);
   }
+  seen.coordinators = coordinators_of(node, seen.nodes);
   return seen;
 }
 
@@ -72,6 +90,29 @@ std::string headline(const overview& seen) {
   return line;
 }
 
+/// "2 coordinators: c1 leads, c2 stands by"; nothing of a single one.
+std::string coordinators_line(const overview& seen) {
+  std::string all;
+  for (auto& one : seen.coordinators) {
+    auto phase = shown(one, "phase");
+    bool leads = one["leads"] == true, stands_by = one["leads"] == false && tone_of(phase) == tone::good;
+    auto does = leads ? "leads" : stands_by ? "stands by" : "is " + phase;
+    all += fmt::format("{} {} {}", all.empty() ? ":" : ",", shown(one, "name"), painted(tone_of(phase), does));
+  }
+  return seen.coordinators.size() < 2 ? std::string{} : fmt::format("{} coordinators{}\n", seen.coordinators.size(), all);
+}
+
+std::vector<cell> rtmp_server_row(const json& s) {
+  bool watched = s.value("watched", false), up = s.value("up", false);
+  return {{shown(s, "name")},
+          watched ? up ? cell{"up", tone::good} : cell{"silent", tone::bad} : cell{"not watched", tone::dim},
+          {shown(s, "node")},
+          {watched ? shown(s, "publishers") : "-"},
+          {shown(s, "publish_url")},
+          {shown(s, "trouble"), tone::warning}};
+}
+table rtmp_server_table() { return {"RTMP SERVER", "LIST", "NODE", ">PUBLISHERS", "URL", "WHY"}; }
+
 std::map<std::string, std::string> names_of(const json& streams) {
   std::map<std::string, std::string> names;
   for (auto& s : streams)
@@ -80,8 +121,10 @@ std::map<std::string, std::string> names_of(const json& streams) {
 }
 
 std::string glance(const overview& seen) {
-  auto text = headline(seen) + counted(seen.streams, "stream") + counted(seen.tasks, "task");
+  auto text = headline(seen) + counted(seen.streams, "stream") + counted(seen.tasks, "task") + coordinators_line(seen);
   text += listed(node_table(), seen.nodes, node_row);
+  if (!seen.rtmp_servers.empty())
+    text += listed(rtmp_server_table(), seen.rtmp_servers, rtmp_server_row);
   if (!seen.edges.empty())
     text += listed(edge_table(), seen.edges, edge_row);
   auto trouble = json::array();
@@ -95,12 +138,13 @@ std::string glance(const overview& seen) {
 
 /// All that fits: what moves first.
 std::string live_view(const overview& seen) {
-  auto text = headline(seen) + counted(seen.streams, "stream") + counted(seen.tasks, "task");
+  auto text = headline(seen) + counted(seen.streams, "stream") + counted(seen.tasks, "task") + coordinators_line(seen);
   auto quiet_last = [](json items) {
     std::stable_partition(items.begin(), items.end(), [](auto& one) { return tone_of(shown(one, "phase")) != tone::dim; });
     return items;
   };
   text += listed(node_table(), seen.nodes, node_row);
+  text += listed(rtmp_server_table(), seen.rtmp_servers, rtmp_server_row);
   text += listed(edge_table(), seen.edges, edge_row);
   text += listed(stream_table(), quiet_last(seen.streams), stream_row);
   text += listed(task_table(), quiet_last(seen.tasks), [names = names_of(seen.streams)](const json& t) { return task_row(t, names); });
@@ -113,7 +157,9 @@ json data_of(const overview& seen) {
           {"not_ready", seen.not_ready},
           {"streams", by_phase(seen.streams)},
           {"tasks", by_phase(seen.tasks)},
+          {"coordinators", seen.coordinators},
           {"nodes", seen.nodes},
+          {"rtmp_servers", seen.rtmp_servers},
           {"edges", seen.edges}};
 }
 
@@ -264,17 +310,24 @@ void add_actor(std::string& text, const json& actor, const std::string& lead, co
   }
 }
 
-int introspect_command(const client_options& options) {
+int introspect_command(const client_options& options, bool here) {
   return speak(options, [&](connection& node) -> answer<void> {
-    auto tree = node.get("/introspect");
+    auto tree = node.get(here ? "/introspect?here" : "/introspect");
     WEIR_TRY(tree);
     if (!options.table()) {
       print_data(options, *tree);
       return {};
     }
-    std::string text;
-    for (auto& actor : tree->at("actors"))
-      add_actor(text, actor, "", "");
+    std::string text, of;
+    for (auto& actor : tree->at("actors")) { // those of one node stand together
+      if (auto its_node = shown(actor, "node"); its_node != of) {
+        text += fmt::format("{}{}\n", of.empty() ? "" : "\n", painted(tone::bold, its_node));
+        of = its_node;
+      }
+      add_actor(text, actor, "  ", "  ");
+    }
+    if (!tree->value("silent", json::array()).empty())
+      text += fmt::format("\n{}\n", painted(tone::bad, "silent  " + shown(*tree, "silent")));
     std::cout << text;
     return {};
   });
@@ -292,7 +345,10 @@ void add_view_commands(CLI::App& app, command& run) {
                                     [=] { return events_command(*options, *wish); });
   events->add_flag("-f,--follow", wish->follow, "Go on with what happens from now; survives lost connections");
   events->add_option("--after", wish->after, "Only events with a greater number")->type_name("N");
-  add_client_command(app, "introspect", "The tree of actors: mailboxes, restarts, state", "  weir introspect\n  weir introspect -o json", options, run, [=] { return introspect_command(*options); });
+  auto here = std::make_shared<bool>(false);
+  auto* introspect = add_client_command(app, "introspect", "The actors of all nodes: mailboxes, restarts, state; and the nodes that did not answer", "  weir introspect\n  weir introspect --here -o json",
+                                        options, run, [=] { return introspect_command(*options, *here); });
+  introspect->add_flag("--here", *here, "Only the actors of the node that is asked");
 }
 
 } // namespace weir::cli

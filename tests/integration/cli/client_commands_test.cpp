@@ -105,7 +105,19 @@ protected:
                  {"schema",
                   {{"required", {"ladder"}},
                    {"properties", {{"ladder", {{"type", "string"}, {"description", "Name of the ladder."}}}, {"cores", {{"type", "integer"}, {"default", 2}}}}}}}}}));
-    route("GET", "/api/v1/nodes", list({node()}));
+    route("GET", "/api/v1/nodes", [this](const request&, responder answer) {
+      auto items = json::array({node()});
+      for (auto& [name, phase] : more_coordinators) {
+        items.push_back(node());
+        items.back()["name"] = name;
+        items.back()["phase"] = phase;
+      }
+      answer(http::json_response(200, {{"items", items}, {"next", nullptr}}));
+    });
+    route("GET", "/api/v1/rtmp-servers",
+          list({{{"name", "left"}, {"node", "node-1"}, {"publish_url", "rtmp://left"}, {"watched", true}, {"up", true}, {"trouble", ""}, {"publishers", 3}},
+                {{"name", "right"}, {"node", ""}, {"publish_url", "rtmp://right"}, {"watched", true}, {"up", false}, {"trouble", "it answers 502"}, {"publishers", 1}},
+                {{"name", "srs9"}, {"node", ""}, {"publish_url", "rtmp://srs9"}, {"watched", false}, {"up", false}, {"trouble", ""}, {"publishers", 0}}}));
     for (auto verb : {"cordon", "drain", "undrain"})
       route("POST", fmt::format("/api/v1/nodes/{{name}}/{}", verb), [](const request& r, responder answer) {
         if (r.param("name") == "foreign")
@@ -121,13 +133,19 @@ protected:
     });
     for (auto verb : {"drain", "undrain"})
       route("POST", fmt::format("/api/v1/edges/{{name}}/{}", verb), nothing);
-    route("GET", "/introspect", same({{"actors",
-                                       {{{"name", "node"},
-                                         {"kind", "node"},
-                                         {"mailbox", 0},
-                                         {"uptime_seconds", 5.0},
-                                         {"status", json::object()},
-                                         {"children", {{{"name", "edge-1"}, {"kind", "edge"}, {"mailbox", 2}, {"restarts", 1}, {"status", {{"pid", 77}}}, {"children", json::array()}}}}}}}}));
+    route("GET", "/introspect", [this](const request& r, responder answer) {
+      auto actor = [](std::string name, std::string kind, std::string on, json status = json::object()) {
+        return json{{"name", name}, {"kind", kind}, {"node", on}, {"mailbox", 0}, {"uptime_seconds", 5.0}, {"status", status}, {"children", json::array()}};
+      };
+      auto root = actor("node", "node", "node-1");
+      root["children"] = {{{"name", "edge-1"}, {"kind", "edge"}, {"mailbox", 2}, {"restarts", 1}, {"status", {{"pid", 77}}}, {"children", json::array()}}};
+      json actors{root, actor("seat", "seat", "node-1", {{"leads", false}, {"leader", leader.load()}})}, silent = json::array();
+      if (!r.query.has("here")) {
+        actors.push_back(actor("uplink", "uplink", "node-2"));
+        silent = {"node-3: not connected", "node-4: \x1b[2Jtimed out"};
+      }
+      answer(http::json_response(200, {{"actors", actors}, {"silent", silent}}));
+    });
     route("GET", "/api/v1/events", [this](const request& r, responder answer) {
       auto one = [](int n) { return json{{"number", n}, {"at", "2026-11-22T10:00:00Z"}, {"kind", "stream-live"}, {"subject", "stream/main"}, {"text", fmt::format("event {}", n)}, {"actor", "hook"}}; };
       if (r.header("Accept").value_or("").find("event-stream") == std::string_view::npos) {
@@ -185,6 +203,8 @@ protected:
   std::vector<std::string> asked;
   std::vector<http::event_stream> streams;
   std::atomic<int> viewers{0};
+  std::vector<std::pair<std::string, std::string>> more_coordinators; ///< name and phase; settled before the first request
+  std::atomic<const char*> leader{""};                                ///< as the seat of node-1 knows it
 };
 
 // --- exit statuses ------------------------------------------------------------------------------------------------------------
@@ -344,9 +364,42 @@ TEST_F(ClientCommands, StatusShowsWhatIsWrong) {
   EXPECT_EQ(data["nodes"][0]["name"], "node-1");
 }
 
-TEST_F(ClientCommands, IntrospectDrawsATree) {
-  auto r = weir({"introspect"});
-  EXPECT_EQ(r.out, "node  up 5 s  mailbox 0\n└─ edge-1 (edge)  mailbox 2  restarts 1  pid=77\n");
+TEST_F(ClientCommands, StatusAndTopShowTheRtmpServers) {
+  for (auto* command : {"status", "top"}) {
+    auto out = weir({command}).out;
+    EXPECT_NE(out.find("\nRTMP SERVER  LIST         NODE    PUBLISHERS  URL           WHY\n"
+                       "left         up           node-1           3  rtmp://left   -\n"
+                       "right        silent       -                1  rtmp://right  it answers 502\n"
+                       "srs9         not watched  -                -  rtmp://srs9   -\n"),
+              std::string::npos)
+      << out;
+    EXPECT_EQ(out.find("coordinators"), std::string::npos) << "of a single one there is nothing to say";
+  }
+  EXPECT_FALSE(was_asked("GET /introspect")) << "nor to ask";
+  auto data = json::parse(weir({"status", "-o", "json"}).out);
+  EXPECT_EQ(data["rtmp_servers"][1]["trouble"], "it answers 502");
+  EXPECT_EQ(data["coordinators"], (json{{{"name", "node-1"}, {"phase", "ready"}, {"leads", nullptr}}}));
+}
+
+TEST_F(ClientCommands, StatusTellsWhoOfSeveralCoordinatorsLeads) {
+  more_coordinators = {{"node-2", "ready"}, {"node-3", "down"}};
+  leader = "node-2";
+  EXPECT_NE(weir({"status"}).out.find("\n3 coordinators: node-1 stands by, node-2 leads, node-3 is down\n"), std::string::npos) << weir({"status"}).out;
+  auto data = json::parse(weir({"status", "-o", "json"}).out);
+  EXPECT_EQ(data["coordinators"][1], (json{{"name", "node-2"}, {"phase", "ready"}, {"leads", true}}));
+  EXPECT_EQ(data["coordinators"][0]["leads"], false);
+  leader = ""; // or a node without a seat
+  EXPECT_NE(weir({"status"}).out.find("\n3 coordinators: node-1 is ready, node-2 is ready, node-3 is down\n"), std::string::npos) << weir({"status"}).out;
+}
+
+TEST_F(ClientCommands, IntrospectDrawsTheTreesOfAllNodesAndNamesTheSilentOnes) {
+  const std::string here = "node-1\n"
+                           "  node  up 5 s  mailbox 0\n"
+                           "  └─ edge-1 (edge)  mailbox 2  restarts 1  pid=77\n"
+                           "  seat  up 5 s  mailbox 0  leader=-  leads=no\n";
+  EXPECT_EQ(weir({"introspect"}).out, here + "\nnode-2\n  uplink  up 5 s  mailbox 0\n\nsilent  node-3: not connected, node-4: ?[2Jtimed out\n");
+  EXPECT_EQ(weir({"introspect", "--here"}).out, here);
+  EXPECT_EQ(last_asked(), "GET /introspect?here ");
 }
 
 TEST_F(ClientCommands, TaskTypeShowsItsOptions) {
