@@ -52,33 +52,47 @@ prometheus::ClientMetric sample(family f, double value) {
   return m;
 }
 
-prometheus::ClientMetric sample(const histogram& h) {
+prometheus::ClientMetric sample(family f, const tally& counted) {
   prometheus::ClientMetric m;
-  // The buckets first: a value that comes meanwhile is then missing in all of them rather than in some.
-  for (std::size_t i = 0; i < h.bounds().size(); ++i) {
-    m.histogram.sample_count += h.in_bucket(i);
-    m.histogram.bucket.push_back({m.histogram.sample_count, h.bounds()[i]});
+  auto bounds = bounds_of(describe(f).buckets);
+  for (std::size_t i = 0; i < bounds.size(); ++i) {
+    m.histogram.sample_count += counted.buckets[i];
+    m.histogram.bucket.push_back({m.histogram.sample_count, bounds[i]});
   }
-  m.histogram.sample_count += h.in_bucket(h.bounds().size());
-  m.histogram.sample_sum = h.sum();
+  m.histogram.sample_count += counted.buckets.back();
+  m.histogram.sample_sum = counted.sum;
   return m;
 }
 
 class collected final : public scrape {
 public:
   std::map<family, std::map<label_values, double>> values;
+  std::map<family, std::map<label_values, tally>> tallies;
   std::map<family, std::uint64_t> folded;
 
 private:
-  void put(family f, double value, std::span<const std::string_view> labels) override {
-    auto& series = values[f];
-    auto wanted = clean(labels);
+  // Only what is folded adds up; a collector that names a series twice means the second value.
+  template <class T>
+  std::pair<T*, bool> place(std::map<label_values, T>& series, family f, std::span<const std::string_view> labels) {
     bool over = false;
-    wanted = fold(series, std::move(wanted), over);
+    auto wanted = fold(series, clean(labels), over);
     if (over)
       ++folded[f];
-    // Only what is folded adds up; a collector that names a series twice means the second value.
-    over ? series[wanted] += value : series[wanted] = value;
+    return {&series[wanted], over};
+  }
+  void put(family f, double value, std::span<const std::string_view> labels) override {
+    auto [kept, over] = place(values[f], f, labels);
+    *kept = over ? *kept + value : value;
+  }
+  void put(family f, const tally& counted, std::span<const std::string_view> labels) override {
+    if (counted.buckets.size() != bounds_of(describe(f).buckets).size() + 1)
+      return;
+    auto [kept, over] = place(tallies[f], f, labels);
+    if (!over || kept->buckets.empty())
+      *kept = {std::vector<std::uint64_t>(counted.buckets.size()), 0};
+    for (std::size_t i = 0; i < counted.buckets.size(); ++i)
+      kept->buckets[i] += counted.buckets[i];
+    kept->sum += counted.sum;
   }
 };
 
@@ -105,6 +119,15 @@ void histogram::observe(double v) noexcept {
   auto at = static_cast<std::size_t>(std::lower_bound(bounds_.begin(), bounds_.end(), v) - bounds_.begin());
   buckets_[at].fetch_add(1, std::memory_order_relaxed);
   sum_.fetch_add(v, std::memory_order_relaxed);
+}
+
+tally histogram::now() const {
+  tally result;
+  // The buckets first: a value that comes meanwhile is then missing in all of them rather than in some.
+  for (std::size_t i = 0; i <= bounds_.size(); ++i)
+    result.buckets.push_back(in_bucket(i));
+  result.sum = sum();
+  return result;
 }
 
 std::uint64_t histogram::count() const noexcept {
@@ -183,12 +206,17 @@ std::string registry::text() const {
       for (auto& [labels, one] : kept) {
         out.metric.push_back(d.type == kind::counter ? sample(d.id, std::get<std::unique_ptr<metrics::counter>>(one)->value())
                              : d.type == kind::gauge ? sample(d.id, std::get<std::unique_ptr<metrics::gauge>>(one)->value())
-                                                     : sample(*std::get<std::unique_ptr<metrics::histogram>>(one)));
+                                                     : sample(d.id, std::get<std::unique_ptr<metrics::histogram>>(one)->now()));
         out.metric.back().label = named(d.id, labels);
       }
       for (auto& [labels, value] : now.values[d.id])
         if (!kept.contains(labels)) { // a series must not stand twice; the one that is counted here wins
           out.metric.push_back(sample(d.id, value));
+          out.metric.back().label = named(d.id, labels);
+        }
+      for (auto& [labels, counted] : now.tallies[d.id])
+        if (!kept.contains(labels)) {
+          out.metric.push_back(sample(d.id, counted));
           out.metric.back().label = named(d.id, labels);
         }
       if (!out.metric.empty())

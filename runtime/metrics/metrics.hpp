@@ -18,6 +18,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace weir::metrics {
 
@@ -46,6 +47,12 @@ private:
   std::atomic<double> value_{0};
 };
 
+/// A histogram as of one moment.
+struct tally {
+  std::vector<std::uint64_t> buckets; ///< values in each, the last one above all bounds
+  double sum = 0;
+};
+
 /// Counts values by size.
 class histogram {
 public:
@@ -55,6 +62,7 @@ public:
   double sum() const noexcept { return sum_.load(std::memory_order_relaxed); }
   std::span<const double> bounds() const noexcept { return bounds_; }
   std::uint64_t in_bucket(std::size_t i) const noexcept { return buckets_[i].load(std::memory_order_relaxed); } ///< i == bounds().size(): above all bounds
+  tally now() const;
 
 private:
   std::span<const double> bounds_;
@@ -68,16 +76,25 @@ public:
   /// Of a gauge, or the total of a counter that is counted elsewhere.
   template <family F, class... L>
   void set(double value, const L&... labels) {
-    static_assert(describe(F).type != kind::histogram, "a histogram is kept in the registry");
+    static_assert(describe(F).type != kind::histogram, "a histogram has more than one value: tell()");
     static_assert(sizeof...(L) == describe(F).label_count(), "as many label values as the family has labels");
     std::array<std::string_view, sizeof...(L)> values{std::string_view(labels)...};
     put(F, value, values);
+  }
+  /// A histogram that is counted elsewhere, by the same bounds; with another number of buckets it says nothing.
+  template <family F, class... L>
+  void tell(const tally& counted, const L&... labels) {
+    static_assert(describe(F).type == kind::histogram, "not a histogram");
+    static_assert(sizeof...(L) == describe(F).label_count(), "as many label values as the family has labels");
+    std::array<std::string_view, sizeof...(L)> values{std::string_view(labels)...};
+    put(F, counted, values);
   }
 
   virtual ~scrape() = default;
 
 private:
   virtual void put(family f, double value, std::span<const std::string_view> labels) = 0;
+  virtual void put(family f, const tally& counted, std::span<const std::string_view> labels) = 0;
 };
 
 class registry {

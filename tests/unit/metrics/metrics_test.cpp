@@ -62,6 +62,42 @@ TEST(Metrics, SortValuesIntoBuckets) {
   EXPECT_TRUE(has_line(text, "weir_segment_age_seconds_count 4"));
 }
 
+TEST(Metrics, TakeHistogramsThatAreCountedElsewhere) {
+  registry r;
+  histogram ages(scale::media);
+  for (double v : {0.01, 0.06, 61.0})
+    ages.observe(v);
+  auto handle = r.collect_with([&](scrape& out) {
+    out.tell<family::segment_age_seconds>(ages.now());
+    out.tell<family::hook_seconds>(ages.now(), "publish"); // as many buckets as it has
+    out.tell<family::origin_seconds>(tally{{1, 2}, 3}, "GET");
+  });
+  ages.observe(0.02);
+  auto text = r.text();
+  EXPECT_TRUE(has_line(text, "# TYPE weir_segment_age_seconds histogram")) << text;
+  EXPECT_TRUE(has_line(text, R"(weir_segment_age_seconds_bucket{le="0.05"} 2)")) << text;
+  EXPECT_TRUE(has_line(text, R"(weir_segment_age_seconds_bucket{le="0.1"} 3)"));
+  EXPECT_TRUE(has_line(text, R"(weir_segment_age_seconds_bucket{le="+Inf"} 4)"));
+  EXPECT_TRUE(has_line(text, "weir_segment_age_seconds_count 4"));
+  EXPECT_TRUE(has_line(text, R"(weir_hook_duration_seconds_count{hook="publish"} 4)"));
+  EXPECT_EQ(text.find("weir_origin_duration_seconds"), text.npos) << "two buckets are not its buckets";
+  r.histogram<family::segment_age_seconds>().observe(1);
+  EXPECT_TRUE(has_line(r.text(), "weir_segment_age_seconds_count 1")) << "a series that is counted here stands once";
+}
+
+TEST(Metrics, AddUpHistogramsThatAreFolded) {
+  registry r;
+  histogram one(scale::quick);
+  one.observe(0.002);
+  auto handle = r.collect_with([&](scrape& out) {
+    for (std::size_t i = 0; i < series_limit + 5; ++i)
+      out.tell<family::hook_seconds>(one.now(), "hook-" + std::to_string(i));
+  });
+  auto text = r.text();
+  EXPECT_TRUE(has_line(text, R"(weir_hook_duration_seconds_count{hook="other"} 5)")) << text.substr(0, 400);
+  EXPECT_TRUE(has_line(text, R"(weir_hook_duration_seconds_bucket{hook="other",le="0.0025"} 5)"));
+}
+
 TEST(Metrics, LoseNothingBetweenThreads) {
   registry r;
   std::vector<std::jthread> threads;
