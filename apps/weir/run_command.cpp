@@ -4,6 +4,7 @@
 #include "apps/weir/signals.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/describe/config_commands.hpp"
+#include "runtime/metrics/metrics.hpp"
 
 #include <fmt/format.h>
 #include <fstream>
@@ -19,6 +20,7 @@ void reload(node_program& node, const std::string& file) {
   auto loaded = describe::load_node_config(file);
   for (auto& p : loaded.found)
     log::warn("weir", "configuration-refused", "problem={}", describe::to_string(p));
+  metrics::note_reload(loaded.good(), std::chrono::system_clock::now());
   if (!loaded.good())
     return log::error("weir", "reload-failed", "file={} problems={}", file, loaded.found.size());
   auto waiting = node.reload(loaded.config);
@@ -44,6 +46,7 @@ int run_node(const std::string& file) {
     log::critical("weir", "not-started", "error={}", node.error().text);
     return failed;
   }
+  metrics::note_reload(true, std::chrono::system_clock::now());
   log::info("weir", "ready", "dashboard={} token_file={} first_start={}", (*node)->base_url(), (*node)->token_file(), (*node)->made_token());
   for (;;) {
     int signal = stopping.wait(std::chrono::milliseconds(250));

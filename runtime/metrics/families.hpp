@@ -165,8 +165,8 @@ inline constexpr std::array table{
   description{family::http_requests,             kind::counter,   "weir_http_requests_total",                "Requests to Weir's own HTTP server.", {"route", "status"}},
   description{family::http_seconds,              kind::histogram, "weir_http_duration_seconds",              "Time to answer a request.", {"route"}, scale::quick},
   description{family::http_connections,          kind::gauge,     "weir_http_connections",                   "Open connections of Weir's own HTTP server."},
-  description{family::config_reload_success,     kind::gauge,     "weir_config_last_reload_successful",      "1 when the last reload was taken, otherwise 0."},
-  description{family::config_reload_time,        kind::gauge,     "weir_config_last_reload_success_timestamp_seconds", "Time of the last reload that was taken, in seconds since 1970."},
+  description{family::config_reload_success,     kind::gauge,     "weir_config_last_reload_successful",      "1 when the configuration was taken the last time it was read, otherwise 0."},
+  description{family::config_reload_time,        kind::gauge,     "weir_config_last_reload_success_timestamp_seconds", "When the configuration was last read and taken, in seconds since 1970."},
 };
 // clang-format on
 

@@ -64,6 +64,10 @@ prometheus::ClientMetric sample(family f, const tally& counted) {
   return m;
 }
 
+// Of the process, as what is read from /proc.
+std::atomic<int> last_reload_taken{-1}; ///< -1: its configuration was not read from a file
+std::atomic<double> last_taken_at{0};
+
 class collected final : public scrape {
 public:
   std::map<family, std::map<label_values, double>> values;
@@ -106,6 +110,10 @@ void collect_own(scrape& out) {
   }
   if (auto files = count_open_files())
     out.set<family::process_open_files>(*files);
+  if (auto taken = last_reload_taken.load(); taken >= 0)
+    out.set<family::config_reload_success>(taken);
+  if (auto at = last_taken_at.load(); at > 0)
+    out.set<family::config_reload_time>(at);
   for (auto& c : log::counts())
     if (c.severity >= log::level::error)
       out.set<family::errors>(static_cast<double>(c.lines), c.event, c.component);
@@ -135,6 +143,12 @@ std::uint64_t histogram::count() const noexcept {
   for (auto& b : buckets_)
     n += b.load(std::memory_order_relaxed);
   return n;
+}
+
+void note_reload(bool taken, std::chrono::system_clock::time_point now) noexcept {
+  last_reload_taken = taken;
+  if (taken)
+    last_taken_at = std::chrono::duration<double>(now.time_since_epoch()).count();
 }
 
 struct registry::state {

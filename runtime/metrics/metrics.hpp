@@ -12,6 +12,7 @@
 #include "runtime/metrics/families.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -96,6 +97,9 @@ private:
   virtual void put(family f, double value, std::span<const std::string_view> labels) = 0;
   virtual void put(family f, const tally& counted, std::span<const std::string_view> labels) = 0;
 };
+
+/// Notes that this process read its configuration, at its start or again, and whether it was taken. Every registry tells it.
+void note_reload(bool taken, std::chrono::system_clock::time_point now) noexcept;
 
 class registry {
 public:

@@ -164,6 +164,17 @@ TEST(Metrics, TellOfBuildProcessAndErrors) {
   EXPECT_TRUE(has_line(text, R"(weir_errors_total{code="made-up-error",component="metrics-test"} 1)")) << text;
 }
 
+TEST(Metrics, TellWhetherTheConfigurationWasTakenWhenItWasLastRead) {
+  EXPECT_EQ(registry().text().find("weir_config_last_reload"), std::string::npos) << "it never was";
+  auto at = std::chrono::system_clock::time_point(std::chrono::milliseconds(1'764'000'000'500));
+  note_reload(true, at);
+  EXPECT_TRUE(has_line(registry().text(), "weir_config_last_reload_successful 1"));
+  EXPECT_TRUE(has_line(registry().text(), "weir_config_last_reload_success_timestamp_seconds 1764000000.5")) << registry().text();
+  note_reload(false, at + std::chrono::hours(1));
+  EXPECT_TRUE(has_line(registry().text(), "weir_config_last_reload_successful 0"));
+  EXPECT_TRUE(has_line(registry().text(), "weir_config_last_reload_success_timestamp_seconds 1764000000.5")) << "the one before is in force";
+}
+
 TEST(Metrics, PassPromtoolWithEveryFamilyAndOddLabels) {
   if (std::system("command -v promtool >/dev/null") != 0)
     GTEST_SKIP() << "promtool (Debian package prometheus) is not installed";
