@@ -53,6 +53,13 @@ double join_admission::estimate(std::size_t edge) const {
   return counts_[edge]->reported + viewers * static_cast<double>(options_.viewer_bps);
 }
 
+std::map<std::string, std::uint64_t> join_admission::admitted() const {
+  std::map<std::string, std::uint64_t> all;
+  for (auto& [name, c] : by_name_)
+    all[name] = c.admitted;
+  return all;
+}
+
 expected<void> join_admission::ready() const {
   if (!table_ || table_->primary.empty())
     return fail(error_code::unavailable, "no edge serves viewers");
@@ -123,6 +130,7 @@ std::size_t join_admission::by_interpretation(std::uint64_t random) const {
 join join_admission::take(std::uint32_t bucket) {
   auto edge = table_->primary[bucket];
   ++counts_[edge]->in_flight.back();
+  ++counts_[edge]->admitted;
   double used = 0, capacity = 0;
   for (std::size_t e = 0; e < counts_.size(); ++e) {
     used += estimate(e);

@@ -4,6 +4,7 @@
 #include "runtime/steering/table.hpp"
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -61,11 +62,14 @@ public:
 
   /// Estimated egress of an edge, bit/s.
   double estimate(std::size_t edge) const;
+  /// Viewers that were sent to each edge of the table, for as long as it is in there.
+  std::map<std::string, std::uint64_t> admitted() const;
 
 private:
   struct edge_count {
     std::uint64_t sequence = 0;
     double reported = 0;
+    std::uint64_t admitted = 0;
     std::deque<std::uint32_t> in_flight{0}; ///< viewers assigned, one count per report, newest last
     bool closed = false;
   };

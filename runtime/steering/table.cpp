@@ -152,6 +152,32 @@ std::size_t moved_buckets(const edge_table& a, const edge_table& b) {
   return moved;
 }
 
+void bucket_moves::add(const bucket_moves& more) {
+  edge_left += more.edge_left;
+  edge_joined += more.edge_joined;
+  weights += more.weights;
+}
+
+bucket_moves moves_between(const edge_table& a, const edge_table& b) {
+  bucket_moves moved;
+  if (a.primary.size() != b.primary.size())
+    return moved;
+  auto names_of = [](const edge_table& table) {
+    std::unordered_set<std::string_view> names;
+    for (auto& e : table.edges)
+      names.insert(e.name.value);
+    return names;
+  };
+  const auto before = names_of(a), after = names_of(b);
+  for (std::size_t i = 0; i < a.primary.size(); ++i) {
+    auto& from = a.edges[a.primary[i]].name.value;
+    auto& to = b.edges[b.primary[i]].name.value;
+    if (from != to)
+      ++(!after.contains(from) ? moved.edge_left : !before.contains(to) ? moved.edge_joined : moved.weights);
+  }
+  return moved;
+}
+
 expected<void> table_history::add(edge_table table) {
   WEIR_TRY(check(table));
   auto epoch = table.epoch;

@@ -32,6 +32,14 @@ expected<void> check(const edge_table& table);
 
 /// How many of the 1,024 buckets have another edge (by name) in `b` than in `a`.
 std::size_t moved_buckets(const edge_table& a, const edge_table& b);
+/// The same by what moved them; none where one of the two has no edges, since nobody was there or nobody has a place.
+struct bucket_moves {
+  std::uint64_t edge_left = 0;   ///< their former edge is not in the table any more
+  std::uint64_t edge_joined = 0; ///< their new edge was not in it before
+  std::uint64_t weights = 0;     ///< both are in both: shares changed
+  void add(const bucket_moves& more);
+};
+bucket_moves moves_between(const edge_table& a, const edge_table& b);
 
 /// Tables by epoch. Copies are cheap (shared tables): publish a changed copy to the threads that serve requests.
 class table_history {

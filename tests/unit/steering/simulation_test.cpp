@@ -94,6 +94,25 @@ TEST(Joins, GoNeitherToClosedEdgesNorToAFullFarm) {
   EXPECT_EQ(join_admission().admit(f.random).error().code, error_code::unavailable);
 }
 
+TEST(Joins, AreCountedByTheEdgeThatTheyGoTo) {
+  farm f(3, 1);
+  f.arrive(30);
+  auto sent = f.admission.admitted();
+  ASSERT_EQ(sent.size(), 3u);
+  std::uint64_t all = 0;
+  for (auto& [edge, n] : sent)
+    all += n;
+  EXPECT_EQ(all, 30u);
+  auto fewer = f.table->edges;
+  auto gone = fewer.back().name.value;
+  fewer.pop_back();
+  f.admission.use(std::make_shared<const edge_table>(make_table(2, fewer, f.table.get())));
+  auto later = f.admission.admitted();
+  EXPECT_FALSE(later.contains(gone));
+  for (auto& e : fewer)
+    EXPECT_EQ(later.at(e.name.value), sent.at(e.name.value)) << "an edge that stays keeps its count";
+}
+
 TEST(Joins, FindAPlaceForTheFirstViewersOfAnEvening) {
   farm f(10, 9);
   for (int i = 0; i < 30; ++i)

@@ -60,6 +60,27 @@ TEST(EdgeTable, MovesOnlyTheShareOfAnEdgeThatJoins) { // A5
   EXPECT_LE(imbalance(after), 1.02);
 }
 
+TEST(EdgeTable, TellsWhatMovedItsBuckets) {
+  auto nine = make_table(1, edges(9)), ten = make_table(2, edges(10), &nine);
+  auto joined = moves_between(nine, ten);
+  EXPECT_EQ(joined.edge_joined, static_cast<std::size_t>(std::count(ten.primary.begin(), ten.primary.end(), 9)));
+  EXPECT_EQ(joined.edge_left, 0U);
+  EXPECT_EQ(joined.edge_joined + joined.weights, moved_buckets(nine, ten));
+  auto without = make_table(3, edges(10, 4), &ten);
+  auto left = moves_between(ten, without);
+  EXPECT_EQ(left.edge_left, static_cast<std::size_t>(std::count(ten.primary.begin(), ten.primary.end(), 4)));
+  EXPECT_EQ(left.edge_joined, 0U);
+  EXPECT_EQ(left.edge_left + left.weights, moved_buckets(ten, without));
+  auto lighter = edges(10, 4);
+  lighter[0].weight_milli = 500;
+  auto weighed = moves_between(without, make_table(4, lighter, &without));
+  EXPECT_GT(weighed.weights, 0U);
+  EXPECT_EQ(weighed.edge_left + weighed.edge_joined, 0U);
+  auto nobody = moves_between(edge_table{}, nine);
+  nobody.add(moves_between(nine, make_table(5, {}, &nine)));
+  EXPECT_EQ(nobody.edge_left + nobody.edge_joined + nobody.weights, 0U) << "nobody was there, or nobody has a place";
+}
+
 TEST(EdgeTable, MovesLittleWhenOneWeightFalls) { // A6: 1.0 -> 0.8 of ten, ideal 1.84 %
   auto before = make_table(1, edges(10));
   auto lighter = edges(10);
