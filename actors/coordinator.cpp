@@ -76,6 +76,9 @@ void put_or_remove(store::batch& batch, std::string_view prefix, const std::stri
   value.empty() ? batch.remove_setting(whole) : batch.put_setting(whole, value);
 }
 
+/// Of a publisher that only its server's list told of, the list may not say from where it publishes.
+std::string encoder_of(const publisher& who) { return who.address.empty() ? "client " + who.client_id : who.address; }
+
 bool live(task_phase p) { return p != task_phase::waiting && p != task_phase::done && p != task_phase::failed; }
 
 } // namespace
@@ -135,6 +138,7 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
   for (auto& [id, spec] : kept->streams) {
     auto& entry = streams[id];
     entry.status.spec = entry.spec = spec;
+    vhosts.insert(spec.vhost);
     entry.status.publishers = kept->publishers[id];
     for (auto& p : entry.status.publishers)
       services[p.server] = p.service_id;
@@ -240,9 +244,9 @@ void coordinator_state::note(std::string kind, std::string subject, std::string 
   ++version;
 }
 
-const coordinator_state::stream_entry* coordinator_state::find(const std::string& app, const std::string& stream) const {
+const coordinator_state::stream_entry* coordinator_state::find(const std::string& vhost, const std::string& app, const std::string& stream) const {
   for (auto& [id, entry] : streams)
-    if (entry.spec.name == stream && entry.spec.app == app)
+    if (entry.spec.name == stream && entry.spec.app == app && rtmp::same_vhost(entry.spec.vhost, vhost))
       return &entry;
   return nullptr;
 }
@@ -272,7 +276,7 @@ coordinator_state::verdict coordinator_state::judge(const hook_call& call, time_
   if (call.kind == hook_kind::connect || call.kind == hook_kind::note || (call.kind == hook_kind::update && call.playing))
     return v;
 
-  auto* entry = find(call.app, call.stream);
+  auto* entry = find(call.vhost, call.app, call.stream);
   if (call.kind == hook_kind::unpublish || call.kind == hook_kind::close) {
     for (auto& [id, one] : streams)
       for (auto& p : one.status.publishers)
@@ -289,7 +293,7 @@ coordinator_state::verdict coordinator_state::judge(const hook_call& call, time_
               call.address, v.answer.reason);
     return v;
   };
-  if (!entry || !rtmp::same_vhost(entry->spec.vhost, call.vhost))
+  if (!entry)
     return refuse("there is no such stream");
   if (!entry->spec.enabled)
     return refuse("the stream is disabled");
@@ -306,6 +310,30 @@ coordinator_state::verdict coordinator_state::judge(const hook_call& call, time_
   note_start(true);
   v.who = {.server = call.server, .service_id = services[call.server], .client_id = call.client_id, .address = call.address, .since = wall};
   return v;
+}
+
+coordinator_state::sweep coordinator_state::judge(const publication_list& list, time_point now, timestamp wall) {
+  sweep found;
+  auto& known = services[list.server];
+  found.service_changed = known != list.service_id;
+  known = list.service_id;
+  for (auto& [id, entry] : streams)
+    if (std::ranges::any_of(entry.status.publishers, [&](auto& p) { return p.server == list.server; }))
+      found.streams[id] = {list.server, list.service_id, {}};
+  // A server of the operator's own may serve others too, whose callbacks never come here: nobody there is ours to count or to cut off.
+  auto ours = [&](const std::string& vhost) { return rtmp::same_vhost(vhost, {}) || vhosts.contains(vhost); };
+  for (auto& item : list.items) {
+    auto* entry = find(item.vhost, item.app, item.stream);
+    if (!entry && !ours(item.vhost))
+      continue;
+    if (!entry || !entry->spec.enabled || now < entry->kicked_until) {
+      found.unwanted.items.push_back(item);
+      continue;
+    }
+    auto& mine = found.streams.try_emplace(entry->spec.id, reconcile{list.server, list.service_id, {}}).first->second;
+    mine.publishers.push_back({.server = list.server, .service_id = list.service_id, .client_id = item.client_id, .address = item.address, .since = wall});
+  }
+  return found;
 }
 
 expected<void> coordinator_state::check(const stream_spec& spec) const {
@@ -355,6 +383,7 @@ expected<stream_spec> coordinator_state::add(add_stream wish, timestamp wall) {
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   auto& entry = streams[spec.id];
   entry.status.spec = entry.spec = spec;
+  vhosts.insert(spec.vhost);
   ++revision_;
   note("stream-added", "stream/" + spec.name, "The stream was added.", wish.actor, wall);
   return spec;
@@ -381,6 +410,7 @@ expected<stream_spec> coordinator_state::set(set_stream wish, timestamp wall) {
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   bool toggled = spec.enabled != old.enabled;
   old = spec;
+  vhosts.insert(spec.vhost);
   ++revision_;
   entry->second.status.spec = spec;
   note(!toggled ? "stream-changed" : spec.enabled ? "stream-enabled" : "stream-disabled", "stream/" + spec.name,
@@ -433,6 +463,38 @@ expected<std::string> coordinator_state::rotate(const rotate_key& wish, timestam
   ++revision_;
   note("stream-key-rotated", "stream/" + spec.name, "The publish key was replaced; the old one is refused from now on.", wish.actor, wall);
   return spec.key;
+}
+
+expected<void> coordinator_state::can_cut_off(const std::string& server) const {
+  if (auto known = servers.find(server); known != servers.end())
+    return known->second.silent ? expected<void>(fail(error_code::unavailable, fmt::format("RTMP server {:?} is not heard ({}), so nobody can be cut off there now", server, known->second.status.trouble)))
+                                : expected<void>{};
+  for (auto& [id, node] : nodes) // its watch has not spoken yet
+    if (std::ranges::find(node.rtmp_servers, server, &rtmp_server::name) != node.rtmp_servers.end())
+      return {};
+  return fail(error_code::unsupported, fmt::format("RTMP server {:?} has no api_url, so nobody can be cut off there: set it in rtmp_servers and restart the coordinator", server));
+}
+
+expected<std::vector<publisher>> coordinator_state::kick(const kick_stream& wish, time_point now, timestamp wall) {
+  auto entry = streams.find(wish.id);
+  if (entry == streams.end())
+    return fail(error_code::not_found, "there is no stream " + wish.id.value);
+  std::vector<publisher> cut_off;
+  std::map<std::string, error> stay; // by their servers
+  for (auto& p : entry->second.status.publishers)
+    if (auto reached = can_cut_off(p.server); reached)
+      cut_off.push_back(p);
+    else
+      stay.try_emplace(p.server, reached.error());
+  std::string why;
+  for (auto& [server, e] : stay)
+    why += (why.empty() ? "" : "; ") + e.text;
+  if (cut_off.empty() && !stay.empty())
+    return fail(stay.begin()->second.code, why);
+  entry->second.kicked_until = now + kick_lasts;
+  note("stream-kicked", "stream/" + entry->second.spec.name,
+       fmt::format("The publisher is cut off within 2 s and refused for 10 s{}.", stay.empty() ? "" : ", but not everywhere: " + why), wish.actor, wall);
+  return cut_off;
 }
 
 expected<void> coordinator_state::canonicalise(task_spec& spec) {
@@ -1143,6 +1205,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
   auto spawn_monitor = [=, &my](const edge_spec& spec) {
     my.edges[spec.name].monitor = self->spawn<caf::linked>(edge_monitor, spec, my.setup.steering, my.setup.http, me);
   };
+  auto spawn_watch = [=, &my](const std::string& server) {
+    auto& entry = my.watches.at(server);
+    entry.actor = self->spawn<caf::linked>(rtmp_watch, entry.setup, my.setup.http, me);
+  };
   auto tell_watchers = [=, &my](const auto& message) {
     for (auto& who : my.watchers)
       tell(self, who, message);
@@ -1236,6 +1302,13 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         spawn_monitor(my.edge_set.find(name)->spec);
         return true;
       }
+    for (auto& [server, entry] : my.watches)
+      if (entry.actor.address() == who) {
+        ++entry.restarts;
+        log::error("coordinator", "rtmp-watch-died", "server={} restarts={} reason={}", server, entry.restarts, caf::to_string(why));
+        spawn_watch(server);
+        return true;
+      }
     return false;
   });
   self->set_down_handler([=, &my](caf::down_msg& down) {
@@ -1260,6 +1333,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     tell(self, my.streams.at(one.spec.stream).actor, use_task_spec{one.spec});
   for (auto& known : my.edge_set.statuses())
     spawn_monitor(known.spec);
+  for (auto& watched : my.setup.watched_servers) {
+    my.watches[watched.server].setup = watched;
+    my.take(rtmp_health{watched.server, false, "not asked yet", 0}, now());
+    spawn_watch(watched.server);
+  }
   my.note("coordinator-started", "cluster", fmt::format("{} streams and {} tasks are configured.", my.streams.size(), my.tasks.size()), "coordinator", wall());
   tell_after(self, tick_every, me, tick{});
   auto pruned = std::make_shared<coordinator_state::time_point>(now());
@@ -1279,27 +1357,12 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       return v.answer;
     },
     [=, &my](const publication_list& list) {
-      auto& known = my.services[list.server];
-      if (known != list.service_id)
+      auto found = my.judge(list, now(), wall());
+      if (found.service_changed)
         forget_service(list.server, list.service_id);
-      known = list.service_id;
-      std::map<stream_id, reconcile> seen;
-      for (auto& [id, entry] : my.streams)
-        if (std::ranges::any_of(entry.status.publishers, [&](auto& p) { return p.server == list.server; }))
-          seen[id] = {list.server, list.service_id, {}};
-      drop_list unwanted;
-      for (auto& item : list.items) {
-        auto* entry = my.find(item.app, item.stream);
-        if (!entry || !entry->spec.enabled || now() < entry->kicked_until) {
-          unwanted.items.push_back(item);
-          continue;
-        }
-        auto& mine = seen.try_emplace(entry->spec.id, reconcile{list.server, list.service_id, {}}).first->second;
-        mine.publishers.push_back({.server = list.server, .service_id = list.service_id, .client_id = item.client_id, .address = item.address, .since = wall()});
-      }
-      for (auto& [id, one] : seen)
+      for (auto& [id, one] : found.streams)
         tell(self, my.streams.at(id).actor, std::move(one));
-      return unwanted;
+      return std::move(found.unwanted);
     },
     [=, &my](const rtmp_health& news) { my.take(news, now()); },
     [=, &my](const list_keys& wish) { return my.keys(wish.version); },
@@ -1372,13 +1435,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       return stream_key{std::move(*key)};
     },
     [=, &my](const kick_stream& wish) -> caf::result<void> {
-      auto entry = my.streams.find(wish.id);
-      if (entry == my.streams.end())
-        return to_caf({error_code::not_found, "there is no stream " + wish.id.value});
-      entry->second.kicked_until = now() + kick_lasts;
-      my.note("stream-kicked", "stream/" + entry->second.spec.name, "The publisher is cut off within 2 s and refused for 10 s.", wish.actor, wall());
-      for (auto& p : entry->second.status.publishers)
-        tell(self, entry->second.actor, unpublished{p.server, p.service_id, p.client_id, "kicked"});
+      auto cut_off = my.kick(wish, now(), wall());
+      if (!cut_off)
+        return to_caf(cut_off.error());
+      for (auto& p : *cut_off)
+        tell(self, my.streams.at(wish.id).actor, unpublished{p.server, p.service_id, p.client_id, "kicked"});
       return caf::unit;
     },
     [=, &my](const find_task& wish) -> caf::result<task_status> {
@@ -1516,9 +1577,9 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto& old = entry->second.status;
       bool phase_changed = old.phase != news.status.phase, idle_changed = entry->second.idle != news.idle;
       bool publishers_changed = old.publishers.size() != news.status.publishers.size() || old.publication != news.status.publication ||
-                                !std::ranges::equal(old.publishers, news.status.publishers, {}, identity, identity);
+                                !std::ranges::equal(old.publishers, news.status.publishers, [](auto& a, auto& b) { return identity(a) == identity(b) && a.address == b.address; });
       if (!old.publication.empty() && !news.status.publication.empty() && old.publication != news.status.publication)
-        my.note("stream-source-changed", "stream/" + old.spec.name, fmt::format("Its tasks read another publication now, of {} on {}.", news.status.publishers.empty() ? "nobody" : news.status.publishers.back().address, news.status.input_server),
+        my.note("stream-source-changed", "stream/" + old.spec.name, fmt::format("Its tasks read another publication now, of {} on {}.", news.status.publishers.empty() ? "nobody" : encoder_of(news.status.publishers.back()), news.status.input_server),
                 "rtmp", wall());
       else if (!old.input_server.empty() && !news.status.input_server.empty() && old.input_server != news.status.input_server)
         my.note("stream-input-changed", "stream/" + old.spec.name, fmt::format("It is read from {} instead of {}, without a restart.", news.status.input_server, old.input_server), "rtmp", wall());
@@ -1529,7 +1590,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (publishers_changed)
         remember_publishers(entry->first);
       if (phase_changed) {
-        auto text = old.phase == stream_phase::live     ? fmt::format("{} publishes on {}.", old.publishers.back().address, old.publishers.back().server)
+        auto text = old.phase == stream_phase::live     ? fmt::format("It is published by {} on {}.", encoder_of(old.publishers.back()), old.publishers.back().server)
                     : old.phase == stream_phase::ending ? fmt::format("The last publisher left ({}); its tasks go on for {}.", news.left_because.empty() ? "before the coordinator came back" : news.left_because, to_string(my.setup.options.publish_grace))
                                                         : std::string("Nobody publishes.");
         my.note("stream-" + std::string(to_string(old.phase)), "stream/" + old.spec.name, text, "hook", wall());
@@ -1683,6 +1744,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       }
       for (auto& [name, entry] : my.edges) {
         children.push_back(caf::actor_cast<caf::actor>(entry.monitor));
+        restarts += entry.restarts;
+      }
+      for (auto& [server, entry] : my.watches) {
+        children.push_back(caf::actor_cast<caf::actor>(entry.actor));
         restarts += entry.restarts;
       }
       nlohmann::json status{{"streams", my.streams.size()}, {"tasks", my.tasks.size()}, {"nodes", my.nodes.size()}, {"leases", my.leases.size()},

@@ -2,6 +2,7 @@
 #include "actors/edge_monitor.hpp"
 #include "actors/edge_set.hpp"
 #include "actors/interfaces.hpp"
+#include "actors/rtmp_watch.hpp"
 #include "actors/stream.hpp"
 #include "runtime/base/phi_accrual.hpp"
 #include "runtime/base/secret.hpp"
@@ -27,9 +28,10 @@ struct coordinator_setup {
   director_options steering;
   std::shared_ptr<store::store> store;
   std::vector<rtmp_server> foreign_servers; ///< RTMP servers that no node of ours runs
+  std::vector<rtmp_watch_setup> watched_servers; ///< those of them whose own list can be read
   node_name own_node;                       ///< the node that this coordinator is on
   std::chrono::milliseconds heartbeat = std::chrono::seconds(1);
-  std::shared_ptr<http::client> http;       ///< for probes
+  std::shared_ptr<http::client> http;       ///< for probes and lists
 };
 
 /// What the COORDINATOR knows and decides. It writes to the store and sends nothing.
@@ -89,6 +91,11 @@ struct coordinator_state {
     edge_monitor_actor monitor;
     std::uint32_t restarts = 0; ///< of the EDGE MONITOR
   };
+  struct watch_entry {
+    rtmp_watch_setup setup;
+    rtmp_watch_actor actor;
+    std::uint32_t restarts = 0; ///< of the RTMP WATCH
+  };
 
   coordinator_setup setup;
   std::map<stream_id, stream_entry> streams;
@@ -103,6 +110,8 @@ struct coordinator_state {
   std::map<std::string, std::string> services; ///< RTMP server → its present service_id
   std::map<std::string, std::vector<std::string>> past_services; ///< and those that were before
   std::map<std::string, server_entry> servers; ///< that are watched
+  std::map<std::string, watch_entry> watches;  ///< of servers that no node of ours runs
+  std::set<std::string> vhosts;                ///< that streams are in, or were since our start
   weir::roster roster;                         ///< nodes that are not down, and the token by which they know each other
   std::map<std::uint64_t, std::vector<node_name>> roster_lists; ///< present and former ones that some node may still have, by version
   std::map<std::string, std::string> newest_segments; ///< stream → path, for probes
@@ -133,11 +142,20 @@ struct coordinator_state {
     bool service_changed = false; ///< whoever was on the server's former start is gone
   };
   verdict judge(const hook_call& call, time_point now, timestamp wall);
+  /// What an RTMP server's own list says: which streams must hear of it, and who must be cut off there. Of vhosts that no stream is in it says nothing.
+  struct sweep {
+    std::map<stream_id, reconcile> streams;
+    drop_list unwanted;
+    bool service_changed = false; ///< whoever was on the server's former start is gone
+  };
+  sweep judge(const publication_list& list, time_point now, timestamp wall);
   expected<stream_spec> add(add_stream wish, timestamp wall);
   expected<stream_spec> set(set_stream wish, timestamp wall);
   expected<stream_spec> remove(const remove_stream& wish, timestamp wall);
   expected<std::string> show(const show_key& wish, timestamp wall);
   expected<std::string> rotate(const rotate_key& wish, timestamp wall);
+  /// The publishers that are cut off; the others stay, and the event names their servers. Fails when there are only others.
+  expected<std::vector<publisher>> kick(const kick_stream& wish, time_point now, timestamp wall);
   expected<task_spec> add(add_task wish, timestamp wall);
   expected<task_spec> set(set_task wish, timestamp wall);
   expected<task_spec> remove(const remove_task& wish, timestamp wall);
@@ -192,7 +210,7 @@ struct coordinator_state {
   std::optional<std::pair<node_name, lease_epoch>> take_outgoing(const task_id& task);
 
   void note(std::string kind, std::string subject, std::string text, std::string actor, timestamp wall);
-  const stream_entry* find(const std::string& app, const std::string& stream) const;
+  const stream_entry* find(const std::string& vhost, const std::string& app, const std::string& stream) const;
   cluster_view view() const;
   void decorate(stream_status& status) const;
 
@@ -231,6 +249,8 @@ private:
   bool must_be_named(const lease_entry& held, std::int64_t as_of, time_point now) const;
   bool silent_too_long(const node_entry& node, time_point now) const;
   expected<void> check(const stream_spec& spec) const;
+  /// Whether somebody can cut publishers off at that RTMP server now; else what to do about it.
+  expected<void> can_cut_off(const std::string& server) const;
   static expected<void> canonicalise(task_spec& spec);
   signing_key signer_;
   mutable known_keys keys_; ///< as signed last
@@ -238,9 +258,9 @@ private:
   std::uint64_t revision_ = 1; ///< of the streams
 };
 
-/// Keeps the wanted state in RocksDB, spawns STREAMs and EDGE MONITORs, places tasks on nodes, grants leases with growing epochs.
+/// Keeps the wanted state in RocksDB, spawns STREAMs, EDGE MONITORs and RTMP WATCHes, places tasks on nodes, grants leases with growing epochs.
 ///
-/// Parent:  the program; its end ends the node. Detached: it waits for the disk.
+/// Parent:  the program, or SEAT while its node leads; its end ends the node. Detached: it waits for the disk.
 /// Tells:   STREAMs, NODEs' tasks (through STREAM) about leases, WATCHERs about edges and phases.
 /// Fails:   to start when the store cannot be read.
 /// Numbers: beats come every 1 s; a node is suspect after 2.5 s (cluster.down_after) if they came regularly, and down after the lease's 6 s + 0.5 s; the edge set changes within 0.25 s of a verdict.

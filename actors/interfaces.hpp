@@ -184,7 +184,7 @@ using edge_monitor_actor = typed_actor_t<
   // INTERNAL: a probe ended.
   void(probe_result)>::extend_with<status_actor>;
 
-/// COORDINATOR: keeps the wanted state, spawns STREAMs and EDGE MONITORs, places tasks, grants leases. Parent: the program.
+/// COORDINATOR: keeps the wanted state, spawns STREAMs, EDGE MONITORs and RTMP WATCHes, places tasks, grants leases. Parent: the program, or SEAT.
 using coordinator_actor = typed_actor_t<
   // A callback of an RTMP server: may the client go on?
   hook_verdict(hook_call),
@@ -240,7 +240,7 @@ using door_actor = typed_actor_t<welcome(hello), void(stop)>::extend_with<status
 struct dial_again {};
 WEIR_MESSAGE_EMPTY(dial_again)
 
-/// RTMP WATCH: one RTMP server's own list of publishers: polled, told to the COORDINATOR, who must go cut off. Parent: INGEST, or the program.
+/// RTMP WATCH: one RTMP server's own list of publishers: polled, told to the COORDINATOR, who must go cut off. Parent: INGEST, or COORDINATOR.
 using rtmp_watch_actor = typed_actor_t<
   // The server was started anew: nobody publishes there.
   void(server_started),

@@ -80,7 +80,7 @@ struct rotate_key {
 struct stream_key {
   std::string key;
 };
-/// Ends the publisher's session at the server's next report and refuses it for a while.
+/// Cuts the publishers off at servers whose own list is read, and refuses them for a while. Fails when they are all on other ones.
 struct kick_stream {
   stream_id id;
   std::string actor;

@@ -17,12 +17,8 @@ constexpr auto answer_within = 900ms;
 constexpr auto drop_within = 1500ms;
 
 std::string list_address(const rtmp_watch_setup& setup) {
-  // SRS gives ten rows unless it is told how many.
-  return setup.url + (setup.kind == rtmp_server_kind::srs ? "/api/v1/clients/?start=0&count=100000" : "/stat");
-}
-
-expected<publication_list> parse(const rtmp_watch_setup& setup, const std::string& body) {
-  return setup.kind == rtmp_server_kind::srs ? rtmp::parse_srs_clients(body, setup.server) : rtmp::parse_nginx_stat(body, setup.server);
+  // SRS gives ten rows unless it is told how many. Its list of clients would name encoders that it has not asked us about yet.
+  return setup.url + (setup.kind == rtmp_server_kind::srs ? "/api/v1/streams/?start=0&count=100000" : "/stat");
 }
 
 http::client_request drop_request(const rtmp_watch_setup& setup, const publication_list::item& who) {
@@ -37,6 +33,35 @@ http::client_request drop_request(const rtmp_watch_setup& setup, const publicati
 }
 
 } // namespace
+
+expected<std::optional<publication_list>> rtmp_watch_state::take(const status_page& page) {
+  auto waiting = std::exchange(unnamed, std::nullopt);
+  if (page.status != 200)
+    return fail(error_code::unavailable, page.error.empty() ? fmt::format("it answers {}", page.status) : page.error);
+  if (setup.kind == rtmp_server_kind::nginx_rtmp)
+    return rtmp::parse_nginx_stat(page.body, setup.server);
+  const bool named = waiting.has_value();
+  if (named) {
+    auto names = rtmp::parse_srs_vhosts(page.body);
+    WEIR_TRY(names);
+    vhosts = std::move(*names);
+  } else {
+    auto list = rtmp::parse_srs_streams(page.body, setup.server);
+    WEIR_TRY(list);
+    waiting = std::move(*list);
+  }
+  for (auto& one : waiting->items)
+    if (!one.vhost.empty() && !vhosts.contains(one.vhost)) {
+      if (named) // it was started anew between the two answers
+        return fail(error_code::unavailable, fmt::format("its list of streams names a vhost {:?} that its list of vhosts does not have", one.vhost));
+      unnamed = std::move(waiting);
+      return std::nullopt;
+    }
+  for (auto& one : waiting->items)
+    if (!one.vhost.empty())
+      one.vhost = vhosts.at(one.vhost);
+  return waiting;
+}
 
 rtmp_watch_actor::behavior_type rtmp_watch(rtmp_watch_actor::stateful_pointer<rtmp_watch_state> self, rtmp_watch_setup setup, std::shared_ptr<http::client> client,
                                            coordinator_actor coordinator) {
@@ -82,9 +107,10 @@ rtmp_watch_actor::behavior_type rtmp_watch(rtmp_watch_actor::stateful_pointer<rt
       fetch_status(*client, me, list_address(my.setup), answer_within);
     },
     [=, &my](const status_page& page) {
+      auto list = my.take(page);
+      if (list && !*list)
+        return fetch_status(*client, me, my.setup.url + "/api/v1/vhosts/", answer_within);
       my.asking = false;
-      auto list = page.status == 200 ? parse(my.setup, page.body)
-                                     : expected<publication_list>(fail(error_code::unavailable, page.error.empty() ? fmt::format("it answers {}", page.status) : page.error));
       auto trouble = list ? std::string{} : list.error().text;
       if (trouble != my.trouble && !list)
         log::warn("rtmp-watch", "list-unread", "server={} error={}", my.setup.server, trouble);
@@ -92,8 +118,8 @@ rtmp_watch_actor::behavior_type rtmp_watch(rtmp_watch_actor::stateful_pointer<rt
       my.up = list.has_value();
       if (list) { // unreachable is not empty: what it had stays until it answers or is given up
         if (my.setup.ours)
-          list->service_id = my.service;
-        my.last = std::move(*list);
+          (*list)->service_id = my.service;
+        my.last = std::move(**list);
         tell_list();
       }
       tell_health();

@@ -25,9 +25,12 @@ bool stream_state::take(const publication_found& news) {
 bool stream_state::take(const publisher& who) {
   confirmed_ = true;
   missed.erase(identity(who));
-  for (auto& p : status.publishers)
-    if (identity(p) == identity(who))
-      return false; // a doubled hook
+  if (auto known = std::ranges::find(status.publishers, identity(who), identity); known != status.publishers.end()) {
+    if (who.address.empty() || !known->address.empty())
+      return false; // a doubled hook, or the server's list of those whom hooks told of
+    known->address = who.address; // the list was first, and does not say it
+    return true;
+  }
   // Another start of the same server: whoever was on the old one is gone, whether it said so or not.
   std::erase_if(status.publishers, [&](auto& p) { return p.server == who.server && p.service_id != who.service_id; });
   status.publishers.push_back(who);

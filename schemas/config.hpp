@@ -264,7 +264,7 @@ struct rtmp_server_options {
       field("kind", &o::kind, "Which program it is.", needs_restart),
       field("rtmp_url", &o::rtmp_url, {1, 500}, "Where tasks read streams, such as rtmp://srs1.example.org:1935.", needs_restart),
       field("public_url", &o::public_url, {0, 500}, "How encoders reach it; the address that tasks use when empty.", needs_restart),
-      field("api_url", &o::api_url, {0, 500}, "SRS's HTTP API, such as http://srs1.example.org:1985: the truth that hooks only hint at.", needs_restart),
+      field("api_url", &o::api_url, {0, 500}, "SRS's HTTP API, such as http://srs1.example.org:1985, or where nginx-rtmp answers /stat and /control: who really publishes is read there, and cut off.", needs_restart),
       field("secret", &o::secret, {0, 128}, "Hook secret of this server, instead of the one in hooks.", weir::secret | needs_restart),
     };
   }

@@ -74,11 +74,12 @@ struct publication_list {
     std::string app;
     std::string stream;
     std::string client_id;
-    std::string address;
+    std::string address; ///< empty: the list does not say
+    std::string vhost;   ///< as in the hooks; empty where there are none
     static constexpr auto fields() {
       using o = item;
       return std::tuple{field("app", &o::app, "Application."), field("stream", &o::stream, "Stream."), field("client_id", &o::client_id, "Connection."),
-                        field("address", &o::address, "Address of the encoder.")};
+                        field("address", &o::address, "Address of the encoder."), field("vhost", &o::vhost, "Virtual host.")};
     }
   };
   std::vector<item> items;

@@ -10,7 +10,6 @@
 #include "actors/introspection.hpp"
 #include "actors/node.hpp"
 #include "actors/origin.hpp"
-#include "actors/rtmp_watch.hpp"
 #include "actors/seat.hpp"
 #include "actors/uplink.hpp"
 #include "actors/wire.hpp"
@@ -147,8 +146,12 @@ expected<void> node_program::spawn() {
   auto keep = [&](std::string name, const auto& actor) { roots_.push_back({std::move(name), caf::actor_cast<caf::actor>(actor)}); };
 
   std::vector<rtmp_server> foreign;
-  for (auto& s : config_.rtmp_servers)
+  std::vector<rtmp_watch_setup> watched;
+  for (auto& s : config_.rtmp_servers) {
     foreign.push_back({s.name, s.rtmp_url, s.public_url.empty() ? s.rtmp_url : s.public_url});
+    if (!s.api_url.empty())
+      watched.push_back({.server = s.name, .kind = s.kind, .url = without_slash(s.api_url)});
+  }
 
   // coordinator, or the way to it
   const hello us{config_.cluster.name, config_.node.name, std::string(version()), wire_form()};
@@ -162,6 +165,7 @@ expected<void> node_program::spawn() {
                              .steering = config_.director,
                              .store = std::make_shared<store::store>(std::move(*opened)),
                              .foreign_servers = foreign,
+                             .watched_servers = watched,
                              .own_node = node_name{config_.node.name},
                              .heartbeat = config_.cluster.heartbeat,
                              .http = client_};
@@ -195,12 +199,6 @@ expected<void> node_program::spawn() {
   }
 
   auto tree = system.spawn(introspection, config_.node.name, coordinator_);
-
-  // RTMP servers that somebody else runs
-  if (has(role::coordinator))
-    for (auto& s : config_.rtmp_servers)
-      if (!s.api_url.empty())
-        keep("rtmp watch " + s.name, system.spawn(rtmp_watch, rtmp_watch_setup{.server = s.name, .kind = s.kind, .url = without_slash(s.api_url)}, client_, coordinator_));
 
   // origin
   std::vector<origin_place> origins;
@@ -383,7 +381,7 @@ void node_program::end() {
   watcher_ = nullptr;
   caf::scoped_actor self{*system_, true};
   // In reverse: nobody new comes in, runs deliver their last segments, then whoever they deliver to. Coordinator and origin are last.
-  std::vector<std::string> order{"node", "ingest", "rtmp watch", "edge", "director", "http bridge", "introspection", "origin", "door", "seat", "coordinator", "uplink"};
+  std::vector<std::string> order{"node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "door", "seat", "coordinator", "uplink"};
   for (auto& what : order)
     for (auto& r : roots_) {
       if (!r.name.starts_with(what))

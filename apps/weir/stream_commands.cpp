@@ -172,7 +172,7 @@ void add_stream_commands(CLI::App& app, command& run) {
       auto stream = node.stream(*which);
       WEIR_TRY(stream);
       WEIR_TRY(node.send("POST", path_of(*stream) + "/kick"));
-      say(*options, fmt::format("the publishers of {} are disconnected", shown(*stream, "name")));
+      say(*options, fmt::format("the publishers of {} are cut off; weir events says where that cannot be done", shown(*stream, "name")));
       return {};
     });
   }));

@@ -52,33 +52,13 @@ expected<publication_list> parse_nginx_stat(std::string_view xml, std::string se
       for (const auto stream : application.child("live").children("stream"))
         for (const auto client : stream.children("client"))
           if (client.child("publishing")) {
-            publication_list::item one{application.child_value("name"), stream.child_value("name"), client.child_value("id"), client.child_value("address")};
+            publication_list::item one{application.child_value("name"), stream.child_value("name"), client.child_value("id"), client.child_value("address"), {}};
             for (const auto* text : {&one.app, &one.stream, &one.client_id, &one.address})
               if (!plain_text(*text))
                 return fail(error_code::invalid_input, "statistics of nginx-rtmp: a name that is too long or holds control bytes");
             list.items.push_back(std::move(one));
           }
   return list;
-}
-
-expected<publication_list> parse_srs_clients(std::string_view json, std::string server) {
-  auto answer = rows_of(json, std::move(server), "clients");
-  WEIR_TRY(answer);
-  for (const auto& row : answer->rows) {
-    if (!row.is_object() || !is_true(row, "publish"))
-      continue;
-    auto url = text_field(row, "url"); // "/app/stream"; an app may hold slashes
-    WEIR_TRY(url);
-    auto id = text_field(row, "id");
-    WEIR_TRY(id);
-    auto address = text_field(row, "ip");
-    WEIR_TRY(address);
-    const auto slash = url->rfind('/');
-    if (slash == std::string::npos || slash < 2)
-      return fail(error_code::invalid_input, fmt::format("a publisher of SRS with the address '{}'", *url));
-    answer->list.items.push_back({url->substr(1, slash - 1), url->substr(slash + 1), std::move(*id), std::move(*address)});
-  }
-  return std::move(answer->list);
 }
 
 expected<publication_list> parse_srs_streams(std::string_view json, std::string server) {
@@ -94,9 +74,27 @@ expected<publication_list> parse_srs_streams(std::string_view json, std::string 
     WEIR_TRY(name);
     auto id = text_field(*publish, "cid");
     WEIR_TRY(id);
-    answer->list.items.push_back({std::move(*app), std::move(*name), std::move(*id), ""});
+    auto vhost = text_field(row, "vhost");
+    WEIR_TRY(vhost);
+    answer->list.items.push_back({std::move(*app), std::move(*name), std::move(*id), {}, std::move(*vhost)});
   }
   return std::move(answer->list);
+}
+
+expected<std::map<std::string, std::string>> parse_srs_vhosts(std::string_view json) {
+  auto answer = rows_of(json, {}, "vhosts");
+  WEIR_TRY(answer);
+  std::map<std::string, std::string> names;
+  for (const auto& row : answer->rows) {
+    if (!row.is_object())
+      continue;
+    auto id = text_field(row, "id");
+    WEIR_TRY(id);
+    auto name = text_field(row, "name");
+    WEIR_TRY(name);
+    names[std::move(*id)] = std::move(*name);
+  }
+  return names;
 }
 
 } // namespace weir::rtmp

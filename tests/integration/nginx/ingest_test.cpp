@@ -49,17 +49,21 @@ struct ingest {
   process nginx;
   std::chrono::seconds update_every{1};
 
+  std::string address(int at) const { return "127.0.0.1:" + std::to_string(at); }
   void start() {
     ingest_config config;
-    config.listen = "127.0.0.1:" + std::to_string(port);
-    config.statistics = "127.0.0.1:" + std::to_string(statistics);
-    config.hook_url = "http://127.0.0.1:" + std::to_string(hooks.http->port()) + "/hooks/nginx-rtmp/s3cret?server=ingest-1";
+    config.listen = address(port);
+    config.statistics = address(statistics);
+    config.hook_url = "http://" + address(hooks.http->port()) + "/hooks/nginx-rtmp/s3cret?server=ingest-1";
     config.update_every = update_every;
-    auto at = prefix::prepare(home / "ingest");
-    ASSERT_TRUE(at) << at.error().text;
     const auto text = render(config);
     ASSERT_TRUE(text) << text.error().text;
-    const auto installed = at->install(*text);
+    start(*text);
+  }
+  void start(const std::string& text) {
+    auto at = prefix::prepare(home / "ingest");
+    ASSERT_TRUE(at) << at.error().text;
+    const auto installed = at->install(text);
     ASSERT_TRUE(installed) << installed.error().text;
     auto started = process::spawn(at->start());
     ASSERT_TRUE(started) << started.error().text;
@@ -153,6 +157,38 @@ TEST(Ingest, OnlyUpdatesMakeAPublisherDependOnTheHookServer) {
     const auto ended = ffmpeg.wait(5s);
     EXPECT_EQ(ended.has_value(), every != 0s) << every.count();
   }
+}
+
+TEST(Sample, AnNginxOfTheOperatorsOwnListsItsPublishersAndCutsThemOff) {
+  ingest one;
+  std::ifstream file(WEIR_SOURCE_DIR "/config/nginx-rtmp.conf");
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  const auto replace = [&](const std::string& from, const std::string& to) {
+    ASSERT_NE(text.find(from), text.npos) << from;
+    for (auto at = text.find(from); at != text.npos; at = text.find(from, at + to.size()))
+      text.replace(at, from.size(), to);
+  };
+  // Free ports, in a folder of its own, without root.
+  replace("listen 1935;", "listen " + one.address(one.port) + ";");
+  replace("listen 127.0.0.1:8937;", "listen " + one.address(one.statistics) + ";");
+  replace("http://127.0.0.1:8080/", "http://" + one.address(one.hooks.http->port()) + "/");
+  replace("    access_log off;\n", "    access_log off; client_body_temp_path temp/body; proxy_temp_path temp/proxy; fastcgi_temp_path temp/fastcgi; uwsgi_temp_path temp/uwsgi; scgi_temp_path temp/scgi;\n");
+  std::filesystem::create_directories(one.home / "ingest");
+  std::filesystem::create_directory_symlink(std::filesystem::path(ingest_config{}.module).parent_path(), one.home / "ingest/modules"); // as in the folder of Debian's nginx
+  one.start("daemon off;\npid nginx.pid;\n" + text);
+
+  auto ffmpeg = one.publish("talk?key=right");
+  ASSERT_TRUE(eventually([&] { return !one.publishers().value().items.empty(); })) << (ffmpeg.last_lines().empty() ? "" : ffmpeg.last_lines().back());
+  const auto asked = one.hooks.of(hook_kind::publish);
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(asked[0].server, "nginx1");
+  const auto listed = one.publishers().value().items;
+  ASSERT_EQ(listed.size(), 1u);
+  EXPECT_EQ(listed[0].client_id, asked[0].client_id);
+  EXPECT_EQ(tiny_http::ask(one.statistics, "/control/drop/publisher?app=live&name=talk").status, 200);
+  EXPECT_TRUE(ffmpeg.wait(10s));
+  EXPECT_TRUE(eventually([&] { return one.publishers().value().items.empty(); }));
+  EXPECT_EQ(tiny_http::ask(one.statistics, "/").status, 404);
 }
 
 TEST(IngestConfig, OddButValidSettingsAreAcceptedByNginx) {

@@ -83,6 +83,10 @@ public:
     n.last_beat = t0;
   }
   expected<placement> place(const task_id& id) { return state->place({.task = id, .servers = {"srv"}, .publication = "srv/1/1", .avoid = {}}, t0, wall); }
+  std::string last_event() {
+    auto events = state->setup.store->read_last_events(1);
+    return events && !events->empty() ? events->back().kind + ": " + events->back().text : std::string();
+  }
   static hook_call call(hook_kind kind, std::string key = "secret-key", std::string name = "conf") {
     return {.kind = kind, .server = "srv", .service_id = "s1", .client_id = "7", .address = "10.1.1.1", .vhost = {}, .app = "live", .stream = std::move(name), .key = std::move(key)};
   }
@@ -859,6 +863,82 @@ TEST_F(Coordinator, ACallbackOfAnEarlierStartTakesNoPublisherAway) { // found by
   EXPECT_FALSE(state->judge(of("made-up", hook_kind::publish, "wrong-key!"), t0, wall).service_changed);
   EXPECT_FALSE(state->judge(of("made-up", hook_kind::connect), t0, wall).service_changed);
   EXPECT_TRUE(state->judge(of("s3", hook_kind::publish), t0, wall).service_changed);
+}
+
+TEST_F(Coordinator, AListCountsAndCutsOffByTheVhostAsHooksDo) {
+  auto conf = stream().id;
+  auto elsewhere = stream("guest", "other-secret");
+  elsewhere.vhost = "studio.example";
+  ASSERT_TRUE(state->set({.spec = elsewhere, .if_revision = 0, .actor = "test"}, wall));
+  auto row = [](std::string client, std::string name, std::string vhost) {
+    return publication_list::item{.app = "live", .stream = std::move(name), .client_id = std::move(client), .address = {}, .vhost = std::move(vhost)};
+  };
+  using clients = std::vector<std::string>;
+  auto judge = [&](std::vector<publication_list::item> items) {
+    auto found = state->judge(publication_list{"srv", "s1", std::move(items)}, t0, wall);
+    std::map<std::string, clients> said;
+    for (auto& [id, list] : found.streams)
+      for (auto& p : list.publishers)
+        said[state->streams.at(id).spec.name].push_back(p.client_id);
+    for (auto& one : found.unwanted.items)
+      said["cut off"].push_back(one.client_id);
+    return said;
+  };
+  using verdicts = std::map<std::string, clients>;
+  EXPECT_EQ(judge({row("1", "conf", "__defaultVhost__"), row("2", "guest", "studio.example")}), (verdicts{{"conf", {"1"}}, {"guest", {"2"}}}));
+  EXPECT_EQ(judge({row("1", "conf", "")}), (verdicts{{"conf", {"1"}}})) << "nginx-rtmp knows none";
+  EXPECT_EQ(judge({row("1", "conf", "strangers.example"), row("2", "talk", "strangers.example")}), verdicts{}) << "neither ours to count nor to cut off";
+  EXPECT_EQ(judge({row("1", "talk", "__defaultVhost__"), row("2", "conf", "studio.example"), row("3", "guest", "")}), (verdicts{{"cut off", {"1", "2", "3"}}})) << "a hook would have refused them";
+  // A stranger of the same name does not keep a publisher alive that its server does not list any more.
+  state->streams.at(conf).status.publishers = {{"srv", "s1", "1", "10.0.0.1", wall}};
+  auto found = state->judge(publication_list{"srv", "s1", {row("9", "conf", "strangers.example")}}, t0, wall);
+  ASSERT_TRUE(found.streams.contains(conf));
+  EXPECT_TRUE(found.streams.at(conf).publishers.empty());
+  EXPECT_FALSE(found.service_changed);
+  EXPECT_TRUE(state->judge(publication_list{"srv", "s2", {}}, t0, wall).service_changed);
+  // The last stream of a vhost is removed: whoever publishes it must go all the same.
+  ASSERT_TRUE(state->remove(remove_stream{elsewhere.id, 0, "test"}, wall));
+  state->streams.erase(elsewhere.id); // as the actor does
+  EXPECT_EQ(judge({row("2", "guest", "studio.example")}), (verdicts{{"cut off", {"2"}}}));
+  EXPECT_FALSE(state->judge(call(hook_kind::publish, "other-secret", "guest"), t0, wall).answer.accept);
+}
+
+TEST_F(Coordinator, KicksWhereSomebodyCanCutOffAndSaysWhereNobodyCan) {
+  auto id = stream().id;
+  auto may_publish = [&](time_point now) { return state->judge(call(hook_kind::publish), now, wall).answer.accept; };
+  state->streams.at(id).status.publishers = {{"srs1", "a", "1", "10.0.0.1", wall}, {"srs2", "b", "2", "10.0.0.2", wall}, {"srs2", "b", "3", "10.0.0.3", wall}};
+  auto nobody = state->kick({id, "test"}, t0, wall);
+  ASSERT_FALSE(nobody) << "no list of either is read, so nothing would happen";
+  EXPECT_EQ(nobody.error().code, error_code::unsupported);
+  EXPECT_EQ(nobody.error().text, "RTMP server \"srs1\" has no api_url, so nobody can be cut off there: set it in rtmp_servers and restart the coordinator; "
+                                 "RTMP server \"srs2\" has no api_url, so nobody can be cut off there: set it in rtmp_servers and restart the coordinator");
+  EXPECT_TRUE(may_publish(t0)) << "nobody was kicked";
+  EXPECT_TRUE(last_event().starts_with("stream-added")) << last_event();
+
+  state->take(rtmp_health{"srs1", true, "", 1}, t0);
+  auto one = state->kick({id, "test"}, t0, wall);
+  ASSERT_TRUE(one) << one.error().text;
+  ASSERT_EQ(one->size(), 1u);
+  EXPECT_EQ(one->front().server, "srs1");
+  EXPECT_EQ(last_event(), "stream-kicked: The publisher is cut off within 2 s and refused for 10 s, but not everywhere: RTMP server \"srs2\" has no api_url, "
+                          "so nobody can be cut off there: set it in rtmp_servers and restart the coordinator.");
+  EXPECT_FALSE(may_publish(t0 + 9s));
+  EXPECT_TRUE(may_publish(t0 + 10s));
+
+  // Of a server that says nothing nobody can be cut off now.
+  state->streams.at(id).status.publishers.resize(1);
+  state->judge_servers(t0 + 20s, wall);
+  EXPECT_EQ(state->kick({id, "test"}, t0 + 20s, wall).error().code, error_code::unavailable);
+  state->take(rtmp_health{"srs1", true, "", 1}, t0 + 21s);
+  state->judge_servers(t0 + 21s, wall);
+  EXPECT_TRUE(state->kick({id, "test"}, t0 + 21s, wall));
+  EXPECT_EQ(last_event(), "stream-kicked: The publisher is cut off within 2 s and refused for 10 s.");
+
+  // An ingest of ours has a watch by itself, also before it has spoken to a coordinator that was just started.
+  node("n1");
+  state->streams.at(id).status.publishers = {{"srv", "a", "1", "10.0.0.1", wall}};
+  EXPECT_TRUE(state->kick({id, "test"}, t0 + 40s, wall));
+  EXPECT_EQ(state->kick({stream_id{"none"}, "test"}, t0, wall).error().code, error_code::not_found);
 }
 
 } // namespace

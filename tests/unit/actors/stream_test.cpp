@@ -112,6 +112,26 @@ TEST_F(Stream, ALostPublishIsRepairedByTheServersList) {
   EXPECT_EQ(status().phase, stream_phase::live);
 }
 
+TEST_F(Stream, AListWithoutAddressesLeavesThoseThatHooksTold) { // SRS's list has none
+  auto s = make();
+  auto nameless = who("1");
+  nameless.address.clear();
+  tell(s, published{who("1")});
+  tell(s, reconcile{"srv", "s1", {nameless}});
+  ASSERT_EQ(status().publishers.size(), 1u);
+  EXPECT_EQ(status().publishers[0].address, "10.0.0.1");
+  // The other way round: the hook comes late.
+  nameless.client_id = "2";
+  tell(s, reconcile{"srv", "s1", {who("1"), nameless}});
+  ASSERT_EQ(status().publishers.size(), 2u);
+  EXPECT_EQ(status().publishers[1].address, "");
+  auto told = log->stream_news_.size();
+  tell(s, published{who("2")});
+  ASSERT_EQ(status().publishers.size(), 2u);
+  EXPECT_EQ(status().publishers[1].address, "10.0.0.1");
+  EXPECT_EQ(log->stream_news_.size(), told + 1) << "it is news";
+}
+
 TEST_F(Stream, KnownPublishersCountAsLiveAfterARestart) {
   make({who("9")});
   EXPECT_EQ(status().phase, stream_phase::live);

@@ -54,6 +54,9 @@ TEST_F(WireMessages, ArriveAsTheyWereSent) {
   EXPECT_EQ(read.runs.at(0).epoch, run.epoch);
   EXPECT_EQ(read.runs.at(0).options, run.options);
 
+  drop_list drops{{{.app = "live", .stream = "conf", .client_id = "7", .address = "10.0.0.1", .vhost = "studio.example"}}};
+  EXPECT_EQ(describe::to_json(sent(system, drops).items.at(0)), describe::to_json(drops.items[0]));
+
   cluster_view view;
   view.version = 7;
   view.streams.resize(2);

@@ -16,6 +16,7 @@ TEST(NginxStat, NamesThePublisherOfTheRecordedPage) {
   EXPECT_EQ(list->items[0].stream, "ctl");
   EXPECT_EQ(list->items[0].client_id, "305");
   EXPECT_EQ(list->items[0].address, "127.0.0.1");
+  EXPECT_EQ(list->items[0].vhost, "") << "it knows none";
 }
 
 TEST(NginxStat, PlayersAreNoPublishers) {
@@ -36,23 +37,34 @@ TEST(NginxStat, ABrokenOrForeignPageIsAnErrorNotAnEmptyList) {
   EXPECT_EQ(parse_nginx_stat(std::string(list_limit + 1, ' '), "n").error().code, error_code::too_large);
 }
 
-TEST(SrsList, ClientsNameThePublisherWithItsAddress) {
-  auto list = parse_srs_clients(recorded("srs-api/clients_.json"), "srs1");
+TEST(SrsList, StreamsNameThePublisherOfTheRecordedAnswer) {
+  auto list = parse_srs_streams(recorded("srs-api/streams_.json"), "srs1");
   ASSERT_TRUE(list) << list.error().text;
+  EXPECT_EQ(list->server, "srs1");
   EXPECT_EQ(list->service_id, "51st40z1");
   ASSERT_EQ(list->items.size(), 1u);
   EXPECT_EQ(list->items[0].app, "live");
   EXPECT_EQ(list->items[0].stream, "livestream");
-  EXPECT_EQ(list->items[0].client_id, "j0e9h759");
-  EXPECT_EQ(list->items[0].address, "127.0.0.1");
+  EXPECT_EQ(list->items[0].client_id, "j0e9h759") << "as in its hooks and in its list of clients";
+  EXPECT_EQ(list->items[0].vhost, "vid-dbbt503") << "its id, not its name";
 }
 
-TEST(SrsList, StreamsNameTheSamePublisher) {
-  auto list = parse_srs_streams(recorded("srs-api/streams_.json"), "srs1");
+TEST(SrsList, WhoeverWaitsForTheAnswerToOnPublishIsNoPublisher) {
+  // SRS makes the stream's row when the client comes, and its publisher when on_publish was answered (or the row is there for a player).
+  auto list = parse_srs_streams(R"({"code":0,"service":"s","streams":[{"app":"live","name":"n","clients":1,"publish":{"active":false}}]})", "s");
   ASSERT_TRUE(list) << list.error().text;
-  ASSERT_EQ(list->items.size(), 1u);
-  EXPECT_EQ(list->items[0].client_id, "j0e9h759");
-  EXPECT_EQ(list->items[0].stream, "livestream");
+  EXPECT_TRUE(list->items.empty());
+}
+
+TEST(SrsList, VhostsHaveNames) {
+  // In the form of SRS 4 to 7; SRS 2 and 3 count their ids.
+  auto names = parse_srs_vhosts(R"({"code":0,"server":"srs-m1","service":"51st40z1","pid":"19710","vhosts":[
+    {"id":"vid-dbbt503","name":"__defaultVhost__","enabled":true,"clients":3,"streams":1,"send_bytes":0,"recv_bytes":0,"kbps":{"recv_30s":0,"send_30s":0},"hls":{"enabled":false}},
+    {"id":59133,"name":"studio.example","enabled":true}, 7]})");
+  ASSERT_TRUE(names) << names.error().text;
+  EXPECT_EQ(*names, (std::map<std::string, std::string>{{"59133", "studio.example"}, {"vid-dbbt503", "__defaultVhost__"}}));
+  EXPECT_EQ(parse_srs_vhosts(recorded("srs-api/streams_.json")).error().code, error_code::invalid_input) << "another list";
+  EXPECT_EQ(parse_srs_vhosts(recorded("srs-api/client_notfound.json")).error().code, error_code::unavailable);
 }
 
 TEST(SrsList, NobodyPublishesAfterTheUnpublish) {
@@ -66,8 +78,8 @@ TEST(SrsList, NobodyPublishesAfterTheUnpublish) {
 }
 
 TEST(SrsList, AnErrorOfSrsIsNotAnEmptyList) {
-  EXPECT_EQ(parse_srs_clients(recorded("srs-api/client_notfound.json"), "s").error().code, error_code::unavailable);
-  for (const auto* text : {"", "[]", "{}", R"({"code":"0","clients":[]})", R"({"code":0})", R"({"code":0,"clients":{}})",
-                           R"({"code":0,"clients":[{"publish":true,"url":"x"}]})"})
-    EXPECT_EQ(parse_srs_clients(text, "s").error().code, error_code::invalid_input) << text;
+  EXPECT_EQ(parse_srs_streams(recorded("srs-api/client_notfound.json"), "s").error().code, error_code::unavailable);
+  for (const auto* text : {"", "[]", "{}", R"({"code":"0","streams":[]})", R"({"code":0})", R"({"code":0,"streams":{}})", R"({"code":0,"clients":[]})",
+                           R"({"code":0,"streams":[{"app":[],"publish":{"active":true}}]})"})
+    EXPECT_EQ(parse_srs_streams(text, "s").error().code, error_code::invalid_input) << text;
 }
