@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from weir_node import PROGRAM, Encoder, Follower, LoggedCase, Node, eventually, free_ports, main, processes, wait_until_playable
+from weir_node import PROGRAM, Encoder, Follower, LoggedCase, Node, Player, eventually, free_ports, main, processes, wait_until_playable
 
 TARGET = 2     # seconds: the profile short
 SANITIZED = 2  # seconds more, for the start of a sanitized program
@@ -112,25 +112,32 @@ class ClusterCase(LoggedCase):
         other = self.w2 if worker is self.w1 else self.w1
         pushes = [t for t in self.pushes if self.boss.task(t)["node"] == worker.name]
         viewer = wait_until_playable(self.media, "show", 20)
-        with Follower(viewer) as follower:
+        eventually("enough is listed for the hold-back", lambda: len(viewer.playlist().media) > 6, 10 * TARGET)
+        with Follower(viewer) as follower, Player(viewer, TARGET) as player:
             eventually("the first list", lambda: follower.seen, 5)
+            eventually("its buffer is full", lambda: player.newest() >= follower.newest(), 10)
             before, known = follower.newest(), follower.discontinuities()
             break_it(worker)
             died = time.monotonic()
             behind = lambda: [m for m in follower.discontinuities() if m > before and not follower.seen[m][0].gap]
             eventually("a segment of another worker", behind, 30)
             took = follower.seen[behind()[0]][1] - died
-            eventually("more segments", lambda: follower.newest() >= behind()[0] + 2, 6 * TARGET)
             for task in pushes:
                 eventually("the restream runs elsewhere", lambda task=task: (t := self.boss.task(task))["node"] == other.name and t["phase"] == "running", 30)
             moved = time.monotonic() - died
+            eventually("more segments", lambda: follower.newest() >= behind()[0] + 2, 6 * TARGET)
             self.assertLessEqual(len(other.pipelines()), 1 + RESTREAMS)
             mend_it(worker)
             eventually("it is back", lambda: self.phases()[worker.name] == "ready", 40)
             eventually("one process for each task", lambda: len(self.w1.pipelines() + self.w2.pipelines()) == 1 + RESTREAMS, 20)
             newest = follower.newest()
             eventually("it goes on", lambda: follower.newest() >= newest + 2, 6 * TARGET)
-        sys.stderr.write(f"worker lost: first segment of another one after {took:.1f} s; {len(pushes)} restreams elsewhere after {moved:.1f} s\n")
+        stalled = sum(seconds for _, seconds in player.stalls)
+        sys.stderr.write(f"worker lost: first segment of another one after {took:.1f} s; {len(pushes)} restreams elsewhere after {moved:.1f} s; a player stalled for {stalled:.1f} s\n")
+        self.assertLess(moved, 10 + SANITIZED)
+        if took < 5:  # the hold-back is 10 s, its newest segment may have been nearly over
+            self.assertEqual(player.stalls, [])
+        self.assertLessEqual(len(player.stalls), 1)
         self.assert_unbroken(follower)
         self.assertEqual(len(follower.discontinuities()) - len(known), 1, "one seam")
         self.wait_until_all_run(20)
@@ -228,7 +235,7 @@ class Cluster(ClusterCase):
             began = time.monotonic()
             weir("node", "drain", worker.name, "--deadline", "40s", "--server", self.boss.url, "--token", self.boss.token)
             took = time.monotonic() - began
-            eventually("nothing of it runs there", lambda: not worker.pipelines(), 15)
+            self.assertEqual(worker.pipelines(), [], "nothing of it runs there any more")
             after = self.wait_until_all_run(20)
             eventually("it goes on", lambda: follower.newest() >= newest + 6, 10 * TARGET)
         sys.stderr.write(f"drained in {took:.1f} s\n")

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from weir_node import Encoder, Follower, HostWatch, LoggedCase, Node, _spawn, eventually, fetch, free_ports, main, processes, wait_until_playable
+from weir_node import Encoder, Follower, HostWatch, LoggedCase, Node, Player, _spawn, eventually, fetch, free_ports, main, processes, wait_until_playable
 
 TARGET = 2  # seconds: the profile short
 FPS = 25
@@ -106,7 +106,7 @@ class RedundantCase(LoggedCase):
         """`behind`: seconds after a new segment at which it is lost, at least."""
         eventually("both servers have it", lambda: self.publishers() == ["left", "right"], 30)
         viewer = wait_until_playable(self.media, "show", 20)
-        with Follower(viewer, every=0.1) as follower, HostWatch() as host:
+        with Follower(viewer, every=0.1) as follower, HostWatch() as host, Player(viewer, TARGET) as player:
             eventually("the first list", lambda: follower.seen, 5)
             # The copy that is not in use is known for some seconds.
             newest = follower.newest()
@@ -120,6 +120,7 @@ class RedundantCase(LoggedCase):
             broke = time.monotonic()
             eventually("it goes on", lambda: follower.newest() >= since + 5, 12 * TARGET)
             waited = self.longest_wait(follower, broke)
+        self.assertEqual(player.stalls, [])
         phase = broke - follower.seen[since][1]
         sys.stderr.write(f"the server in use was lost {phase:.2f} s behind a segment: the next one came {waited:.2f} s late (this machine stood still for {host.longest:.2f} s)\n")
         self.assert_unbroken(follower, since)
@@ -147,7 +148,7 @@ class RedundantCase(LoggedCase):
         eventually("the standby knows both copies", lambda: self.publishers() == ["left", "right"], 20)
         self.assertIn("has the other run", task["standby"]["reason"])
         viewer = wait_until_playable(self.media, "show", 20)
-        with Follower(viewer, every=0.1) as follower, HostWatch() as host:
+        with Follower(viewer, every=0.1) as follower, HostWatch() as host, Player(viewer, TARGET) as player:
             eventually("the first list", lambda: follower.seen, 5)
             newest = follower.newest()
             eventually("it plays", lambda: follower.newest() >= newest + 4, 10 * TARGET)
@@ -164,6 +165,8 @@ class RedundantCase(LoggedCase):
             eventually("it goes on", lambda: follower.newest() >= newest + 3, 8 * TARGET)
         sys.stderr.write(f"the encoder's machine was lost: the next segment came {waited:.2f} s late (this machine stood still for {host.longest:.2f} s)\n")
         self.assertEqual(moved["epoch"], task["epoch"] + 1, "the run that stood by, not a new one")
+        self.assertEqual(player.stalls, [])
+        self.assertTrue([e for e in self.boss.events("standby-took-over")])
         self.assert_unbroken(follower, since)
         self.assertLess(waited, 2)
         self.boss.change("PATCH", f"/api/v1/tasks/{self.hls}", {"options": {"standby": False}})
