@@ -1,5 +1,6 @@
 #include "runtime/cluster/transport.hpp"
 
+#include "runtime/cluster/strangers.hpp"
 #include "schemas/config.hpp"
 
 #include <caf/all.hpp>
@@ -38,7 +39,8 @@ bool is_ours(const char* symbol) {
 
 expected<void> check_replacements() {
   std::string missing;
-  for (auto* symbol : {"_ZN3caf2io4basp5validERKNS1_6headerE", "_ZN3caf6detail14get_process_idEv", "SSL_read", "SSL_write", "SSL_accept", "SSL_connect"})
+  for (auto* symbol : {"_ZN3caf2io4basp5validERKNS1_6headerE", "_ZN3caf6detail14get_process_idEv", "SSL_read", "SSL_write", "SSL_accept", "SSL_connect", "accept", "recv",
+                       "epoll_ctl", "epoll_wait"})
     if (!is_ours(symbol))
       missing += (missing.empty() ? "" : ", ") + std::string(symbol);
   if (!missing.empty())
@@ -63,6 +65,7 @@ void prepare(caf::actor_system_config& config, const identity& who) {
 expected<std::uint16_t> publish(caf::actor_system& system, const caf::actor& who, const std::string& listen, bool tls) {
   auto at = parse_host_port(listen);
   WEIR_TRY(at);
+  system.middleman().backend().post([tls] { strangers::count_here(tls ? first_word::theirs : first_word::ours); }); // before the first one comes
   auto* host = at->host.empty() ? nullptr : at->host.c_str();
   auto port = tls ? caf::openssl::publish(who, at->port, host, true) : system.middleman().publish(who, at->port, host, true);
   if (!port)

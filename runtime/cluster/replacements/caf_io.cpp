@@ -1,5 +1,8 @@
 // Replaces caf::io::basp::valid of libcaf_io 0.17.6, which is asked about the header of every message that comes over the wire. As shipped it lets 32 bytes
-// of a stranger end the process (an empty handshake is dereferenced), allocates whatever length a header announces, and ignores BASP's version.
+// of a stranger end the process (an empty handshake is dereferenced), allocates whatever length a header announces, ignores BASP's version, and takes messages
+// from those who have not even begun with a handshake.
+#include "runtime/cluster/strangers.hpp"
+
 #include <caf/io/basp/header.hpp>
 #include <caf/io/basp/version.hpp>
 
@@ -7,7 +10,9 @@
 
 namespace caf::io::basp {
 
-bool valid(const header& h) {
+namespace {
+
+bool well_formed(const header& h) {
   constexpr std::uint32_t most_message = 16u << 20; // bytes; our largest is the view of a cluster
   constexpr std::uint32_t most_control = 64u << 10;
   auto fits = [&](std::uint32_t most) { return h.payload_len > 0 && h.payload_len <= most; };
@@ -28,6 +33,15 @@ bool valid(const header& h) {
     default:
       return false;
   }
+}
+
+} // namespace
+
+bool valid(const header& h) {
+  if (!well_formed(h))
+    return false;
+  auto* strangers = weir::cluster::strangers::here();
+  return !strangers || strangers->may_say(h.operation == message_type::client_handshake);
 }
 
 } // namespace caf::io::basp

@@ -1,17 +1,13 @@
 // Stands before OpenSSL's I/O functions. libcaf_openssl 0.17.6 never clears OpenSSL's error queue, which belongs to the thread: one failed handshake of a
-// stranger would make the next operation on a healthy connection fail. Every caller of these functions wants an empty queue first.
-#include <dlfcn.h>
+// stranger would make the next operation on a healthy connection fail. Every caller of these functions wants an empty queue first. Who comes through an
+// accepted handshake has a certificate of the cluster.
+#include "runtime/cluster/replacements/next.hpp"
+#include "runtime/cluster/strangers.hpp"
+
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-namespace {
-
-template <class F>
-F next(const char* name) {
-  return reinterpret_cast<F>(dlsym(RTLD_NEXT, name));
-}
-
-} // namespace
+using weir::cluster::next;
 
 extern "C" {
 
@@ -30,7 +26,10 @@ int SSL_write(SSL* ssl, const void* from, int bytes) {
 int SSL_accept(SSL* ssl) {
   static const auto real = next<int (*)(SSL*)>("SSL_accept");
   ERR_clear_error();
-  return real(ssl);
+  int done = real(ssl);
+  if (auto* here = weir::cluster::strangers::here(); here && done == 1)
+    here->settled(SSL_get_fd(ssl));
+  return done;
 }
 
 int SSL_connect(SSL* ssl) {
