@@ -81,7 +81,7 @@ std::string header(std::uint8_t operation, std::uint32_t payload, std::uint64_t 
   put(to, 8);
   return bytes;
 }
-constexpr std::uint8_t client_handshake = 1;
+constexpr std::uint8_t client_handshake = 1, direct_message = 2;
 
 enum class line { plain, tls };
 
@@ -272,6 +272,26 @@ TEST_P(Strangers, WhoNeverFinishesItsHandshakeIsCutOffAfterTenSeconds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cluster, Strangers, testing::Values(line::plain, line::tls), [](const auto& of) { return of.param == line::tls ? "Tls" : "Plain"; });
+
+class PlainStrangers : public Strangers {};
+
+TEST_P(PlainStrangers, NothingIsPutAsideForWhomHasNotShakenHands) {
+  auto before = memory();
+  std::vector<knock> all;
+  for (int n = 0; n < 200; ++n) {
+    all.emplace_back(port);
+    ASSERT_TRUE(all.back().connected());
+    all.back().say(header(direct_message, 16 << 20, 0, 1, 1));
+  }
+  auto until = clock::now() + 8s; // sooner than for being slow
+  EXPECT_TRUE(std::ranges::all_of(all, [&](auto& one) { return one.cut_before(until); }));
+  EXPECT_LE(memory(), before + (32u << 20)) << "3 GiB were announced";
+  knock large(port);
+  large.say(header(client_handshake, (64 << 10) + 1, 0, 0, 0));
+  EXPECT_TRUE(large.cut_before(clock::now() + 8s));
+}
+
+INSTANTIATE_TEST_SUITE_P(Cluster, PlainStrangers, testing::Values(line::plain), [](const auto&) { return "Plain"; });
 
 } // namespace
 } // namespace weir
