@@ -32,6 +32,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
+constexpr std::uint64_t few_files = 4096;
 constexpr auto stop_within = 8s; ///< for all roles together; the HTTP server and the actor system have the rest of the 10 s
 
 std::string host_and_port(std::string url) {
@@ -89,6 +90,8 @@ expected<std::unique_ptr<node_program>> node_program::start(node_config config) 
 
 /// What needs no actor: the folder, the token, addresses.
 expected<void> node_program::open() {
+  if (auto files = raise_file_limit(); files < few_files) // connections, segments and the database's files count alike
+    log::warn("weir", "few-open-files", "limit={} advised={}", files, few_files);
   WEIR_TRY(make_private_directory(config_.data_dir));
   token_file_ = config_.http.token_file.empty() ? config_.data_dir + "/api-token" : config_.http.token_file;
   made_token_ = !std::filesystem::exists(token_file_);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
@@ -60,6 +61,14 @@ void unique_fd::reset(int fd) {
   if (fd_ >= 0)
     ::close(fd_);
   fd_ = fd;
+}
+
+std::uint64_t raise_file_limit() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0)
+    return 0;
+  auto before = std::exchange(files.rlim_cur, files.rlim_max);
+  return ::setrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_max : before;
 }
 
 error system_error(std::string_view what) {

@@ -3,6 +3,7 @@
 #include "schemas/error.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -32,6 +33,9 @@ public:
 private:
   int fd_ = -1;
 };
+
+/// Lets this process, and those that it starts from now on, open as many files as the system allows; returns how many these are.
+std::uint64_t raise_file_limit();
 
 /// The error of a system call that just failed: "WHAT: REASON", code io_failed, not_found (ENOENT) or already_exists (EEXIST).
 error system_error(std::string_view what);

@@ -79,6 +79,7 @@ public:
   }
   void type(std::string_view keys) const { [[maybe_unused]] auto n = ::write(out_, keys.data(), keys.size()); }
   void signal(int number) const { ::kill(pid_, number); }
+  pid_t pid() const { return pid_; }
   /// Reads to the end; the exit status, or -1 when it did not end by itself.
   int wait(std::chrono::milliseconds limit = 20s) {
     auto deadline = steady::now() + limit;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
@@ -29,6 +30,18 @@ mode_t mode_of(const fs::path& path) {
 }
 
 } // namespace
+
+TEST(FileLimit, IsRaisedToWhatTheSystemAllows) {
+  rlimit files{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
+  auto before = std::exchange(files.rlim_cur, 256);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &files), 0);
+  EXPECT_EQ(raise_file_limit(), files.rlim_max);
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
+  EXPECT_EQ(files.rlim_cur, files.rlim_max);
+  files.rlim_cur = before;
+  EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &files), 0);
+}
 
 TEST_F(File, IsReadWholeUpToALimit) {
   std::string bytes(200'000, 'x');
