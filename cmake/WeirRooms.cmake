@@ -62,7 +62,7 @@ function(weir_test shelf)
   endif()
   # Only where it is read: it is another one in each clone, and would keep ccache from knowing the rest again.
   foreach(source ${sources})
-    file(STRINGS ${source} reads_it REGEX "WEIR_SOURCE_DIR|recorded\\.hpp")
+    file(STRINGS ${source} reads_it REGEX "WEIR_SOURCE_DIR|recorded\\.hpp|srs_stand_in\\.hpp")
     if(reads_it)
       set_property(SOURCE ${source} APPEND PROPERTY COMPILE_DEFINITIONS WEIR_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     endif()

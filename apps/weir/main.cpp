@@ -1,5 +1,6 @@
 // The `weir` program: a node, and the tools to speak to one. Three hidden modes are its own child processes.
 #include "apps/weir/commands.hpp"
+#include "actors/wire.hpp"
 #include "runtime/base/version.hpp"
 #include "runtime/media/child_main.hpp"
 #include "runtime/media/synthetic.hpp"
@@ -46,9 +47,9 @@ int command_line(int argc, char** argv) {
   add_config_commands(app, run);
   add_cluster_commands(app, run);
   add_client_commands(app, run);
-  app.add_subcommand("version", "Prints version and commit")->callback([&] {
+  app.add_subcommand("version", "Prints version, commit and the form of the messages between nodes, which must be the same in one cluster")->callback([&] {
     run = [] {
-      fmt::print("weir {} ({})\n", version(), commit());
+      fmt::print("weir {} ({}), messages {}\n", version(), commit(), wire_form());
       return int(done);
     };
   });

@@ -506,12 +506,23 @@ TEST_F(HttpServer, TellsWhyItCannotStart) {
   EXPECT_EQ(twice.start().error().code, error_code::already_exists);
 }
 
+/// A port of 127.0.0.1 that nobody listened on lately; the socket that found it keeps nobody away.
+std::uint16_t free_port() {
+  const int finder = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  sockaddr_in address{};
+  socklen_t size = sizeof address;
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ::setsockopt(finder, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  EXPECT_EQ(::bind(finder, reinterpret_cast<const sockaddr*>(&address), size), 0);
+  EXPECT_EQ(::getsockname(finder, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  ::close(finder);
+  return ntohs(address.sin_port);
+}
+
 /// A child has a copy of each of our descriptors until it runs its program.
 TEST_F(HttpServer, StartsOnASettledPortWhileProgramsAreBeingStarted) {
-  server first{server_options{}};
-  ASSERT_TRUE(first.start());
-  const auto listen = fmt::format("127.0.0.1:{}", first.port());
-  first.stop(1s);
   std::atomic<bool> done = false;
   std::thread starter([&] {
     std::deque<pid_t> slow;
@@ -529,12 +540,13 @@ TEST_F(HttpServer, StartsOnASettledPortWhileProgramsAreBeingStarted) {
     }
   });
   for (int i = 0; i < 200; ++i) {
-    server again{server_options{.listen = listen, .threads = 2}};
-    const auto started = again.start();
+    // Another port each time: the children have our listening sockets too, as no two programs ever do.
+    server one{server_options{.listen = fmt::format("127.0.0.1:{}", free_port()), .threads = 2}};
+    const auto started = one.start();
     EXPECT_TRUE(started) << "start " << i << ": " << started.error().text;
     if (!started)
       break;
-    again.stop(1s);
+    one.stop(1s);
   }
   done = true;
   starter.join();
