@@ -92,8 +92,9 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       my.nginx.stop(2s);
     },
     [=, &my](const ask_status&) {
+      auto totals = my.log->totals();
       nlohmann::json status{{"url", my.setup.spec.url}, {"up", my.up}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"connections", my.status.active},
-                            {"log_lines_unreadable", my.log->unreadable()}, {"trouble", my.trouble}};
+                            {"log_lines_unreadable", my.log->unreadable()}, {"trouble", my.trouble}, {"requests", {{"hit", totals.hits}, {"miss", totals.misses}, {"none", totals.uncached}}}};
       return report_of(self, "edge/" + my.setup.spec.name.value, status, my.started, {}, my.starts ? my.starts - 1 : 0);
     },
   };

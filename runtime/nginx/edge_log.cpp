@@ -89,6 +89,7 @@ void edge_counter::add(const edge_request& request, steady_time now) {
   ++load_.requests;
   load_.hits += request.cache == cache_result::hit;
   load_.misses += request.cache == cache_result::miss;
+  ++(request.cache == cache_result::hit ? totals_.hits : request.cache == cache_result::miss ? totals_.misses : totals_.uncached);
   load_.errors += request.status >= 500;
   const bool delivered = request.cache != cache_result::none && (request.status == 200 || request.status == 206 || request.status == 304);
   if (!delivered || request.probe)
@@ -210,6 +211,11 @@ edge_log_reader::~edge_log_reader() = default;
 edge_load edge_log_reader::sample() {
   const std::lock_guard lock(state_->mutex);
   return state_->counter.sample(std::chrono::steady_clock::now());
+}
+
+edge_totals edge_log_reader::totals() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->counter.totals();
 }
 
 std::uint64_t edge_log_reader::unreadable() const { return state_->unreadable; }

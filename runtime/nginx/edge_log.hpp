@@ -38,6 +38,13 @@ struct edge_request {
 /// Reads one datagram. Empty when it is not a line of ours.
 std::optional<edge_request> parse_edge_line(std::string_view datagram);
 
+/// Requests since the start, by what the cache did.
+struct edge_totals {
+  std::uint64_t hits = 0;
+  std::uint64_t misses = 0;
+  std::uint64_t uncached = 0; ///< of no cached path
+};
+
 /// Adds requests up and tells the load of each interval. Pure: time is given. Memory is bounded by `most_viewers`.
 class edge_counter {
 public:
@@ -48,12 +55,14 @@ public:
   void add(const edge_request& request, steady_time now);
   /// The load since the last call, as rates of one second; meant for each second. Connections, writing and up are filled in by whoever asks stub_status.
   edge_load sample(steady_time now);
+  const edge_totals& totals() const { return totals_; }
 
 private:
   static constexpr std::chrono::seconds viewer_window{15};
 
   edge_load load_; ///< sums since `since_`; bits_per_second holds bytes
   std::optional<steady_time> since_;
+  edge_totals totals_;
   std::size_t most_viewers_;
   std::unordered_map<std::uint64_t, steady_time> viewers_; ///< last segment of each
 };
@@ -83,6 +92,7 @@ public:
 
   /// The load since the last call.
   edge_load sample();
+  edge_totals totals() const;
   /// Datagrams that were not lines of ours.
   std::uint64_t unreadable() const;
 

@@ -70,6 +70,20 @@ TEST(EdgeCounter, TellsTheRatesOfTheLastSecond) {
   EXPECT_EQ(quiet.viewers, 4u);
 }
 
+TEST(EdgeCounter, TotalsGoOnOverTheSamples) {
+  edge_counter counter(edge_name("e"));
+  for (int i = 0; i < 3; ++i) {
+    counter.add(segment(1), start);
+    counter.add(segment(1, 100, cache_result::miss), start);
+    counter.add(segment(1, 100, cache_result::none, 404), start);
+    counter.sample(start + 1s);
+    counter.add(segment(2), start);
+  }
+  EXPECT_EQ(counter.totals().hits, 6u);
+  EXPECT_EQ(counter.totals().misses, 3u);
+  EXPECT_EQ(counter.totals().uncached, 3u);
+}
+
 TEST(EdgeCounter, RatesDoNotDependOnWhenTheSampleIsTaken) {
   edge_counter counter(edge_name("e"));
   counter.sample(start);
