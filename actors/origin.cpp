@@ -103,6 +103,13 @@ expected<void> origin_state::take(const segment_offer& offer, timestamp now, hls
   return {};
 }
 
+void origin_state::note_ages(const hls::stream_log& shown, std::size_t listed, timestamp now) {
+  const auto all_gaps = static_cast<std::uint32_t>((std::uint64_t{1} << shown.rungs.size()) - 1);
+  for (auto at = shown.entries.rbegin(); at != shown.entries.rend() && listed > 0; ++at, --listed)
+    if (at->gaps != all_gaps)
+      ages.observe(std::max(0.0, std::chrono::duration<double>(now - at->time).count()));
+}
+
 origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_state> self, origin_setup setup, coordinator_actor coordinator) {
   auto& my = self->state;
   my.setup = std::move(setup);
@@ -125,6 +132,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
     if (change.listed == 0 && !change.ended)
       return;
     auto shown = log.snapshot();
+    my.note_ages(shown, change.listed, wall());
     if (change.ended)
       log::info("origin", "stream-ended", "stream={} instance={} next_msn={}", log.stream(), log.instance(), log.next_msn());
     if (!shown.entries.empty() && !shown.ended)
@@ -196,7 +204,9 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
       for (auto& [stream, log] : my.logs)
         streams[stream] = {{"instance", log.instance()}, {"next_msn", log.next_msn()}, {"epoch", log.epoch()}, {"ended", log.ended()}, {"standby_used", log.standby_used()},
                            {"fenced", log.fenced_count()}, {"refused", log.refused_count()}};
-      nlohmann::json status{{"streams", streams}, {"written", my.written}, {"bytes", my.bytes}, {"fenced", my.fenced}, {"refused", my.refused}, {"full", my.full}};
+      auto ages = my.ages.now();
+      nlohmann::json status{{"streams", streams}, {"written", my.written}, {"bytes", my.bytes}, {"fenced", my.fenced}, {"refused", my.refused}, {"full", my.full},
+                            {"ages", {{"buckets", ages.buckets}, {"sum", ages.sum}}}};
       return report_of(self, "origin", status, my.started);
     },
   };

@@ -3,6 +3,7 @@
 #include "actors/interfaces.hpp"
 #include "runtime/hls/segment_log.hpp"
 #include "runtime/http/server.hpp"
+#include "runtime/metrics/metrics.hpp"
 #include "runtime/origin/segment_store.hpp"
 #include "schemas/config.hpp"
 
@@ -27,6 +28,7 @@ struct origin_state {
   edge_epoch edges = 0; ///< in force: stamped on every entry that is listed
   std::uint64_t written = 0, fenced = 0, refused = 0, full = 0;
   std::uint64_t bytes = 0;
+  metrics::histogram ages{metrics::scale::media}; ///< of the first frames of segments when they were listed, in seconds
   time_point started{};
   coordinator_watch watching;
 
@@ -36,6 +38,8 @@ struct origin_state {
   expected<void> announce(const writer_hello& hello);
   /// Stores one segment; `change` says what viewers see now.
   expected<void> take(const segment_offer& offer, timestamp now, hls::log_change& change);
+  /// Notes how old the newest `listed` entries are, those apart that are gaps in every rung.
+  void note_ages(const hls::stream_log& shown, std::size_t listed, timestamp now);
 };
 
 /// Segments behind an address: fenced writes, one segment log a stream, retention.

@@ -58,6 +58,27 @@ TEST_F(Origin, ListsSegmentsAfterThreeAndCountsThem) {
   EXPECT_EQ(state->logs.at("conf").snapshot().entries.size(), 4u);
 }
 
+TEST_F(Origin, NotesHowOldSegmentsAreWhenTheyAreListed) {
+  hls::stream_log shown;
+  shown.rungs.resize(2);
+  for (int i = 0; i < 5; ++i) {
+    hls::log_entry entry;
+    entry.msn = static_cast<std::uint64_t>(i);
+    entry.time = now - std::chrono::seconds(10 - i);
+    shown.entries.push_back(entry);
+  }
+  shown.entries[3].gaps = 0b01;          // absent in one rung
+  shown.entries[4].gaps = 0b11;          // nothing of it was ever there
+  state->note_ages(shown, 3, now);       // 8 s and 7 s
+  shown.entries[2].time = now + 1s;      // the encoder's clock is ahead
+  state->note_ages({.rungs = shown.rungs, .entries = {shown.entries[2]}}, 7, now);
+  auto counted = state->ages.now();
+  EXPECT_EQ(state->ages.count(), 3u);
+  EXPECT_EQ(counted.sum, 15.0);
+  EXPECT_EQ(counted.buckets[9], 2u) << "up to 8 s";
+  EXPECT_EQ(counted.buckets[0], 1u);
+}
+
 TEST_F(Origin, RefusesAndCountsAnOldEpoch) {
   ASSERT_TRUE(announce(65536));
   ASSERT_TRUE(put(65536, 10));
