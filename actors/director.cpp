@@ -46,6 +46,14 @@ bool director_state::forget(time_point now) {
   return tables.size() != tables_before || streams.size() != streams_before;
 }
 
+expected<void> director_state::take(edge_table table) {
+  auto before = tables.newest();
+  WEIR_TRY(tables.add(std::move(table)));
+  if (watching.answered && before) // earlier ones moved nobody while we were here
+    moves.add(steering::moves_between(*before, *tables.newest()));
+  return {};
+}
+
 std::shared_ptr<const director_view> director_state::view() const {
   auto made = std::make_shared<director_view>();
   made->tables = tables;
@@ -90,7 +98,7 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
       auto epoch = table.epoch;
       if (epoch <= my.tables.newest_epoch())
         return;
-      if (auto added = my.tables.add(std::move(table)); !added) {
+      if (auto added = my.take(std::move(table)); !added) {
         log::error("director", "edge-table-refused", "epoch={} error={}", epoch, added.error().text);
         return;
       }
@@ -123,13 +131,17 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
     [](const stream_notice&) {}, // the origin's log says all that playlists need
     [=, &my](const ask_status&) {
       auto& c = my.desk->counts();
+      nlohmann::json sessions = nlohmann::json::object();
+      my.desk->with_admission([&](auto& admission) { sessions = admission.admitted(); });
       nlohmann::json status{{"streams", my.streams.size()},
                             {"edge_epoch", my.tables.newest_epoch()},
                             {"joins", c.joins.load()},
                             {"refused_joins", c.refused_joins.load()},
                             {"playlists", c.playlists.load()},
                             {"stale", c.stale.load()},
-                            {"unknown", c.unknown.load()}};
+                            {"unknown", c.unknown.load()},
+                            {"sessions", sessions},
+                            {"moves", {{"edge_left", my.moves.edge_left}, {"edge_joined", my.moves.edge_joined}, {"weights", my.moves.weights}}}};
       return report_of(self, "director", status, my.started);
     },
   };

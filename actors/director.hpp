@@ -23,6 +23,7 @@ struct director_state {
   std::map<edge_name, std::uint64_t> reported; ///< sequence of the last report that admission has
   time_point started{};
   coordinator_watch watching; ///< whoever has answered has told all edge tables
+  steering::bucket_moves moves; ///< of viewers to another edge, by tables that came since then
 
   /// Takes a log unless a newer one is there; prepares its playlists.
   bool take(hls::stream_log log, time_point now);
@@ -30,6 +31,8 @@ struct director_state {
   bool knows_edges_of(const hls::stream_log& log) const { return log.entries.empty() || log.entries.back().edges <= tables.newest_epoch(); }
   /// Forgets instances that ended or were followed by another one long ago, and edge sets that no listed entry names.
   bool forget(time_point now);
+  /// Takes a newer table. Fails: as table_history::add().
+  expected<void> take(edge_table table);
   std::shared_ptr<const director_view> view() const;
 };
 

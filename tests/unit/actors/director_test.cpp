@@ -169,6 +169,21 @@ TEST_F(Director, HoldsALogThatNamesAnEdgeSetWhichIsNotHereYet) {
   EXPECT_TRUE(state.knows_edges_of(log_of(1, 6, 2)));
 }
 
+TEST_F(Director, CountsTheViewersThatATableMovesButNotThoseOfFormerTables) {
+  state.watching.answered = false; // the coordinator tells what it has
+  ASSERT_TRUE(state.take(table(1, {"a", "b"})));
+  ASSERT_TRUE(state.take(table(2, {"a"})));
+  EXPECT_EQ(state.moves.edge_left, 0u);
+  state.watching.answered = true;
+  auto both = table(3, {"a", "c"});
+  auto to_c = static_cast<std::uint64_t>(std::ranges::count(both.primary, 1));
+  ASSERT_TRUE(state.take(both));
+  EXPECT_EQ(state.moves.edge_joined, to_c);
+  ASSERT_TRUE(state.take(table(4, {"c"})));
+  EXPECT_EQ(state.moves.edge_left, 1024 - to_c);
+  EXPECT_EQ(state.moves.weights, 0u);
+}
+
 TEST_F(Director, AnOlderLogNeverReplacesANewerOne) {
   EXPECT_TRUE(state.take(log_of(5, 6, 0), now));
   EXPECT_FALSE(state.take(log_of(4, 3, 0), now));
