@@ -41,28 +41,52 @@ std::pair<metrics::counter*, metrics::counter*> make_counters(metrics::registry&
   return {&r.counter<family::http_requests>(route, text), special};
 }
 
-/// Sums over the actor tree of this node: mailboxes and restarts by kind; and what the origin counted.
+/// Sums over the actor tree of this node: mailboxes and restarts by kind; and what ORIGIN counted.
 struct tree_sums {
   std::map<std::string, double> mailbox, restarts;
   double written = 0, bytes = 0, fenced = 0, refused = 0, full = 0;
-  void add(const json& actor) {
-    auto kind = actor.value("kind", "?");
-    mailbox[kind] += actor.value("mailbox", 0.0);
-    restarts[kind] += actor.value("restarts", 0.0);
-    if (kind == "origin" && actor.contains("status") && actor["status"].is_object()) {
-      written += actor["status"].value("written", 0.0);
-      bytes += actor["status"].value("bytes", 0.0);
-      fenced += actor["status"].value("fenced", 0.0);
-      refused += actor["status"].value("refused", 0.0);
-      full += actor["status"].value("full", 0.0);
-    }
-    if (actor.contains("children"))
-      for (auto& child : actor["children"])
-        add(child);
-  }
 };
 
-/// What the coordinator knows of the whole cluster.
+/// Of each member: its name as the last label, its number as the value.
+template <family F, class... L>
+void show_each(metrics::scrape& out, const json& numbers, const L&... labels) {
+  for (auto& [name, n] : numbers.items())
+    out.set<F>(double(n), labels..., name);
+}
+
+void show_actor(metrics::scrape& out, const json& actor, tree_sums& sums) {
+  auto kind = actor.value("kind", "?");
+  sums.mailbox[kind] += actor.value("mailbox", 0.0);
+  sums.restarts[kind] += actor.value("restarts", 0.0);
+  auto status = actor.value("status", json());
+  if (kind == "origin" && status.is_object()) {
+    sums.written += status.value("written", 0.0);
+    sums.bytes += status.value("bytes", 0.0);
+    sums.fenced += status.value("fenced", 0.0);
+    sums.refused += status.value("refused", 0.0);
+    sums.full += status.value("full", 0.0);
+    if (auto ages = status.find("ages"); ages != status.end())
+      out.tell<family::segment_age_seconds>({ages->at("buckets").get<std::vector<std::uint64_t>>(), ages->at("sum").get<double>()});
+  } else if (kind == "director" && status.is_object()) {
+    show_each<family::sessions>(out, status.value("sessions", json::object()));
+    show_each<family::steering_moves>(out, status.value("moves", json::object()));
+  } else if (kind == "edge" && status.is_object()) {
+    auto name = actor.value("name", ""); // "edge/NAME"
+    show_each<family::edge_requests>(out, status.value("requests", json::object()), name.substr(name.find('/') + 1));
+  } else if (kind == "coordinator" && status.is_object() && status.contains("store")) {
+    auto& store = status["store"];
+    out.set<family::store_bytes>(store.value("table_bytes", 0.0), "tables");
+    out.set<family::store_bytes>(store.value("wal_bytes", 0.0), "log");
+    out.set<family::store_records>(store.value("records", 0.0));
+    out.set<family::store_failures>(store.value("failures", 0.0));
+  }
+  if (actor.contains("children"))
+    for (auto& child : actor["children"])
+      show_actor(out, child, sums);
+}
+
+} // namespace
+
 void show_cluster(metrics::scrape& out, const cluster_view& view, timestamp now) {
   std::map<std::string, double> streams{{"offline", 0}, {"live", 0}, {"ending", 0}};
   std::map<stream_id, const stream_status*> live;
@@ -106,7 +130,7 @@ void show_cluster(metrics::scrape& out, const cluster_view& view, timestamp now)
   }
   for (auto& n : view.nodes) {
     auto& name = n.spec.name.value;
-    out.set<family::node_up>(n.phase != node_phase::down && n.phase != node_phase::suspect ? 1 : 0, name);
+    out.set<family::node_up>(n.phase != node_phase::down && n.phase != node_phase::suspect && n.phase != node_phase::left ? 1 : 0, name);
     out.set<family::node_phase>(1, name, to_string(n.phase));
     out.set<family::node_capacity_cores>(double(n.spec.capacity_milli) / 1000, name);
     out.set<family::node_granted_cores>(double(n.granted_milli) / 1000, name);
@@ -129,8 +153,10 @@ void show_cluster(metrics::scrape& out, const cluster_view& view, timestamp now)
   out.set<family::edge_set_epoch>(double(view.edges_epoch));
 }
 
-/// What this node knows of itself.
-void show_node(metrics::scrape& out, const tree_sums& tree) {
+void show_node(metrics::scrape& out, const json& actors) {
+  tree_sums tree;
+  for (auto& root : actors)
+    show_actor(out, root, tree);
   out.set<family::segments_written>(tree.written);
   out.set<family::segment_bytes>(tree.bytes);
   out.set<family::segments_fenced>(tree.fenced);
@@ -142,7 +168,16 @@ void show_node(metrics::scrape& out, const tree_sums& tree) {
     out.set<family::actor_restarts>(n, kind);
 }
 
-} // namespace
+void restart_counter::take(const cluster_view& view, metrics::registry& counts) {
+  std::map<task_id, std::uint32_t> now;
+  for (auto& t : view.tasks) {
+    now[t.spec.id] = t.attempts;
+    // What was there before we looked is not counted, and fewer starts than before are those of another broadcast, or of a TASK that began anew.
+    if (auto before = starts_.find(t.spec.id); before != starts_.end() && before->second > 0 && t.attempts > before->second)
+      counts.counter<family::task_restarts>(t.spec.type, to_string(t.last_cause)).add(t.attempts - before->second);
+  }
+  starts_ = std::move(now);
+}
 
 void count_answers(http::server& server, const std::shared_ptr<metrics::registry>& registry) {
   server.on_answer([registry](std::string_view route, int status, std::uint64_t microseconds) {
@@ -166,23 +201,23 @@ void add_metrics_route(http::server& server, const http_bridge_actor& bridge, co
   auto access = std::make_shared<api_access>(setup.api_token);
   http::route_options options;
   options.guard = [access](const http::request& r) { return is_loopback(r.peer_address) ? std::nullopt : access->check(r); };
-  server.route("GET", "/metrics", options, [bridge](const http::request&, http::responder answer) {
-    in_bridge(bridge, [answer](http_bridge_self self) {
+  auto restarts = std::make_shared<restart_counter>(); // the bridge's alone
+  server.route("GET", "/metrics", options, [bridge, restarts, &server](const http::request&, http::responder answer) {
+    in_bridge(bridge, [answer, restarts, connections = server.counters().active](http_bridge_self self) {
       auto& my = self->state;
       // Without a coordinator a node still tells of itself: what is missing then is what alerts look for.
       auto tell_with = [=, &my](std::shared_ptr<const cluster_view> view) {
         ask(self, std::chrono::seconds(3), my.setup.introspection, ask_tree{})
           .then(
             [=, &my](const actor_tree& tree) {
-              tree_sums sums;
               auto parsed = json::parse(tree.json, nullptr, false);
-              if (parsed.is_object())
-                for (auto& root : parsed["actors"])
-                  sums.add(root);
+              if (view)
+                restarts->take(*view, *my.setup.metrics);
               auto shown = my.setup.metrics->collect_with([&](metrics::scrape& out) {
                 if (view)
                   show_cluster(out, *view, std::chrono::system_clock::now());
-                show_node(out, sums);
+                show_node(out, parsed.is_object() ? parsed["actors"] : json::array());
+                out.set<family::http_connections>(double(connections));
               });
               answer(http::text_response(200, my.setup.metrics->text(), std::string(metrics::content_type)));
             },

@@ -1,0 +1,143 @@
+#include "actors/http_metrics.hpp"
+
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace weir::testing {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+class HttpMetrics : public ::testing::Test {
+public:
+  cluster_view view;
+  timestamp now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  metrics::registry registry;
+  restart_counter restarts;
+
+  HttpMetrics() {
+    stream_status stream;
+    stream.spec.id = stream_id{"s"};
+    stream.spec.name = "main";
+    stream.phase = stream_phase::live;
+    stream.publishers = {{.server = "srs1", .service_id = "1", .client_id = "1", .address = {}, .since = now - 1min}};
+    view.streams = {stream};
+  }
+  task_status& task(std::string id, std::string type = "hls") {
+    auto& t = view.tasks.emplace_back();
+    t.spec.id = task_id{std::move(id)};
+    t.spec.stream = stream_id{"s"};
+    t.spec.type = std::move(type);
+    return t;
+  }
+  std::string cluster() {
+    auto shown = registry.collect_with([&](metrics::scrape& out) { show_cluster(out, view, now); });
+    return "\n" + registry.text();
+  }
+  std::string node(const json& actors) {
+    auto shown = registry.collect_with([&](metrics::scrape& out) { show_node(out, actors); });
+    return "\n" + registry.text();
+  }
+  static json actor(std::string kind, std::string name, std::string_view status = "{}") {
+    json one;
+    one["kind"] = kind;
+    one["name"] = name;
+    one["mailbox"] = 1;
+    one["restarts"] = 2;
+    one["status"] = json::parse(status);
+    one["children"] = json::array();
+    return one;
+  }
+};
+
+#define EXPECT_LINE(text, line) EXPECT_NE((text).find(std::string("\n") + (line) + "\n"), std::string::npos) << (line) << " is not in" << (text)
+
+TEST_F(HttpMetrics, ANodeThatLeftIsNotUp) {
+  for (auto [name, phase] : {std::pair{"here", node_phase::draining}, {"lost", node_phase::down}, {"gone", node_phase::left}}) {
+    auto& n = view.nodes.emplace_back();
+    n.spec.name = node_name{name};
+    n.phase = phase;
+  }
+  auto text = cluster();
+  EXPECT_LINE(text, R"(weir_node_up{node="here"} 1)");
+  EXPECT_LINE(text, R"(weir_node_up{node="lost"} 0)");
+  EXPECT_LINE(text, R"(weir_node_up{node="gone"} 0)");
+  EXPECT_LINE(text, R"(weir_node_phase{node="gone",phase="left"} 1)");
+}
+
+TEST_F(HttpMetrics, RestartsAreCountedByTheirCauseFromOneLookToTheNext) {
+  task("t").attempts = 3;
+  task("u", "restream").attempts = 0;
+  auto& t = view.tasks[0];
+  auto& u = view.tasks[1];
+  auto look = [&] {
+    restarts.take(view, registry);
+    std::istringstream lines(registry.text());
+    std::string counted = "\n";
+    for (std::string line; std::getline(lines, line);)
+      if (line.starts_with("weir_task_restarts_total"))
+        counted += line + "\n";
+    return counted;
+  };
+  EXPECT_EQ(look(), "\n") << "what was before we looked is not counted";
+  t.attempts = 5;
+  t.last_cause = end_cause::crashed;
+  u.attempts = 1; // its first start is none
+  EXPECT_LINE(look(), R"(weir_task_restarts_total{type="hls",cause="crashed"} 2)");
+  t.attempts = 6;
+  t.last_cause = end_cause::lease_lost;
+  u.attempts = 2;
+  u.last_cause = end_cause::target_refused;
+  auto text = look();
+  EXPECT_LINE(text, R"(weir_task_restarts_total{type="hls",cause="crashed"} 2)");
+  EXPECT_LINE(text, R"(weir_task_restarts_total{type="hls",cause="lease_lost"} 1)");
+  EXPECT_LINE(text, R"(weir_task_restarts_total{type="restream",cause="target_refused"} 1)");
+  t.attempts = 1; // another broadcast
+  u.attempts = 0; // its TASK began anew, and then learnt what runs
+  look();
+  u.attempts = 2;
+  EXPECT_EQ(look(), text) << "neither is a restart";
+  view.tasks.pop_back();
+  t.attempts = 2;
+  EXPECT_LINE(look(), R"(weir_task_restarts_total{type="hls",cause="lease_lost"} 2)");
+}
+
+TEST_F(HttpMetrics, TheTreeTellsWhatEachActorCounted) {
+  metrics::histogram ages(metrics::scale::media);
+  ages.observe(7);
+  auto tree = json::array();
+  tree.push_back(actor("coordinator", "coordinator", R"({"store": {"table_bytes": 1000, "wal_bytes": 20, "records": 7, "failures": 1}})"));
+  tree.back()["children"].push_back(actor("stream", "stream/main"));
+  tree.push_back(actor("origin", "origin", R"({"written": 5, "bytes": 100, "fenced": 1, "refused": 2, "full": 3, "ages": {}})"));
+  tree.back()["status"]["ages"]["buckets"] = ages.now().buckets;
+  tree.back()["status"]["ages"]["sum"] = ages.now().sum;
+  tree.push_back(actor("director", "director", R"({"sessions": {"b-1": 4}, "moves": {"edge_left": 512, "weights": 3}})"));
+  tree.push_back(actor("edge", "edge/b-1", R"({"requests": {"hit": 90, "miss": 10}})"));
+  tree.push_back(actor("silent", "silent", R"("timed out")"));
+  auto text = node(tree);
+  EXPECT_LINE(text, R"(weir_store_size_bytes{part="tables"} 1000)");
+  EXPECT_LINE(text, R"(weir_store_size_bytes{part="log"} 20)");
+  EXPECT_LINE(text, "weir_store_records 7");
+  EXPECT_LINE(text, "weir_store_failures_total 1");
+  EXPECT_LINE(text, "weir_segments_written_total 5");
+  EXPECT_LINE(text, "weir_segments_disk_full_total 3");
+  EXPECT_LINE(text, R"(weir_segment_age_seconds_bucket{le="6"} 0)");
+  EXPECT_LINE(text, R"(weir_segment_age_seconds_bucket{le="8"} 1)");
+  EXPECT_LINE(text, "weir_segment_age_seconds_sum 7");
+  EXPECT_LINE(text, R"(weir_sessions_total{edge="b-1"} 4)");
+  EXPECT_LINE(text, R"(weir_steering_moves_total{cause="edge_left"} 512)");
+  EXPECT_LINE(text, R"(weir_steering_moves_total{cause="weights"} 3)");
+  EXPECT_LINE(text, R"(weir_edge_requests_total{edge="b-1",cache="hit"} 90)");
+  EXPECT_LINE(text, R"(weir_edge_requests_total{edge="b-1",cache="miss"} 10)");
+  EXPECT_LINE(text, R"(weir_mailbox_messages{actor="stream"} 1)");
+  EXPECT_LINE(text, R"(weir_actor_restarts_total{actor="stream"} 2)");
+  auto alone = node(json::array({actor("node", "node/w1")}));
+  for (auto absent : {"weir_store", "weir_segment_age", "weir_sessions", "weir_steering", "weir_edge_requests"})
+    EXPECT_EQ(alone.find(absent), std::string::npos) << absent << ": of whoever is not here nothing is told";
+}
+
+} // namespace
+} // namespace weir::testing
