@@ -45,6 +45,7 @@ constexpr std::string_view wanted_prefix = "node_wanted/"; ///< node → cordone
 constexpr std::string_view publication_prefix = "publication/"; ///< stream → its time line's name
 constexpr auto roster_token_key = "roster_token";
 constexpr auto signing_seed_key = "signing_seed";
+constexpr auto keys_signed_every = 1min; ///< that they still count; new ones at once
 constexpr std::size_t requests_kept = 1000;
 constexpr std::size_t services_kept = 1000; ///< RTMP servers that only hooks name
 
@@ -1033,16 +1034,23 @@ coordinator_state::server_verdicts coordinator_state::judge_servers(time_point n
   return found;
 }
 
-known_keys coordinator_state::keys(std::uint64_t version_held) const {
-  if (keys_revision_ != revision_) {
+known_keys coordinator_state::keys(std::uint64_t version_held, timestamp wall) const {
+  auto until = std::chrono::floor<std::chrono::seconds>(wall + key_cache::lasts);
+  bool others = keys_revision_ != revision_;
+  if (others) {
     keys_revision_ = revision_;
-    keys_ = {.version = roster.version + revision_, .keys = {}, .signature = {}, .signer = signer_.public_key()};
+    keys_ = {.version = roster.version + revision_, .until = {}, .keys = {}, .signature = {}, .signer = signer_.public_key()};
     for (auto& [id, entry] : streams)
       if (entry.spec.enabled)
         keys_.keys.push_back({entry.spec.app, entry.spec.name, entry.spec.vhost, salted_hash(entry.spec.key)});
+  }
+  if (others || until >= keys_.until + keys_signed_every || until < keys_.until) { // or the clock was set back
+    keys_.until = until;
     keys_.signature = signer_.sign(known_keys_text(keys_));
   }
-  return version_held == keys_.version ? known_keys{.version = keys_.version, .keys = {}, .signature = {}, .signer = {}} : keys_;
+  if (version_held != keys_.version)
+    return keys_;
+  return {.version = keys_.version, .until = keys_.until, .keys = {}, .signature = keys_.signature, .signer = keys_.signer};
 }
 
 bool coordinator_state::fenced(const task_id& seat) const {
@@ -1365,7 +1373,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       return std::move(found.unwanted);
     },
     [=, &my](const rtmp_health& news) { my.take(news, now()); },
-    [=, &my](const list_keys& wish) { return my.keys(wish.version); },
+    [=, &my](const list_keys& wish) { return my.keys(wish.version, wall()); },
     [=, &my](const list_trees&) {
       tree_list all;
       for (auto& [name, node] : my.nodes)

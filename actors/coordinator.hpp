@@ -186,7 +186,7 @@ struct coordinator_state {
   };
   server_verdicts judge_servers(time_point now, timestamp wall);
   /// The keys that may publish while we are away; without entries when `version` is in force.
-  known_keys keys(std::uint64_t version) const;
+  known_keys keys(std::uint64_t version, timestamp wall) const;
   /// Drains the edges of drained nodes while another one serves, and whatever was drained by hand.
   void drain_edges();
   /// Whether viewers' playlists of the stream may end: not before everybody had time to say after our start that it goes on.

@@ -76,7 +76,7 @@ http_bridge_actor::behavior_type http_bridge(http_bridge_self self, http_bridge_
       .then(
         [=, &my](known_keys& news) {
           my.asks_keys = false;
-          if (auto taken = my.keys.take(std::move(news), std::chrono::system_clock::now()); !taken)
+          if (auto taken = my.keys.take(std::move(news)); !taken)
             log::error("http-bridge", "known-keys-not-kept", "error={}", taken.error().text);
         },
         [=, &my](const caf::error& why) {

@@ -389,13 +389,14 @@ struct key_hash {
 };
 struct known_keys {
   std::uint64_t version = 0;
+  timestamp until{};      ///< they count no longer; whole seconds
   std::vector<key_hash> keys;
-  std::string signature;  ///< of known_keys_text() by `signer`
+  std::string signature;  ///< of known_keys_text() with all entries, by `signer`
   std::string signer;     ///< public key of the coordinator
 };
 WEIR_MESSAGE(list_keys, version)
 WEIR_MESSAGE(key_hash, app, stream, vhost, hash)
-WEIR_MESSAGE(known_keys, version, keys, signature, signer)
+WEIR_MESSAGE(known_keys, version, until, keys, signature, signer)
 
 /// Coordinator → RTMP watch: publishers that may not go on (their stream was removed, disabled, or they were kicked).
 struct drop_list {

@@ -762,29 +762,22 @@ TEST_F(Coordinator, KnownKeysAreSignedHoldNoKeyAndAreToldOnce) {
   auto disabled = stream("other", "other-secret");
   disabled.enabled = false;
   ASSERT_TRUE(state->set({.spec = disabled, .if_revision = 0, .actor = "test"}, wall));
-  auto keys = state->keys(0);
+  auto keys = state->keys(0, wall);
   ASSERT_EQ(keys.keys.size(), 1u);
   EXPECT_EQ(known_keys_text(keys).find("secret-key"), std::string::npos);
   EXPECT_TRUE(verify_signature(known_keys_text(keys), keys.signature, keys.signer));
-  EXPECT_TRUE(state->keys(keys.version).keys.empty());
+  EXPECT_EQ(keys.until, std::chrono::floor<std::chrono::seconds>(wall + 24h));
+  EXPECT_TRUE(state->keys(keys.version, wall).keys.empty());
+  EXPECT_EQ(state->keys(keys.version, wall + 59s).signature, keys.signature) << "signed once a minute, for all nodes";
+  auto later = state->keys(0, wall + 2min);
+  EXPECT_EQ(later.version, keys.version);
+  EXPECT_EQ(later.until, keys.until + 2min);
+  EXPECT_TRUE(verify_signature(known_keys_text(later), later.signature, later.signer));
+  EXPECT_EQ(state->keys(0, wall).until, keys.until) << "a clock that was set back";
   ASSERT_TRUE(state->rotate({spec.id, "test"}, wall));
-  EXPECT_NE(state->keys(keys.version).version, keys.version);
-  auto signer = keys.signer;
+  EXPECT_NE(state->keys(keys.version, wall).version, keys.version);
   reopen();
-  EXPECT_EQ(state->keys(0).signer, signer) << "the same coordinator after a restart";
-
-  key_cache cache((folder / "known-keys.json").string());
-  ASSERT_TRUE(cache.take(keys, wall));
-  EXPECT_TRUE(cache.judge(call(hook_kind::publish), wall + 1h)->accept);
-  EXPECT_FALSE(cache.judge(call(hook_kind::publish, "wrong-key!"), wall)->accept);
-  EXPECT_FALSE(cache.judge(call(hook_kind::publish, "other-secret", "other"), wall)->accept);
-  EXPECT_FALSE(cache.judge(call(hook_kind::publish), wall + 25h)) << "too old to say";
-  EXPECT_TRUE(key_cache((folder / "known-keys.json").string()).judge(call(hook_kind::publish), wall)->accept) << "kept over the node's restart";
-  auto forged = keys;
-  ++forged.version;
-  forged.keys[0].hash = salted_hash("chosen-by-me");
-  EXPECT_FALSE(cache.take(forged, wall));
-  EXPECT_FALSE(cache.judge(call(hook_kind::publish, "chosen-by-me"), wall)->accept);
+  EXPECT_EQ(state->keys(0, wall).signer, keys.signer) << "the same coordinator after a restart";
 }
 
 TEST_F(Coordinator, LearnsWhatATaskCostsFromRunsThatKeepUp) {

@@ -75,6 +75,10 @@ TEST_F(WireMessages, ArriveAsTheyWereSent) {
   EXPECT_EQ(back.tasks[0].progress.speed_milli, -5);
   EXPECT_EQ(back.tasks[0].log_tail, view.tasks[0].log_tail);
   EXPECT_EQ(back.edges[0].load.bits_per_second, 1ll << 40);
+
+  known_keys keys{.version = 3, .until = timestamp(7s), .keys = {{"live", "a", "", "hash"}}, .signature = "s", .signer = "k"};
+  EXPECT_EQ(sent(system, keys).until, keys.until); // it is part of what is signed
+  EXPECT_EQ(sent(system, keys).keys.at(0).hash, "hash");
 }
 
 TEST_F(WireMessages, AreReadFromTornBytesWithAnErrorOnly) {
