@@ -943,7 +943,7 @@ bool coordinator_state::has_majority(const node_entry& silent, time_point now) c
 }
 
 bool coordinator_state::stood_still(time_point now) {
-  if (auto late = still.ticked(now); late > late.zero())
+  if (auto late = still.ticked(now, setup.options.lease_ttl); late > late.zero())
     log::warn("coordinator", "stood-still", "for={}", to_string(std::chrono::floor<std::chrono::milliseconds>(late)));
   return still.listens(now);
 }

@@ -823,6 +823,15 @@ TEST_F(Coordinator, NobodysSilenceCountsAfterItStoodStillItself) { // found by c
   EXPECT_FALSE(state->stood_still(t0 + 5600ms));
 }
 
+TEST_F(Coordinator, JudgesAgainAfterALeasesTimeHoweverSlowItIs) { // a disk that takes two seconds for each commit
+  state->setup.options.lease_ttl = 4s;
+  EXPECT_FALSE(state->stood_still(t0));
+  EXPECT_TRUE(state->stood_still(t0 + 2s));
+  EXPECT_TRUE(state->stood_still(t0 + 4s));
+  EXPECT_FALSE(state->stood_still(t0 + 6s));
+  EXPECT_FALSE(state->stood_still(t0 + 8s));
+}
+
 TEST_F(Coordinator, NeverGoesBackToAnOlderEpochOfATask) { // found by chaos
   node("n1");
   auto t = task(stream().id);
