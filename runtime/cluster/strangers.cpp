@@ -83,13 +83,13 @@ void strangers::cut(place one, std::string_view why) {
   waiting_.erase(one);
 }
 
-void strangers::keep_few(bool that_speak) {
-  auto alike = [=](const stranger& one) { return one.speaks == that_speak; };
-  auto too_many = [&] { return std::ranges::count_if(waiting_, alike) > std::ptrdiff_t{most_of_a_kind}; };
-  if (too_many())
+void strangers::keep_few() {
+  if (waiting_.size() > most)
     std::erase_if(waiting_, [](const stranger& one) { return !is_there(one); });
-  if (too_many())
-    cut(std::ranges::find_if(waiting_, alike), "others came");
+  if (waiting_.size() <= most)
+    return;
+  bool speaks = std::ranges::count(waiting_, false, &stranger::speaks) <= std::ptrdiff_t{most / 2};
+  cut(std::ranges::find(waiting_, speaks, &stranger::speaks), "others came");
 }
 
 void strangers::came(int socket, steady_time now) {
@@ -99,7 +99,7 @@ void strangers::came(int socket, steady_time now) {
     epoll_event word{.events = EPOLLIN, .data = {.fd = socket}};
     ::epoll_ctl(companion_, EPOLL_CTL_ADD, socket, &word); // when it cannot be added it is cut off for its silence
   }
-  keep_few(false);
+  keep_few();
 }
 
 int strangers::next_that_speaks() {
@@ -116,7 +116,6 @@ int strangers::next_that_speaks() {
     ::epoll_ctl(companion_, EPOLL_CTL_DEL, socket, nullptr);
     one->speaks = true;
     one->ours = false;
-    keep_few(true);
     return socket;
   }
   return -1;
@@ -133,7 +132,6 @@ bool strangers::may_say(bool handshake) {
     return true;
   }
   one->speaks = handshake;
-  keep_few(true);
   return handshake;
 }
 

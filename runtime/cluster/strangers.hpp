@@ -16,13 +16,13 @@ namespace weir::cluster {
 /// Who speaks first on a connection: with TLS the stranger, without it CAF.
 enum class first_word { theirs, ours };
 
-/// Cuts off who takes longer than 10 s. There are never more than 128 that say nothing and 128 that have begun to speak: the oldest of its kind makes room, so
-/// those who say nothing are in nobody's way. Where strangers speak first, CAF hears of them when they have. Who has shown who it is, is forgotten here.
-/// Belongs to one thread, which has one listener.
+/// Cuts off who takes longer than 10 s, and the oldest of a kind when there are more than 256: of those who say nothing while they are more than half of all, else
+/// of those who have begun to speak; so neither kind is in the other's way. Where strangers speak first, CAF hears of them when they have. Who has shown who it
+/// is, is forgotten here. Belongs to one thread, which has one listener.
 class strangers {
 public:
   static constexpr auto patience = std::chrono::seconds(10);
-  static constexpr std::size_t most_of_a_kind = 128;
+  static constexpr std::size_t most = 256;
 
   /// Those of this thread; null where nobody has called count_here().
   static strangers* here();
@@ -65,7 +65,7 @@ private:
   using place = std::deque<stranger>::iterator;
   static bool is_there(const stranger& one);
   void cut(place one, std::string_view why);
-  void keep_few(bool that_speak);
+  void keep_few();
   std::deque<stranger> waiting_; ///< oldest first
   bool held_back_;
   int heard_ = -1;
