@@ -5,6 +5,7 @@
 All tests go through one broadcast in order: nobody starts anything again by hand but what a test has killed.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -45,7 +46,8 @@ class Member(Node):
     def pause(self, on):
         """Stops (and wakes) every process of the node, as a machine that hangs."""
         for process in self.survivors():
-            os.kill(process.pid, signal.SIGSTOP if on else signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # what woke first may have ended the others
+                os.kill(process.pid, signal.SIGSTOP if on else signal.SIGCONT)
 
 
 class ClusterCase(LoggedCase):
