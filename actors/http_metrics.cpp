@@ -1,5 +1,6 @@
 #include "actors/http_metrics.hpp"
 
+#include "actors/task_types.hpp"
 #include "schemas/config.hpp"
 
 #include <nlohmann/json.hpp>
@@ -113,6 +114,8 @@ void show_cluster(metrics::scrape& out, const cluster_view& view, timestamp now)
       auto since = std::ranges::min(stream->second->publishers, {}, &publisher::since).since;
       auto age = std::chrono::duration<double>(now - std::max(since, t.progress.last_output_at)).count();
       out.set<family::task_output_age_seconds>(std::max(age, 0.0), stream->second->spec.name, t.spec.id.value);
+      if (auto* type = find_task_type(t.spec.type); type && type->standby(t.spec.options))
+        out.set<family::task_standby_missing>(t.phase == task_phase::running && t.standby_phase != task_phase::running, stream->second->spec.name, t.spec.id.value);
     }
     ++tasks[{t.spec.type, std::string(to_string(t.phase))}];
     work[t.spec.type].first += double(t.progress.dropped_frames);

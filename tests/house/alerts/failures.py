@@ -49,6 +49,7 @@ def healthy():
             "weir_tasks_unplaced" + at + ', type="hls"}': "0x115",
             "weir_task_output_age_seconds" + at + ', stream="main", task="t1"}': "0.5x115",
             "weir_task_output_age_seconds" + at + ', stream="side", task="t2"}': "6x115",
+            "weir_task_standby_missing" + at + ', stream="main", task="t1"}': "0x115",
             "weir_transcoder_speed_ratio" + at + ', task="t1"}': "1x115",
             "weir_transcoder_speed_ratio" + at + ', task="t2"}': "0.99x115",
             "weir_segments_written_total" + at + "}": "50+5x115",
@@ -87,7 +88,7 @@ def both(name, labels, values):
 
 
 # What a node knows from the coordinator only.
-FROM_COORDINATOR = ["streams", "rtmp_server_up", "tasks", "tasks_unplaced", "task_output_age_seconds", "transcoder_speed_ratio", "node_phase", "edge_phase", "edge_up", "edge_reached",
+FROM_COORDINATOR = ["streams", "rtmp_server_up", "tasks", "tasks_unplaced", "task_output_age_seconds", "task_standby_missing", "transcoder_speed_ratio", "node_phase", "edge_phase", "edge_up", "edge_reached",
                     "edge_capacity_bytes_per_second", "edge_sent_bytes_per_second", "edge_restarts_total"]
 
 
@@ -145,6 +146,10 @@ FAILURES = [
     ("a stream is live without segments", both("weir_task_output_age_seconds", 'stream="main", task="t1"', "0.5x19 6+15x19 0.5x75"), 60,
      {"WeirStreamWithoutOutput": [{"job": "weir", "stream": "main", "task": "t1"}]}),
     ("a transcoder cannot keep up", both("weir_transcoder_speed_ratio", 'task="t1"', gauge(1, 0.8)), 60, {"WeirTaskOverloaded": [{"job": "weir", "task": "t1"}]}),
+
+    ("a standby finds no second worker", both("weir_task_standby_missing", 'stream="main", task="t1"', gauge(0, 1)), 150,
+     {"WeirTaskStandbyMissing": [{"job": "weir", "stream": "main", "task": "t1"}]}),
+    ("a standby takes over and another one starts", both("weir_task_standby_missing", 'stream="main", task="t1"', "0x19 1x5 0x89"), 150, {}),
 
     ("a zombie writes", {"weir_segments_fenced_total" + A + "}": counter(2, 1)}, 240, {"WeirOriginFencing": [ON_A]}),
     ("a hand-over", {"weir_segments_fenced_total" + A + "}": "2x19 4x95"}, 240, {}),

@@ -1,4 +1,5 @@
 #include "actors/http_metrics.hpp"
+#include "actors/task_types.hpp"
 
 #include <algorithm>
 #include <gtest/gtest.h>
@@ -66,6 +67,24 @@ TEST_F(HttpMetrics, ANodeThatLeftIsNotUp) {
   EXPECT_LINE(text, R"(weir_node_up{node="lost"} 0)");
   EXPECT_LINE(text, R"(weir_node_up{node="gone"} 0)");
   EXPECT_LINE(text, R"(weir_node_phase{node="gone",phase="left"} 1)");
+}
+
+TEST_F(HttpMetrics, AStandbyIsMissedWhereOneIsWantedAndTheTaskRuns) {
+  auto& t = task("t");
+  t.spec.options = canonical_options("hls", R"({"standby": true})").value();
+  t.phase = task_phase::running;
+  t.standby_phase = task_phase::starting;
+  EXPECT_LINE(cluster(), R"(weir_task_standby_missing{stream="main",task="t"} 1)");
+  t.standby_phase = task_phase::running;
+  EXPECT_LINE(cluster(), R"(weir_task_standby_missing{stream="main",task="t"} 0)");
+  t.phase = t.standby_phase = task_phase::waiting;
+  EXPECT_LINE(cluster(), R"(weir_task_standby_missing{stream="main",task="t"} 0)"); // other alerts are about that
+  t.phase = task_phase::running;
+  t.spec.options = canonical_options("hls", "{}").value();
+  EXPECT_EQ(cluster().find("weir_task_standby_missing"), std::string::npos) << "it wants none";
+  t.spec.options = canonical_options("hls", R"({"standby": true})").value();
+  view.streams[0].phase = stream_phase::offline;
+  EXPECT_EQ(cluster().find("weir_task_standby_missing"), std::string::npos) << "nothing runs of a stream that is offline";
 }
 
 TEST_F(HttpMetrics, RestartsAreCountedByTheirCauseFromOneLookToTheNext) {
