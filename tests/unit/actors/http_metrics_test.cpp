@@ -1,7 +1,13 @@
 #include "actors/http_metrics.hpp"
+#include "actors/director.hpp"
+#include "actors/origin.hpp"
 #include "actors/task_types.hpp"
+#include "runtime/base/secret.hpp"
+#include "tests/unit/actors/cast.hpp"
+#include "tests/unit/actors/virtual_time.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -156,6 +162,69 @@ TEST_F(HttpMetrics, TheTreeTellsWhatEachActorCounted) {
   auto alone = node(json::array({actor("node", "node/w1")}));
   for (auto absent : {"weir_store", "weir_segment_age", "weir_sessions", "weir_steering", "weir_edge_requests"})
     EXPECT_EQ(alone.find(absent), std::string::npos) << absent << ": of whoever is not here nothing is told";
+}
+
+/// What real actors say of themselves has the form that is read there.
+class HttpMetricsOfActors : public virtual_time {
+public:
+  coordinator_actor boss = spawn(stand_in_coordinator, std::make_shared<heard>(), std::make_shared<coordinator_script>());
+  template <class Actor>
+  std::string told_of(const Actor& actor) {
+    auto report = ask<actor_report>(actor, ask_status{});
+    json one;
+    one["name"] = report.name;
+    one["kind"] = report.kind;
+    one["status"] = json::parse(report.status);
+    metrics::registry registry;
+    auto shown = registry.collect_with([&](metrics::scrape& out) { show_node(out, json::array({one})); });
+    return "\n" + registry.text();
+  }
+  static edge_table table(edge_epoch epoch, std::vector<std::string> names) {
+    std::vector<edge_target> edges;
+    for (auto& n : names)
+      edges.push_back({.name = edge_name{n}, .url = "http://" + n, .weight_milli = 1000, .capacity_bps = 1'000'000'000});
+    return steering::make_table(epoch, edges);
+  }
+};
+
+TEST_F(HttpMetricsOfActors, TheDirectorTellsWhomItSentWhereAndWhomATableMoved) {
+  auto desk = std::make_shared<playlist_desk>(30s);
+  auto made = spawn(director, desk, boss, std::vector<origin_actor>{});
+  tell(made, table(1, {"a"}));
+  tell(made, edge_list{});
+  desk->with_admission([](auto& admission) {
+    for (int i = 0; i < 3; ++i)
+      EXPECT_TRUE(admission.admit([n = std::uint64_t{0}]() mutable { return n++; }));
+  });
+  auto text = told_of(made);
+  EXPECT_LINE(text, R"(weir_sessions_total{edge="a"} 3)");
+  EXPECT_LINE(text, R"(weir_steering_moves_total{cause="edge_left"} 0)");
+  tell(made, table(2, {"b"}));
+  text = told_of(made);
+  EXPECT_LINE(text, R"(weir_steering_moves_total{cause="edge_left"} 1024)");
+  EXPECT_LINE(text, R"(weir_sessions_total{edge="b"} 0)");
+}
+
+TEST_F(HttpMetricsOfActors, TheOriginTellsHowOldSegmentsWereWhenTheyWereListed) {
+  const auto folder = std::filesystem::temp_directory_path() / ("weir-metrics-" + random_uuid());
+  auto store = origin::open_folder_store(folder);
+  ASSERT_TRUE(store);
+  auto made = spawn(origin_keeper, origin_setup{std::move(*store), {.dir = folder.string()}, {}}, boss);
+  auto good = [](expected<void> done) { EXPECT_TRUE(done) << done.error().text; };
+  rung_info rung{.name = "180p", .width = 320, .height = 180, .fps_milli = 25'000, .codecs = "avc1.42c01e,mp4a.40.2", .nominal = {400'000}};
+  tell(made, writer_hello{.stream = "conf", .writer_epoch = 65536, .publication = "srv/1/1", .profile = hls_profile::brief, .rungs = {rung}, .answer = good});
+  for (std::uint64_t slot = 0; slot < 4; ++slot) {
+    segment_offer offer{.stream = "conf", .writer_epoch = 65536, .info = {}, .bytes = std::make_shared<const std::string>(1880, 'G'), .answer = good};
+    offer.info = {.rung = "180p", .slot = 10 + slot, .first_pts = std::int64_t(10 + slot) * 180'000, .duration = 180'000, .independent = true, .discontinuity = false,
+                  .captured = std::chrono::system_clock::now() - 10s + slot * 2s, .bytes = 1880};
+    tell(made, std::move(offer));
+  }
+  auto text = told_of(made);
+  EXPECT_LINE(text, "weir_segments_written_total 4");
+  EXPECT_LINE(text, "weir_segment_age_seconds_count 4");
+  EXPECT_LINE(text, R"(weir_segment_age_seconds_bucket{le="3"} 0)");
+  EXPECT_LINE(text, R"(weir_segment_age_seconds_bucket{le="12"} 4)");
+  std::filesystem::remove_all(folder);
 }
 
 } // namespace
