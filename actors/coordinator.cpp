@@ -1758,8 +1758,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         children.push_back(caf::actor_cast<caf::actor>(entry.actor));
         restarts += entry.restarts;
       }
+      auto store = my.setup.store->measure();
       nlohmann::json status{{"streams", my.streams.size()}, {"tasks", my.tasks.size()}, {"nodes", my.nodes.size()}, {"leases", my.leases.size()},
                             {"edges", my.edges.size()},     {"edge_epoch", my.edge_set.table().epoch}, {"next_epoch", my.next_epoch}};
+      status["store"] = {{"table_bytes", store.table_bytes}, {"wal_bytes", store.wal_bytes}, {"records", store.records}, {"failures", store.failures}};
       return report_of(self, "coordinator", status, my.started, std::move(children), restarts);
     },
   };
