@@ -72,11 +72,16 @@ void strangers::polled(int epoll, int operation, int descriptor, const epoll_eve
 
 bool strangers::is_there(const stranger& one) { return one.ours || inode_of(one.socket) == one.inode; }
 
+void strangers::hang_up(int socket) {
+  ::epoll_ctl(companion_, EPOLL_CTL_DEL, socket, nullptr); // a child that is just being started has it too for a moment: closed is not gone
+  ::close(socket);
+}
+
 void strangers::cut(place one, std::string_view why) {
   if (is_there(*one)) {
     log::warn("door", "stranger-cut-off", "address={} reason={}", address_of(one->socket), why);
     if (one->ours)
-      ::close(one->socket);
+      hang_up(one->socket);
     else
       ::shutdown(one->socket, SHUT_RDWR); // CAF reads an end, and closes it
   }
@@ -109,7 +114,7 @@ int strangers::next_that_speaks() {
     auto one = std::ranges::find(waiting_, socket, &stranger::socket);
     int bytes = 0;
     if (::ioctl(socket, FIONREAD, &bytes) != 0 || bytes == 0) { // it has gone by itself
-      ::close(socket);
+      hang_up(socket);
       waiting_.erase(one);
       continue;
     }

@@ -64,6 +64,7 @@ private:
   };
   using place = std::deque<stranger>::iterator;
   static bool is_there(const stranger& one);
+  void hang_up(int socket);
   void cut(place one, std::string_view why);
   void keep_few();
   std::deque<stranger> waiting_; ///< oldest first

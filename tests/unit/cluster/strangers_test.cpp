@@ -196,15 +196,16 @@ struct port {
     l.close_here();
     ::close(std::exchange(l.there, ::socket(AF_INET, SOCK_STREAM, 0)));
     EXPECT_EQ(::connect(l.there, reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
-    auto accepted = ::accept(listener, nullptr, nullptr);
-    EXPECT_GE(accepted, 0);
-    all.came(accepted, now);
+    newest = ::accept(listener, nullptr, nullptr);
+    EXPECT_GE(newest, 0);
+    all.came(newest, now);
     return l;
   }
   bool told(std::chrono::milliseconds patient) const {
     epoll_event event{};
     return ::epoll_wait(epoll, &event, 1, static_cast<int>(patient.count())) == 1 && event.data.u64 == 4711;
   }
+  int newest = -1; ///< the one that was accepted last
   int epoll = ::epoll_create1(EPOLL_CLOEXEC);
   int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   strangers all{first_word::theirs};
@@ -241,6 +242,18 @@ TEST(HeldBackStrangers, WhoGoesBeforeHeSpeaksIsForgotten) {
   EXPECT_EQ(p.all.next_that_speaks(), -1);
   EXPECT_EQ(p.all.count(), 0u);
   EXPECT_FALSE(p.told(0ms));
+}
+
+TEST(HeldBackStrangers, AreOutOfSightWhenTheyAreCutOffThoughAChildHasTheSocketTooForAMoment) {
+  port p;
+  auto late = p.comes(t0);
+  auto child = ::dup(p.newest);
+  p.all.cut_overdue(t0 + 10s);
+  EXPECT_EQ(p.all.count(), 0u);
+  ASSERT_EQ(::send(late.there, "x", 1, 0), 1);
+  EXPECT_FALSE(p.told(50ms));
+  EXPECT_EQ(p.all.next_that_speaks(), -1);
+  ::close(child);
 }
 
 TEST(HeldBackStrangers, HaveNoCompanionAfterTheListenerIsGone) {
