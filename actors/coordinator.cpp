@@ -850,15 +850,18 @@ beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wal
     node.status.phase = node.wanted;
   beat_answer answer;
   answer.roster = roster_for(node, b.roster);
-  for (auto& l : b.leases)
-    if (auto held = leases.find(l.task); held != leases.end() && held->second.epoch == l.epoch && held->second.node == b.node)
-      answer.renewed.push_back(l);
-    else if (auto run = outgoing.find(l.task); run != outgoing.end() && run->second.epoch == l.epoch && run->second.node == b.node)
-      answer.renewed.push_back(l);
   answer.as_of = as_of(now);
-  for (auto& [task, held] : leases) // an order may still be on its way: only an old grant that the node does not name is lost
-    if (held.node == b.node && must_be_named(held, b.as_of, now) && std::ranges::find(b.leases, lease{task, held.epoch}) == b.leases.end())
+  const std::set<lease_epoch> named(b.leases.begin(), b.leases.end());
+  for (auto& [task, held] : leases)
+    if (held.node != b.node)
+      continue;
+    else if (named.contains(held.epoch))
+      answer.renewed.push_back(held.epoch);
+    else if (must_be_named(held, b.as_of, now)) // an order may still be on its way: only an old grant that the node does not name is lost
       lost.push_back({task, held.epoch});
+  for (auto& [task, run] : outgoing)
+    if (run.node == b.node && named.contains(run.epoch))
+      answer.renewed.push_back(run.epoch);
   return answer;
 }
 

@@ -312,19 +312,19 @@ struct roster {
 WEIR_MESSAGE(witness, name, http_url)
 WEIR_MESSAGE(roster, version, token, nodes)
 
-/// Node → coordinator, each second: load, and the leases that it asks to renew.
+/// Node → coordinator, each second: load, and the leases that it asks to renew. These are named by their epochs, which no two share: eight bytes each.
 struct beat {
   node_name node;
   std::string instance;
   node_load load;
-  std::vector<lease> leases;
+  std::vector<lease_epoch> leases;
   std::uint64_t roster = 0; ///< version that it has
   std::int64_t as_of = 0;   ///< of the last answer that it had when it made this
 };
 /// Which of them go on. A lease that is not named must be stopped. `known` false: join again.
 struct beat_answer {
   bool known = true;
-  std::vector<lease> renewed;
+  std::vector<lease_epoch> renewed;
   weir::roster roster = {}; ///< when the node's is another one; version 0: its own is right
   std::int64_t as_of = 0;   ///< the coordinator's own clock, ms: a beat that waited in a queue says nothing of what was granted since
 };

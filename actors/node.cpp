@@ -42,7 +42,7 @@ beat node_state::make_beat() {
   load.tasks = static_cast<std::uint32_t>(runs.size());
   beat b{.node = setup.spec.name, .instance = setup.spec.instance, .load = load, .leases = {}, .roster = roster.version, .as_of = as_of};
   for (auto& [task, one] : runs)
-    b.leases.push_back({task, one.order.epoch});
+    b.leases.push_back(one.order.epoch);
   return b;
 }
 
@@ -67,9 +67,10 @@ std::vector<task_id> node_state::take(const beat& asked, const beat_answer& answ
   if (answer.roster.version != 0)
     roster = answer.roster;
   std::vector<task_id> gone;
-  for (auto& l : asked.leases)
-    if (auto mine = runs.find(l.task); mine != runs.end() && mine->second.order.epoch == l.epoch && std::ranges::find(answer.renewed, l) == answer.renewed.end())
-      gone.push_back(l.task);
+  auto names = [](const std::vector<lease_epoch>& all, lease_epoch epoch) { return std::ranges::find(all, epoch) != all.end(); };
+  for (auto& [task, mine] : runs)
+    if (names(asked.leases, mine.order.epoch) && !names(answer.renewed, mine.order.epoch))
+      gone.push_back(task);
   return gone;
 }
 

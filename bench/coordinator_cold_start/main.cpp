@@ -88,7 +88,7 @@ node_actor::behavior_type stand_in(node_actor::stateful_pointer<stand_in_state> 
     b.roster = my.roster;
     b.as_of = my.as_of;
     for (auto& [id, run] : my.runs)
-      b.leases.push_back({id, run.order.epoch});
+      b.leases.push_back(run.order.epoch);
     my.asking = true;
     ask(self, 900ms, *seen->leader.load(), std::move(b))
       .then(
@@ -389,7 +389,7 @@ expected<void> run(const std::filesystem::path& folder, const sizes& size, std::
         b.instance = random_uuid();
         b.roster = 1ull << 50;
         for (std::size_t n = 0; n < size.tasks / size.nodes; ++n)
-          b.leases.push_back({task_id{random_uuid()}, 1'795'389'728});
+          b.leases.push_back(1'795'389'728 + n);
         fmt::print("{}\n", nlohmann::json{{"rest", r.seconds}, {"with_reports", with_reports}, {"coordinator_cpu", r.coordinator_cpu}, {"all_cpu", r.all_cpu}, {"beats", r.beats}, {"reports", r.reports},
                                           {"beat_bytes", all.bytes_of(b)}, {"beat_leases", b.leases.size()}}.dump());
         std::fflush(stdout);

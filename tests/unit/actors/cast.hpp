@@ -19,7 +19,7 @@ struct heard {
   std::vector<task_report> reports;
   std::uint64_t joins = 0, beats = 0;
   std::vector<task_order> joined_with;
-  std::vector<lease> last_beat;
+  std::vector<lease_epoch> last_beat;
   std::vector<node_name> left;
 };
 using heard_ptr = std::shared_ptr<heard>;
@@ -27,7 +27,7 @@ using heard_ptr = std::shared_ptr<heard>;
 /// How the stand-in for COORDINATOR answers.
 struct coordinator_script {
   std::function<expected<placement>(const place_task&)> place = [](const place_task&) -> expected<placement> { return fail(error_code::unavailable, "no node offers it"); };
-  std::function<std::vector<lease>(const std::vector<lease>&)> renew = [](const std::vector<lease>& asked) { return asked; };
+  std::function<std::vector<lease_epoch>(const std::vector<lease_epoch>&)> renew = [](const std::vector<lease_epoch>& asked) { return asked; };
   bool silent = false;
   weir::roster roster;
   tree_list trees;

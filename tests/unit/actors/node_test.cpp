@@ -57,7 +57,7 @@ TEST_F(Node, NamesItsRunsInEachBeatAndADoubledOrderStartsNothing) {
   tell(n, order(4));
   advance(1s);
   ASSERT_EQ(log->last_beat.size(), 1u);
-  EXPECT_EQ(log->last_beat[0].epoch, 5u);
+  EXPECT_EQ(log->last_beat[0], 5u);
   auto report = ask<actor_report>(n, ask_status{});
   EXPECT_EQ(report.children.size(), 1u);
 }
@@ -66,7 +66,7 @@ TEST_F(Node, EndsWhatIsNotRenewed) {
   auto n = make();
   advance(1s);
   tell(n, order(5));
-  script->renew = [](const std::vector<lease>&) { return std::vector<lease>{}; };
+  script->renew = [](const std::vector<lease_epoch>&) { return std::vector<lease_epoch>{}; };
   // The pipeline's process is real: its end comes from another thread.
   for (int i = 0; i < 200 && (log->reports.empty() || !log->reports.back().ended); ++i) {
     advance(1s);
@@ -167,13 +167,31 @@ TEST_F(Node, TellsOnlyNodesOfItsClusterWhetherItMissesTheCoordinator) {
   EXPECT_EQ(question("cluster-token", "n2").error().code, error_code::not_found) << "n2 says that it is at our address: our own silence must not count for it";
 }
 
+// cluster.md, L18: at most 1 kB at rest.
+TEST_F(Node, AsksForFiftyLeasesInLessThanAKilobyte) {
+  node_state s;
+  s.setup.spec.name = node_name{"worker-with-a-long-name-17"};
+  s.setup.spec.instance = std::string(36, 'i');
+  s.load.memory_total = s.load.memory_used = byte_size{1ll << 40};
+  for (lease_epoch n = 0; n < 50; ++n) {
+    auto& run = s.runs[task_id{fmt::format("ee407ffb-3637-463c-9529-9bd6ed87e{:03}", n)}];
+    run.order.epoch = 1'795'834'208 + n;
+  }
+  std::vector<char> bytes;
+  caf::binary_serializer out{system, bytes};
+  ASSERT_TRUE(!out(s.make_beat()));
+  RecordProperty("bytes", std::to_string(bytes.size()));
+  EXPECT_LE(bytes.size(), 1024u);
+  EXPECT_GE(bytes.size(), 50u * sizeof(lease_epoch));
+}
+
 TEST_F(Node, CountsItsLeaseFromWhenItAskedForIt) {
   node_state s;
   s.last_answer = now();
   s.runs[task_id{"t"}].order.type = "restream";
   s.runs[task_id{"t"}].order.epoch = 7;
   beat asked;
-  asked.leases = {{task_id{"t"}, 7}};
+  asked.leases = {7};
   // The process stood still with the answer in its mailbox: by now the lease may be somebody else's.
   EXPECT_TRUE(s.take(asked, beat_answer{true, asked.leases}, now()).empty());
   EXPECT_EQ(s.must_end(now() + 4100ms).size(), 1u);
@@ -201,7 +219,7 @@ TEST_F(Node, FollowsNoOrderWhoseLeaseIsOver) {
   tell(n, order(7));
   advance(1s);
   ASSERT_EQ(log->last_beat.size(), 1u);
-  EXPECT_EQ(log->last_beat[0].epoch, 7u);
+  EXPECT_EQ(log->last_beat[0], 7u);
   for (int i = 0; i < 1500; ++i)
     s.remember_revoked({task_id{std::to_string(i)}, 1});
   EXPECT_LE(s.revoked.size(), 1000u);
