@@ -162,9 +162,9 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
     node.last_beat = now;
     newest_epochs[id] = kept_lease.epoch;
   }
-  // The clock as a floor: a store that was restored from yesterday's backup must not repeat today's epochs.
+  // The clock as a floor: a store that was restored from yesterday's backup must not repeat today's epochs. Nobody grants 4,096 leases each second for long.
   auto by_clock = static_cast<lease_epoch>(std::chrono::duration_cast<std::chrono::seconds>(wall.time_since_epoch()).count());
-  next_epoch = by_clock;
+  next_epoch = by_clock << 12;
   if (auto stored = kept->settings.find(reserved_epochs_key); stored != kept->settings.end()) {
     lease_epoch high = 0;
     auto& text = stored->second;
