@@ -241,9 +241,11 @@ struct release_task {
   task_id task;
   lease_epoch epoch = 0;
 };
-/// INTERNAL to task: time to ask for a place again. Of that wish only.
+/// INTERNAL to task: time to ask for a place, or for a run's order, again. Neither: to look at what is to be done.
 struct place_again {
-  std::uint64_t wish = 0;
+  std::uint64_t turn = 0; ///< of the question for a place; a later one may have taken its turn. 0: no question
+  bool of_spare = false;  ///< for the standby
+  bool renew = false;
 };
 /// Coordinator → task: the lease of `epoch` is over, the run must be taken for dead.
 struct lease_over {
@@ -259,7 +261,7 @@ struct node_back {
 WEIR_MESSAGE(node_back, name)
 WEIR_MESSAGE(place_task, task, servers, publication, avoid)
 WEIR_MESSAGE(release_task, task, epoch)
-WEIR_MESSAGE(place_again, wish)
+WEIR_MESSAGE(place_again, turn, of_spare, renew)
 WEIR_MESSAGE(lease_over, task, epoch, why)
 
 /// What a node or a runner says of one run; `ended` says that nothing of it runs any more.

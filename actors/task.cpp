@@ -60,7 +60,7 @@ bool task_state::take(task_wish news) {
     earlier_attempts = 0;
   wish = std::move(news);
   ++wish_number;
-  placing = spare.placing = false;
+  turn = spare.turn = 0;
   refusals = spare.refusals = 0;
   if (!wish.wanted && status.phase == task_phase::failed)
     status.phase = task_phase::waiting;
@@ -76,7 +76,7 @@ bool task_state::take(task_spec spec) {
   status.spec = std::move(spec);
   if (process) {
     ++wish_number;
-    placing = spare.placing = false;
+    turn = spare.turn = 0;
     refusals = spare.refusals = 0;
     if (status.phase == task_phase::failed)
       status.phase = task_phase::waiting;
@@ -86,7 +86,7 @@ bool task_state::take(task_spec spec) {
 }
 
 bool task_state::take(placement where) {
-  placing = false;
+  turn = 0;
   refusals = 0;
   revoked = false;
   status.phase = task_phase::placed;
@@ -110,13 +110,13 @@ bool task_state::take_spare(placement where) {
 }
 
 bool task_state::take_spare_refusal(const error& why) {
-  spare.placing = false;
+  spare.turn = 0;
   ++spare.refusals;
   return std::exchange(status.standby_reason, why.text) != why.text;
 }
 
 bool task_state::take_refusal(const error& why) {
-  placing = false;
+  turn = 0;
   ++refusals;
   bool news = status.reason != why.text || status.phase != task_phase::waiting;
   status.phase = task_phase::waiting;
@@ -129,7 +129,7 @@ bool task_state::take(const task_report& report) {
     status.standby_phase = report.phase;
     status.standby_reason = report.cause != end_cause::none ? report.text : spare.run->why;
     if (report.ended) {
-      auto again = report.cause == end_cause::requested ? 0 : spare.refusals + 1;
+      auto again = report.cause == end_cause::requested && report.attempts != 0 ? 0 : spare.refusals + 1;
       spare = {.refusals = again};
       ++wish_number;
       status.standby_phase = task_phase::waiting;
@@ -165,8 +165,8 @@ bool task_state::take(const task_report& report) {
   } else {
     status.phase = task_phase::waiting;
     status.reason = !status.spec.enabled ? "the task is disabled" : wish.wanted ? "between two runs" : wish.reason;
-    if (report.cause != end_cause::requested)
-      ++refusals; // an end that nobody asked for must not become a tight loop
+    if (report.cause != end_cause::requested || report.attempts == 0)
+      ++refusals; // an end that nobody asked for, or an order that the node refused, must not become a tight loop
   }
   return true;
 }
@@ -182,7 +182,7 @@ bool task_state::take(const lease_over& over) {
   }
   if (!run && wanted()) { // what stood in the way of a place is over
     refusals = 0;
-    placing = false;
+    turn = 0;
     ++wish_number;
     return false;
   }
@@ -216,12 +216,12 @@ task_state::action task_state::next() const {
     todo.revoke = !revoked && (!wanted() || outdated());
     todo.renew = !revoked && !todo.revoke && !renewing && run_servers != wish.servers;
   } else
-    todo.place = wanted() && !placing;
+    todo.place = wanted() && turn == 0;
   if (spare.run) {
     todo.revoke_spare = !spare.revoked && (!wants_standby() || outdated(*spare.run));
     todo.renew_spare = !spare.revoked && !todo.revoke_spare && !spare.renewing && spare.servers != wish.servers;
   } else
-    todo.place_spare = run && !revoked && !todo.revoke && wants_standby() && !spare.placing;
+    todo.place_spare = run && !revoked && !todo.revoke && wants_standby() && spare.turn == 0;
   return todo;
 }
 
@@ -249,7 +249,7 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
     return ask(self, 5s, coordinator, place_task{seat, my.wish.servers, my.wish.publication, std::move(avoid)});
   };
   auto give_back = [=](const placement& where) { tell(self, coordinator, release_task{where.order.task, where.order.epoch}); };
-  auto act_again = [=] { self->send(me, place_again{}); }; // of no wish: it only acts
+  auto act_again = [=] { self->send(me, place_again{}); };
   // The order of a run as it should be now: where the stream is read, over which connection its node is reached.
   auto renew = [=, &my](bool of_spare) {
     auto& run = of_spare ? my.spare.run : my.run;
@@ -269,10 +269,10 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
             (spare ? my.spare.renewing : my.renewing) = false;
             (spare ? my.spare.revoked : my.revoked) = false; // an order to end may have gone to a dead connection
             tell(self, present->where, assign{present->order, me});
-            self->send(me, place_again{my.wish_number});
-            return;
+            return act_again();
           }
-          my.renewing = my.spare.renewing = false; // of a run that is over
+          my.renewing = my.spare.renewing = false; // of a run that is over, or will be in a moment
+          (of_spare ? my.spare.servers : my.run_servers).clear();
           give_back(where);
           act_again();
         },
@@ -301,28 +301,33 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
     const bool lacking = (todo.renew && my.run_servers.empty()) || (todo.renew_spare && my.spare.servers.empty());
     if (lacking && !my.renew_later) {
       my.renew_later = true;
-      tell_after(self, renew_lacking_after, me, place_again{my.wish_number});
+      tell_after(self, renew_lacking_after, me, place_again{.renew = true});
     }
     if (todo.renew && !my.run_servers.empty())
       renew(false);
     if (todo.renew_spare && !my.spare.servers.empty())
       renew(true);
-    auto wait = todo.place ? my.patience() : my.spare_patience();
-    my.placing |= todo.place;
-    my.spare.placing |= todo.place_spare;
-    if ((todo.place || todo.place_spare) && wait > 0ms)
-      tell_after(self, wait, me, place_again{my.wish_number});
-    else if (todo.place || todo.place_spare)
-      self->send(self, place_again{my.wish_number});
+    if (todo.place || todo.place_spare) {
+      const bool spare = todo.place_spare;
+      const auto wait = spare ? my.spare_patience() : my.patience();
+      place_again question{.turn = my.turn_of(spare) = ++my.turns, .of_spare = spare};
+      wait > 0ms ? tell_after(self, wait, me, question) : tell(self, me, question);
+    }
   };
-  auto place = [=, &my](std::uint64_t wish, bool spare) {
+  auto place = [=, &my](bool spare) {
+    const auto wish = my.wish_number, turn = my.turn_of(spare) = ++my.turns;
+    auto answered = [=, &my] { // without a run that came of it
+      if (my.turn_of(spare) == turn)
+        my.turn_of(spare) = 0;
+      act();
+    };
     auto avoid = spare || my.status.last_cause != end_cause::lease_lost ? node_name{} : my.status.node;
     ask_for_place(my.free_seat(), std::move(avoid))
       .then(
         [=, &my](placement& where) {
           auto& present = spare ? my.spare.run : my.run;
           if (present && present->order.epoch == where.order.epoch)
-            return; // asked for twice
+            return answered(); // asked for twice
           if (spare && my.run && my.run->order.epoch == where.order.epoch) { // the coordinator had not heard yet that we have it
             tell_news(my.take_spare_refusal({error_code::conflict, "its standby is placed when the run is known"}));
             return act();
@@ -330,8 +335,10 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
           bool stands_by = spare;
           if (wish != my.wish_number || (spare ? my.spare.run || !my.run : my.run.has_value())) { // wanted something else meanwhile
             // What runs already is taken up first, and ended in order if it is not wanted: given back, it could be started elsewhere while it still runs.
-            if (!where.in_force || (my.run && my.spare.run))
-              return give_back(where);
+            if (!where.in_force || (my.run && my.spare.run)) {
+              give_back(where);
+              return answered();
+            }
             stands_by = my.run.has_value();
           }
           tell(self, where.where, assign{where.order, me});
@@ -339,7 +346,7 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
           act();
         },
         [=, &my](caf::error& why) {
-          if (wish != my.wish_number)
+          if (my.turn_of(spare) != turn)
             return;
           tell_news(spare ? my.take_spare_refusal(from_caf(why)) : my.take_refusal(from_caf(why)));
           act();
@@ -371,7 +378,7 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
         if (*one)
           tell(self, (*one)->where, retry_task{(*one)->order.task, {}});
       if (!my.run)
-        my.placing = false;
+        my.turn = 0;
       act();
     },
     [=, &my](const task_report& report) {
@@ -393,24 +400,25 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
       if (my.spare.run && my.spare.run->node == news.name)
         renew(true);
       if (!my.run && my.wanted()) // it may have come back with ours: not when our patience ends, but now
-        place(my.wish_number, false);
+        place(false);
       end_unwanted();
     },
     [=, &my](const place_again& again) {
-      if (std::exchange(my.renew_later, false)) {
+      if (again.renew) {
+        my.renew_later = false;
         if (my.run && my.run_servers.empty() && !my.renewing)
           renew(false);
         if (my.spare.run && my.spare.servers.empty() && !my.spare.renewing)
           renew(true);
+      } else if (again.turn != 0) {
+        auto& turn = my.turn_of(again.of_spare);
+        if (turn != again.turn)
+          return;
+        if (again.of_spare ? my.run && !my.spare.run && my.wants_standby() : !my.run && my.wanted())
+          return place(again.of_spare);
+        turn = 0; // it is not wanted any more
       }
-      if (again.wish != my.wish_number || !my.wanted())
-        return act();
-      if (!my.run)
-        place(again.wish, false);
-      else if (!my.spare.run && my.spare.placing)
-        place(again.wish, true);
-      else
-        act();
+      act();
     },
     [=, &my](const ask_status&) {
       auto shown = my.status; // its type alone knows which of its options are secret

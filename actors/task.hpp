@@ -13,18 +13,19 @@ struct task_state {
 
   task_status status;            ///< as the parent was last told
   task_wish wish;
-  std::uint64_t wish_number = 0; ///< grows with every change of what is wanted: an older answer or timer means nothing
-  bool placing = false;          ///< the coordinator was asked and has not answered
+  std::uint64_t wish_number = 0; ///< grows with every change of what is wanted: what is granted to an older one is given back
+  std::uint64_t turns = 0;       ///< questions for a place, ever
+  std::uint64_t turn = 0;        ///< of the question for a place that waits or is under way, of which there is never more than one; 0: there is none
   std::optional<placement> run;  ///< the lease in force
   std::vector<std::string> run_servers; ///< that its order was made for
   bool renewing = false;         ///< its order is asked for again
-  bool renew_later = false;      ///< in a while: the coordinator did not know all servers yet
+  bool renew_later = false;      ///< a timer runs: the coordinator did not know all servers yet
   bool revoked = false;          ///< its end was ordered
   /// The standby: a second run in the other seat, for when the first one ends.
   struct second {
     std::optional<placement> run;
     std::vector<std::string> servers;
-    bool placing = false;
+    std::uint64_t turn = 0;
     bool renewing = false;
     bool revoked = false;
     std::uint32_t refusals = 0;
@@ -60,6 +61,7 @@ struct task_state {
   bool wants_standby() const;
   /// Where the next run sits: a task's own seat, or its standby's when that one is taken.
   task_id free_seat() const;
+  std::uint64_t& turn_of(bool the_spare) { return the_spare ? spare.turn : turn; }
   std::chrono::milliseconds spare_patience() const;
   /// How long to wait before asking for a place again.
   std::chrono::milliseconds patience() const;

@@ -329,6 +329,43 @@ TEST_F(TaskWithStandby, BothEndWithTheStreamAndTheSecondWithItsOption) {
   EXPECT_EQ(status().phase, task_phase::waiting);
 }
 
+// A server that is not known, asked for each second, and a standby that is refused, asked for less and less often, must not make each other's questions more.
+TEST_F(TaskWithStandby, AsksForWhatItLacksNoOftenerTheLongerItLacksIt) {
+  tell(t, lease_over{standby_seat(task_id{"t1"}), 102, "its node is down"});
+  tell(t, lease_over{standby_seat(task_id{"t1"}), 103, "its node is down"});
+  script->place = [this](const place_task& wish) -> expected<placement> {
+    if (wish.task != log->assigned[0].order.task)
+      return fail(error_code::conflict, "it has time to say whether it goes on");
+    placement p;
+    p.order = log->assigned[0].order;
+    p.node = node_name{"n101"};
+    p.where = worker;
+    return p;
+  };
+  auto both = wish();
+  both.servers = {"srv", "other"};
+  tell(t, both);
+  tell(t, lease_over{standby_seat(task_id{"t1"}), epoch, "its node is down"});
+  advance(20s);
+  const auto before = log->asked_for_place.size();
+  advance(60s);
+  EXPECT_LE(log->asked_for_place.size() - before, 60u + 12u + 2u);
+  EXPECT_GE(log->asked_for_place.size() - before, 60u);
+}
+
+TEST_F(Task, ANodeThatComesBackAgainAndAgainAddsOneQuestionEach) {
+  script->place = [](const place_task&) -> expected<placement> { return fail(error_code::unavailable, "no node offers hls"); };
+  auto t = spawn(task, spec(), parent, boss);
+  tell(t, wish());
+  for (int i = 0; i < 20; ++i) {
+    tell(t, node_back{node_name{"n1"}});
+    advance(100ms);
+  }
+  const auto before = log->asked_for_place.size();
+  advance(60s);
+  EXPECT_LE(log->asked_for_place.size() - before, 14u);
+}
+
 TEST_F(Task, LearnsOfAnotherServerWithoutARestart) {
   auto t = spawn(task, spec(), parent, boss);
   tell(t, wish());
