@@ -495,6 +495,9 @@ TEST(SegmentLog, AStandbyOnAnotherClockWaitsUntilTheOtherIsGoneAndBeginsWithADis
   auto s = b.log.snapshot();
   EXPECT_EQ(s.entries.back().epoch, 9U);
   EXPECT_TRUE(s.entries.back().discontinuity);
+  auto back = segment_log::from_json(b.log.to_json());
+  ASSERT_TRUE(back) << back.error().text << ": an origin that is started again would lose the stream";
+  EXPECT_EQ(back->epoch(), 9U);
 }
 
 TEST(SegmentLog, AStandbyThatNobodyStandsBesideIsAWriterLikeAnyOther) {
@@ -503,6 +506,7 @@ TEST(SegmentLog, AStandbyThatNobodyStandsBesideIsAWriterLikeAnyOther) {
   ASSERT_TRUE(log.begin_writer(9, "pub1", two_rungs(), timing_of(hls_profile::quick), true));
   EXPECT_EQ(log.offer(9, make_segment("720p", 3, now - 4s), 1, now), offer_result::accepted);
   EXPECT_EQ(log.epoch(), 9U);
+  EXPECT_TRUE(segment_log::from_json(log.to_json()));
 }
 
 } // namespace
