@@ -611,6 +611,8 @@ expected<placement> coordinator_state::place(const place_task& wish, time_point 
     auto node = nodes.find(held.node);
     if (!held.order.task || node == nodes.end() || !node->second.actor)
       return fail(error_code::conflict, fmt::format("node {} held it with epoch {}: it has time to say whether it goes on", held.node.value, held.epoch));
+    if (held.runs_out != time_point{}) // to whoever has the name now it would be a second run
+      return fail(error_code::conflict, fmt::format("node {} came back as another machine or after a power loss: what it ran before under epoch {} has time to end", held.node.value, held.epoch));
     if (!inputs.empty())
       read_from(held.order);
     return placement{.order = held.order, .node = held.node, .where = node->second.actor, .why = held.why, .in_force = true};
@@ -705,9 +707,10 @@ bool coordinator_state::take(join news, time_point now, timestamp wall, std::vec
   for (auto& [task, held] : leases)
     if (held.node == news.spec.name) {
       auto run = std::ranges::find(news.runs, task, &task_order::task);
-      if (run != news.runs.end() && run->epoch == held.epoch)
+      if (run != news.runs.end() && run->epoch == held.epoch) {
         held.order = std::move(*run);
-      else if (another && !fenced(task))
+        held.runs_out = {};
+      } else if (another && !fenced(task))
         held.runs_out = node.last_beat + lease_time();
       else if (fresh || must_be_named(held, news.as_of, now)) // an order may be on its way to a node that was here all the time
         over.push_back({task, held.epoch});

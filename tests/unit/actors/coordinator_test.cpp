@@ -678,6 +678,7 @@ TEST_F(Coordinator, TwoNodesOfOneNameDoNotTakeEachOthersTasks) {
   over.clear();
   EXPECT_TRUE(state->take(second, t0 + 1s, wall, over));
   EXPECT_EQ(over, (std::vector{lease{ladder.order.task, ladder.order.epoch}})) << "the first one may still push until its lease is over";
+  EXPECT_EQ(place(push.order.task).error().code, error_code::conflict) << "the second one must not be told to push under the first one's lease";
   std::vector<lease> lost;
   auto as_of = std::chrono::duration_cast<std::chrono::milliseconds>((t0 + 5s).time_since_epoch()).count();
   state->take(beat{node_name{"n1"}, "another", {}, {}, 0, as_of}, t0 + 6s, wall, lost);
