@@ -1102,7 +1102,8 @@ std::vector<lease> coordinator_state::to_drain() const {
 }
 
 void coordinator_state::hand_over(const lease& l, time_point now) {
-  outgoing[l.task] = {.epoch = l.epoch, .node = leases.at(l.task).node, .until = now + hand_over_lasts};
+  auto task = tasks.find(task_of(l.task));
+  outgoing[l.task] = {.epoch = l.epoch, .node = leases.at(l.task).node, .until = now + hand_over_lasts, .stood_by = task != tasks.end() && task->second.status.epoch != l.epoch};
   release({l.task, l.epoch});
 }
 
@@ -1239,20 +1240,21 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     if (auto task = my.tasks.find(task_of(l.task)); task != my.tasks.end())
       tell(self, my.streams.at(task->second.spec.stream).actor, lease_over{l.task, l.epoch, why});
   };
+  auto end_outgoing_in = [=, &my](const task_id& seat) {
+    if (auto gone = my.take_outgoing(seat))
+      if (auto node = my.nodes.find(gone->first); node != my.nodes.end())
+        tell(self, node->second.actor, revoke{seat, gone->second});
+  };
   auto end_outgoing = [=, &my](const task_id& id) {
     for (auto& seat : {id, standby_seat(id)})
-      if (auto gone = my.take_outgoing(seat))
-        if (auto node = my.nodes.find(gone->first); node != my.nodes.end())
-          tell(self, node->second.actor, revoke{seat, gone->second});
+      end_outgoing_in(seat);
   };
   // The successor of a run that was handed over delivers: it can go on in its place when it has brought a whole segment.
-  auto settle_outgoing = [=, &my](const task_spec& spec) {
+  auto settle_outgoing = [=, &my](const task_spec& spec, bool standby) {
     auto* type = find_task_type(spec.type);
     const auto settles = type ? type->settles(spec.options) : 0ms;
-    if (settles == 0ms)
-      return end_outgoing(spec.id);
     for (auto& seat : {spec.id, standby_seat(spec.id)})
-      if (auto run = my.outgoing.find(seat); run != my.outgoing.end())
+      if (auto run = my.outgoing.find(seat); run != my.outgoing.end() && (run->second.stood_by || !standby))
         run->second.until = std::min(run->second.until, now() + settles);
   };
   // Whatever runs for the task ends, its successor with it.
@@ -1268,6 +1270,18 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     my.hand_over(l, now());
     tell(self, my.streams.at(my.tasks.at(task_of(l.task)).spec.stream).actor, lease_over{l.task, l.epoch, why});
   };
+  // Where what its task needs by now is not to be had.
+  auto leave_if_unsuited = [=, &my](const task_id& seat) {
+    auto held = my.leases.find(seat);
+    if (held == my.leases.end() || !held->second.order.task || my.suits(seat, held->second))
+      return;
+    lease l{seat, held->second.epoch};
+    const auto* why = "its node does not have what it needs now";
+    if (!my.fenced(seat)) // it ends first, and its TASK asks for another place when it has
+      tell(self, my.nodes.at(held->second.node).actor, revoke{l.task, l.epoch});
+    else
+      my.movable(seat, held->second) ? move_away(l, why) : end_lease(l, why);
+  };
   // What the origin fences is handed over with an overlap. Anything else ends first, and its TASK asks for another place when it has.
   auto drain = [=, &my] {
     for (auto& l : my.to_drain()) {
@@ -1278,9 +1292,9 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       }
       move_away(l, "its node is drained");
     }
-    for (auto runs = my.outgoing; auto& [task, run] : runs)
-      if (now() > run.until)
-        end_outgoing(task_of(task));
+    for (auto runs = my.outgoing; auto& [seat, run] : runs)
+      if (now() >= run.until)
+        end_outgoing_in(seat);
   };
   auto remember_publishers = [=, &my](const stream_id& id) {
     store::batch batch;
@@ -1474,13 +1488,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         return to_caf(done.error());
       end_outgoing(done->id); // whatever it is now, it runs by its new configuration or not at all
       for (auto& seat : {done->id, standby_seat(done->id)})
-        if (auto held = my.leases.find(seat); held != my.leases.end() && held->second.order.task && !my.suits(seat, held->second)) {
-          lease l{seat, held->second.epoch};
-          if (!my.fenced(seat)) // it ends first, and its TASK asks for another place when it has
-            tell(self, my.nodes.at(held->second.node).actor, revoke{l.task, l.epoch});
-          else
-            my.movable(seat, held->second) ? move_away(l, "its node does not have what it needs now") : end_lease(l, "its node does not have what it needs now");
-        }
+        leave_if_unsuited(seat);
       tell(self, my.streams.at(done->stream).actor, use_task_spec{*done});
       return my.tasks.at(done->id).status;
     },
@@ -1510,6 +1518,9 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       my.take(std::move(news), now(), wall(), over, &found);
       for (auto& l : over)
         end_lease(l, "its node does not run it any more");
+      for (auto held = my.leases; auto& [seat, one] : held) // an order to leave may have gone to the connection that broke
+        if (one.node == name)
+          leave_if_unsuited(seat);
       for (auto& [id, publication] : found)
         tell(self, my.streams.at(id).actor, publication_found{publication});
       self->monitor(my.nodes.at(name).actor);
@@ -1645,8 +1656,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         my.note("standby-took-over", subject, fmt::format("Task {} goes on with its standby on node {}; the run on node {} is over ({}).", name, old.node.value, former.value, to_string(old.last_cause)), "coordinator", wall());
       else if (alone)
         my.note("standby-lost", subject, fmt::format("The standby of task {} on node {} is over: {}.", name, former_standby.value, old.standby_reason.empty() ? "it is no longer wanted" : old.standby_reason), "coordinator", wall());
-      if (stands_by)
+      if (stands_by) {
+        settle_outgoing(old.spec, true);
         my.note("standby-running", subject, fmt::format("Node {} stands by for task {}.", old.standby_node.value, name), old.standby_node.value, wall());
+      }
       if (too_slow)
         for (auto& seat : {old.spec.id, standby_seat(old.spec.id)})
           if (auto held = my.leases.find(seat); held != my.leases.end() && held->second.epoch == old.epoch && my.roomier(seat, held->second, now())) {
@@ -1655,7 +1668,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
             break;
           }
       if (good) {
-        settle_outgoing(old.spec); // its successor delivers
+        settle_outgoing(old.spec, false); // its successor delivers
         my.note("task-running", subject, fmt::format("Task {} runs on node {}.", name, old.node.value), old.node.value, wall());
       }
     },

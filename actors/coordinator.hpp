@@ -86,6 +86,7 @@ struct coordinator_state {
     lease_epoch epoch = 0;
     node_name node;
     time_point until{};
+    bool stood_by = false; ///< its successor is the next standby
   };
   struct edge_entry {
     edge_monitor_actor monitor;
