@@ -10,7 +10,7 @@ import os
 import tempfile
 
 from cluster import Member, weir
-from cut import Network, ip
+from network import Network
 from redundant import TARGET, RedundantCase
 from weir_node import eventually, free_ports, main
 
@@ -53,15 +53,15 @@ class CutIngest(Network, RedundantCase):
         self.lose(lambda n: self.plug(n, "down"), lambda n: self.plug(n, "up"))
 
     def test_2_what_the_server_in_use_sends_is_lost(self):
-        def mute(node, verb):
+        def mute(node, on):
             for to in (self.HOST, self.w1.host, self.w2.host):
-                ip("-n", node.namespace, "route", verb, "blackhole", f"{to}/32")
+                self.drop(node, to, on)
 
-        self.lose(lambda n: mute(n, "add"), lambda n: mute(n, "del"))
+        self.lose(lambda n: mute(n, True), lambda n: mute(n, False))
 
     def test_3_what_is_sent_to_the_server_in_use_is_lost(self):
         """The coordinator and the workers hear it: it has the publisher on its list and nothing to give."""
-        self.lose(lambda n: ip("route", "add", "blackhole", f"{n.host}/32"), lambda n: ip("route", "del", "blackhole", f"{n.host}/32"))
+        self.lose(lambda n: self.drop(None, n.host, True), lambda n: self.drop(None, n.host, False))
 
     def test_4_the_cable_is_cut_at_the_worst_moment(self):
         """Just before a segment is whole: whatever it takes to notice, the segment is late by as much."""
