@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from weir_node import PROGRAM, Encoder, Follower, LoggedCase, Node, Player, eventually, free_ports, main, processes, wait_until_playable
+from weir_node import PROGRAM, Encoder, LoggedCase, Node, eventually, free_ports, main, processes, wait_until_playable, watched
 
 TARGET = 2     # seconds: the profile short
 SANITIZED = 2  # seconds more, for the start of a sanitized program
@@ -113,11 +113,7 @@ class ClusterCase(LoggedCase):
         worker = self.worker_of(self.hls)
         other = self.w2 if worker is self.w1 else self.w1
         pushes = [t for t in self.pushes if self.boss.task(t)["node"] == worker.name]
-        viewer = wait_until_playable(self.media, "show", 20)
-        eventually("enough is listed for the hold-back", lambda: len(viewer.playlist().media) > 6, 10 * TARGET)
-        with Follower(viewer) as follower, Player(viewer, TARGET) as player:
-            eventually("the first list", lambda: follower.seen, 5)
-            eventually("its buffer is full", lambda: player.newest() >= follower.newest(), 10)
+        with watched(self.media, "show", TARGET, stall=10 + SANITIZED) as (follower, player):
             before, known = follower.newest(), follower.discontinuities()
             break_it(worker)
             died = time.monotonic()
@@ -134,8 +130,7 @@ class ClusterCase(LoggedCase):
             eventually("one process for each task", lambda: len(self.w1.pipelines() + self.w2.pipelines()) == 1 + RESTREAMS, 20)
             newest = follower.newest()
             eventually("it goes on", lambda: follower.newest() >= newest + 2, 6 * TARGET)
-        stalled = sum(seconds for _, seconds in player.stalls)
-        sys.stderr.write(f"worker lost: first segment of another one after {took:.1f} s; {len(pushes)} restreams elsewhere after {moved:.1f} s; a player stalled for {stalled:.1f} s\n")
+        sys.stderr.write(f"worker lost: first segment of another one after {took:.1f} s; {len(pushes)} restreams elsewhere after {moved:.1f} s\n")
         self.assertLess(moved, 10 + SANITIZED)
         if took < 5:  # the hold-back is 10 s, its newest segment may have been nearly over
             self.assertEqual(player.stalls, [])
@@ -201,9 +196,7 @@ class Cluster(ClusterCase):
         """kill -9 of the coordinator: playlists go on, nothing that runs is touched, and it takes over what runs (L10)."""
         before = self.wait_until_all_run(20)
         pids = sorted(self.w1.pipelines() + self.w2.pipelines())
-        viewer = wait_until_playable(self.media, "show", 20)
-        with Follower(viewer) as follower:
-            eventually("the first list", lambda: follower.seen, 5)
+        with watched(self.media, "show", TARGET) as (follower, _):
             self.boss.kill()
             newest = follower.newest()
             eventually("playlists go on", lambda: follower.newest() >= newest + 1, 5 * TARGET)
@@ -230,9 +223,7 @@ class Cluster(ClusterCase):
         """Its ladder goes on until another worker delivers for two segments: viewers see neither a cut nor a hole (L11)."""
         before = self.wait_until_all_run(20)
         worker = self.worker_of(self.hls)
-        viewer = wait_until_playable(self.media, "show", 20)
-        with Follower(viewer) as follower:
-            eventually("the first list", lambda: follower.seen, 5)
+        with watched(self.media, "show", TARGET) as (follower, _):
             newest = follower.newest()
             began = time.monotonic()
             weir("node", "drain", worker.name, "--deadline", "40s", "--server", self.boss.url, "--token", self.boss.token)

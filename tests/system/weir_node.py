@@ -386,17 +386,22 @@ def _raise(error):
 class Encoder:
     """A real ffmpeg that publishes a small test picture and a tone; `insists`: starts again whenever it ends, as encoders do."""
 
+    SAMPLES = 44100
+
     def __init__(self, node, name, key, insists=False):
         self.log = tempfile.TemporaryFile()
         words = ["ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "warning",
                  "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25",
-                 "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100",
+                 "-re", "-f", "lavfi", "-i", f"sine=frequency=440:sample_rate={self.SAMPLES}",
                  "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-b:v", "300k",
                  "-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-threads", "1", "-c:a", "aac", "-b:a", "64k",
-                 "-f", "flv", node.publish_url(name, key)]
+                 *self.target(node, name, key)]
         if insists:
             words = ["sh", "-c", 'while :; do "$@"; sleep 0.5; done', "sh"] + words
         self.process = _spawn(words, stdout=self.log, stderr=self.log)
+
+    def target(self, node, name, key):
+        return ["-f", "flv", node.publish_url(name, key)]
 
     def output(self):
         self.log.seek(0)
@@ -427,6 +432,17 @@ class Encoder:
     def __exit__(self, *_):
         self.stop()
         self.log.close()
+
+
+class TwoWayEncoder(Encoder):
+    """One encoder, an output to each of the nodes, as OBS with two outputs: what the one server cannot take does not hold up the other."""
+
+    SAMPLES = 48000
+
+    def target(self, nodes, name, key):
+        outputs = "|".join(f"[f=flv:onfail=ignore]{n.publish_url(name, key)}" for n in nodes)
+        return ["-map", "0:v", "-map", "1:a", "-flags", "+global_header", "-f", "tee", "-use_fifo", "1",
+                "-fifo_options", "drop_pkts_on_overflow=1:attempt_recovery=1:recover_any_error=1:recovery_wait_time=1", outputs]
 
 
 # --- viewers --------------------------------------------------------------------------------------------------------------------
@@ -712,6 +728,63 @@ def watch(node, stream, seconds, variants=2):
     if process.returncode not in (0, 1):
         raise AssertionError(f"hls_watch: status {process.returncode}: {errors.decode()}")
     return json.loads(out)
+
+
+class Linter(threading.Thread):
+    """The linter over a playback address for as long as it takes, one span after the other; a playlist that is away when one begins is asked for
+    again."""
+
+    SPAN = 6  # seconds
+
+    def __init__(self, node, stream):
+        super().__init__(daemon=True)
+        self.address = (node, stream)
+        self.findings = []  # as hls_watch tells them: rule, url, text
+        self.away = []      # (moment, why)
+        self.segments = 0
+        self._done = threading.Event()
+
+    def run(self):
+        while not self._done.is_set():
+            try:
+                report = watch(*self.address, self.SPAN)
+            except AssertionError as e:
+                self.away.append((time.monotonic(), str(e)))
+                self._done.wait(0.5)
+                continue
+            self.findings += report["findings"]
+            self.segments += report["segments"]
+
+    def stop(self):
+        self._done.set()
+        self.join(self.SPAN + 35)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+@contextlib.contextmanager
+def watched(node, stream, target, every=0.25, viewer=None, without=(), stall=0.0):
+    """While something is lost: a follower and a player with a full buffer, both given to the test, and the linter. When the test is through, the
+    linter has nothing to say but of the rules `without`, and the player stalled for no more seconds than `stall`."""
+    viewer = viewer or wait_until_playable(node, stream, 30)
+    eventually("enough is listed for the hold-back", lambda: sum(e.duration for e in viewer.playlist().media) >= 6 * target, 10 * target)
+    with HostWatch() as host, Follower(viewer, every=every) as follower, Player(viewer, target) as player, Linter(node, stream) as linter:
+        eventually("the first list", lambda: follower.seen, 5)
+        eventually("its buffer is full", lambda: player.newest() >= follower.newest(), 10)
+        yield follower, player
+    if host.longest > 0.5:  # a machine that stands still makes everything late
+        without = (*without, "P6")
+    found = [f for f in linter.findings if f["rule"] not in without]
+    away = [] if "transport" in without else linter.away
+    stalled = sum(seconds for _, seconds in player.stalls)
+    sys.stderr.write(f"the linter saw {linter.segments} segments, a player stalled for {stalled:.1f} s, this machine for {host.longest:.2f} s\n")
+    if found or away or not linter.segments or stalled > stall:
+        raise AssertionError(f"the linter says {found} {away} of {linter.segments} segments; stalls {player.stalls}, failures {player.failures}")
 
 
 # --- test cases -----------------------------------------------------------------------------------------------------------------
