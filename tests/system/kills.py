@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 
-from weir_node import Encoder, Follower, NodeCase, Process, Viewer, eventually, fetch, main, processes, wait_until_playable
+from weir_node import Encoder, NodeCase, Process, Viewer, eventually, fetch, main, processes, wait_until_playable, watched
 
 TARGET = 4     # seconds: the profile quick
 SANITIZED = 2  # seconds more, for the start of a sanitized program
@@ -27,9 +27,8 @@ class Kills(NodeCase):
         self.__class__.task = task = node.add_hls(stream, "quick")
         self.__class__.encoder = Encoder(node, "show", stream.key, insists=True)
         self.addClassCleanup(self.encoder.stop)
-        viewer = wait_until_playable(node, "show", 60)
-        with Follower(viewer) as follower:
-            eventually("the first list", lambda: follower.seen, 5)
+        wait_until_playable(node, "show", 60)
+        with watched(node, "show", TARGET) as (follower, _):
             first = follower.newest()
             eventually("it runs steadily", lambda: follower.newest() >= first + 2, 5 * TARGET)
             pid = node.pid_of_task(task)
@@ -64,8 +63,7 @@ class Kills(NodeCase):
         master = node.nginx_master(f"edge-{number}")
         workers = processes(lambda p: p.parent == master)
         self.assertTrue(workers)
-        with Follower(viewer) as follower:
-            eventually("the first list", lambda: follower.seen, 5)
+        with watched(node, "show", TARGET, viewer=viewer, without=("transport",)) as (follower, _):  # the linter asks no other edge
             begun = follower.newest()
             os.kill(master, signal.SIGKILL)
             died = time.monotonic()
@@ -90,9 +88,7 @@ class Kills(NodeCase):
     def test_3_node(self):
         """Nothing outlives the node; started again, the same broadcast goes on with higher numbers at unchanged addresses."""
         node = self.node
-        viewer = wait_until_playable(node, "show", 20)
-        with Follower(viewer) as follower:
-            eventually("the first list", lambda: follower.seen, 5)
+        with watched(node, "show", TARGET, without=("transport", "P6")) as (follower, _):  # everything is away
             node.kill()
             died = time.monotonic()
             node.wait_until_nothing_is_left(5)

@@ -12,8 +12,8 @@ import tempfile
 import time
 
 from cluster import ClusterCase, Member, weir
-from redundant import FPS, TARGET, TwoWayEncoder, pictures
-from weir_node import Follower, Player, eventually, free_ports, main, wait_until_playable, watch
+from redundant import FPS, TARGET, pictures
+from weir_node import Follower, Player, TwoWayEncoder, eventually, free_ports, main, wait_until_playable, watch
 
 
 class Rolling(ClusterCase):
