@@ -1,12 +1,16 @@
 """A cluster of real processes under random faults (issue 3): seeded, replayable, judged all the time by chaos_invariants.py.
 
-    boss    coordinator         media   ingest, origin, director      w1, w2, w3   workers      cache   two edges
+    boss    coordinator      media   ingest, origin, director      side   ingest      w1, w2, w3   workers      cache   two edges
 
     python3 -B tests/system/chaos.py [--seed N] [--faults N] [--only KIND,…] [--tls] [--go-on] [--show]     also WEIR_CHAOS_SEED, WEIR_CHAOS_FAULTS
 
-Two senders, each with an HLS task and a restream to a sink of our own. `plan(seed, count)` is a pure function: which faults, when, on what, for
-how long; targets are stable names. `--show` prints it. When a judge finds a breach the run ends with the seed, all faults with their times, what
-was seen, and the nodes' logs; with `--go-on` it goes on and tells all of them at the end.
+Without a seed it draws one, and says which; 200 faults take two minutes, `--faults 2000` twenty: a run ends when all of its plan is done.
+
+Each node has a network namespace and an address of its own; where these cannot be made, nothing is cut and all live on this machine's loopback.
+Two senders, `alpha` to two RTMP servers and with a standby encoder, `beta` to one; each with an HLS task and a restream to a sink of our own, which
+every worker reaches unless its own cable is out. `plan(seed, count)` is a pure function: which faults, when, on what, for how long; targets are
+stable names. `--show` prints it. When a judge finds a breach the run ends with the seed, all faults with their times, what was seen, and the nodes'
+logs; with `--go-on` it goes on and tells all of them at the end.
 """
 
 import argparse
@@ -31,10 +35,12 @@ import unittest
 import urllib.parse
 
 import chaos_invariants as invariants
-from chaos_plan import ASKED_FOR, HARMLESS, HEAVY, LIGHT, NODES, STREAMS, TASKS, WORKERS, plan
+from chaos_plan import ASKED_FOR, CUTS, HARMLESS, HEAVY, LIGHT, NODES, SERVERS, STANDING_BY, STREAMS, TASKS, WORKERS, plan
 from chaos_sink import Sink
 from cluster import Member, weir
-from weir_node import Encoder, LoggedCase, Playlist, Process, Viewer, eventually, fetch, free_ports, processes, wait_until_playable
+from network import Network
+from weir_node import Encoder, Linter, LoggedCase, Player, Playlist, Process, TwoWayEncoder, Viewer
+from weir_node import eventually, fetch, free_ports, processes, wait_until_playable
 
 GRACE = 20          # seconds that a sender may be away
 SETTLED_WITHIN = 25
@@ -90,7 +96,9 @@ class Lab:
 
     GOES_ON = False
 
-    def __init__(self, tls, cleanup):
+    def __init__(self, tls, network, cleanup):
+        """`network`: the class whose network the nodes live in, or nothing."""
+        self.network = network
         self.began = time.time()
         folder = None
         if tls:
@@ -101,26 +109,37 @@ class Lab:
             weir("cluster", "issue", "--dir", folder, *NODES)
         Member.authority = folder
         self.cluster_port = free_ports(1)
-        door = f"127.0.0.1:{self.cluster_port}"
-        plain = {} if tls else {"cluster": {"ca": "", "certificate": "", "key": ""}}
+        self.host = network.HOST if network else "127.0.0.1"
+        places = {name: network.place(n) if network else {} for n, name in enumerate(NODES)}
+        door = f"{places['boss'].get('host', self.host)}:{self.cluster_port}"
+        plain = {} if tls else {"cluster": {"ca": "", "certificate": "", "key": "", "insecure": True}}
         common = {"coordinator": {"publish_grace": f"{GRACE}s"}, "origin": {"profile": "short"}, **plain}
         # However often a task is hit it is tried again each 8 s: that is the bound that it is held to.
         worker = {"cores": 4, "retry_longest": "8s"}
-        make = lambda name, roles, **more: Member(name, roles, door, **{k: dict(v) if isinstance(v, dict) else v for k, v in {**common, **more}.items()})
-        self.node = {"boss": make("boss", ["coordinator"], listens=True), "media": make("media", ["ingest", "origin", "director"])}
+        around = network.NETWORK if network else "127.0.0.0/8"
+        rtmp = {"hooks": {"allow": [around], "without_coordinator": "known_keys"}, "ingest": {"play_allow": [around]}}
+
+        def make(name, roles, **more):
+            sections = {k: dict(v) if isinstance(v, dict) else v for k, v in {**common, **more}.items()}
+            self.node[name] = Member(name, roles, door, **sections, **places[name])
+
+        self.node = {}
+        make("boss", ["coordinator"], listens=True)
+        make("media", ["ingest", "origin", "director"], **rtmp)
+        make("side", ["ingest"], **rtmp)
         for name in WORKERS:
-            self.node[name] = make(name, ["worker"], worker=worker)
-        self.node["cache"] = make("cache", ["edge"], edge={"instances": 2, "origins": [self.node["media"].url]})
+            make(name, ["worker"], worker=worker)
+        make("cache", ["edge"], edge={"instances": 2, "origins": [self.node["media"].url]})
         self.boss, self.media, self.cache = (self.node[n] for n in ("boss", "media", "cache"))
         for node in self.node.values():
             cleanup(node.remove)
-        self.sink = Sink(self.clock)
+        self.sink = Sink(self.clock, self.host)
         self.sink.start()
         cleanup(self.sink.stop)
         self.logs = {name: Log(node) for name, node in self.node.items()}
-        self.children = {}   # task's name → (node, pid, run)
-        self.ids, self.names = {}, {}
-        self.service = ""
+        self.children = {}   # pid → (task's name, node)
+        self.ids, self.names, self.senders = {}, {}, {}
+        self.services = {}   # RTMP server → its nginx' name for this start of it
         self.breaches = []
         self.playlists = {}
         self.longest = collections.defaultdict(float)
@@ -138,18 +157,23 @@ class Lab:
         return time.time() - self.began
 
     def start(self, cleanup):
-        for name in ("boss", "media", "cache", *WORKERS):
-            self.node[name].launch()
+        for node in self.node.values():
+            node.launch()
         for node in self.node.values():
             node.wait_until_ready()
         eventually("all are there", lambda: {n["name"]: n["phase"] for n in self.boss.items("/api/v1/nodes")} == {n: "ready" for n in NODES}, 30)
         self.streams = {}
         for name, ladder in zip(STREAMS, ("small", "low")):
             stream = self.streams[name] = self.boss.add_stream(name)
-            self.ids[f"hls-{name}"] = self.boss.add_task(stream, "hls", {"ladder": ladder, "profile": "short"})
-            self.ids[f"push-{name}"] = self.boss.add_task(stream, "restream", {"url": f"rtmp://127.0.0.1:{self.sink.port}/live/{name}-target"})
+            standby = f"hls-{name}" in STANDING_BY
+            self.ids[f"hls-{name}"] = self.boss.add_task(stream, "hls", {"ladder": ladder, "profile": "short", "standby": standby})
+            url = f"rtmp://{self.host}:{self.sink.port}/live/{self.target(name)}"
+            self.ids[f"push-{name}"] = self.boss.add_task(stream, "restream", {"url": url})
         self.names = {id: name for name, id in self.ids.items()}
-        self.senders = {name: Encoder(self.media, name, stream.key, insists=True) for name, stream in self.streams.items()}
+        for name, stream in self.streams.items():
+            servers = [self.node[n] for n in SERVERS[name]]
+            kind, where = (TwoWayEncoder, servers) if servers[1:] else (Encoder, servers[0])
+            self.senders[name] = kind(where, name, stream.key, insists=True)
         for sender in self.senders.values():
             cleanup(sender.stop)
         for name in STREAMS:
@@ -162,9 +186,16 @@ class Lab:
         self.watches = [Watch("state", 0.4, self.look_at_state), Watch("machine", 0.7, self.look_at_machine), Watch("time", 0.02, self.look_at_time)]
         self.watches += [Watch(f"viewer of {n}", 0.5, self.viewing(n, v)) for n, v in viewers.items()]
         self._tick = time.monotonic()
+        self.watches += [Linter(self.media, STREAMS[0]), Player(viewers[STREAMS[0]], 2)]
+        self.linter, self.player = self.watches[-2:]
         for watch in self.watches:
             cleanup(watch.stop)
             watch.start()
+
+    @staticmethod
+    def target(stream):
+        """Under which name it is published at the sink."""
+        return f"{stream}-target"
 
     # what is seen
 
@@ -265,10 +296,10 @@ class Lab:
         with self.lock:
             for name, log in self.logs.items():
                 for line in log.lines():
-                    if started := re.search(r"transcoder\s+started task=(\S+) run=(\d+) pid=(\d+)", line):
-                        self.children[self.names.get(started[1], started[1])] = (name, int(started[3]), int(started[2]))
+                    if started := re.search(r"transcoder\s+started task=([^\s~]+)(?:~standby)? run=\d+ pid=(\d+)", line):
+                        self.children[int(started[2])] = (self.names.get(started[1], started[1]), name)
                     if begun := re.search(r"ingest\s+nginx-started .*service=(\S+)", line):
-                        self.service = begun[1]
+                        self.services[name] = begun[1]
                     self.breaches += [f"{self.clock():.1f} {b}" for b in invariants.bad_lines(name, line)]
 
     def found(self):
@@ -278,40 +309,46 @@ class Lab:
             found = self.breaches + self.event_judge.breaches + self.process_judge.breaches
         for judge in self.playlists.values():
             found = found + judge.breaches
-        found += invariants.two_at_once(self.sink.pushes(self.clock() - 30), 3)
+        pushes = self.sink.pushes(self.clock() - 30)
+        found += invariants.two_at_once(pushes, 3)
+        if self.network:
+            hosts = {node.host: name for name, node in self.node.items()}
+            with self.lock:
+                moves = {self.target(s): list(self.event_judge.moves[self.ids[f"push-{s}"]]) for s in STREAMS}
+                known = self.observations[-1][0] if self.observations else 0
+            found += invariants.trespasses([(p, hosts[p.who.split(":")[0]]) for p in pushes], moves, known, 3)
         found += invariants.swollen(dict(self.memory), MEMORY_LIMIT)
-        found += [f"{watch.name} cannot watch: {watch.error!r}" for watch in self.watches if watch.error]
+        found += [f"{watch.name} cannot watch: {watch.error!r}" for watch in self.watches if isinstance(watch, Watch) and watch.error]
         return found
 
-    def pid_of(self, task):
-        """The process that works for a task now; 0 when there is none."""
+    def child_of(self, task, draw):
+        """(pid, node) of a process that works for a task now, (0, "") when there is none; of two that do the draw names one."""
         self.read_logs()
-        node, pid, _ = self.children.get(task, ("", 0, 0))
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            process = Process(pid)
-            if "weir-pipeline" in process.command and process.session in self.node[node].sessions:
-                return pid
-        return 0
+        found = [(pid, node) for node in WORKERS for pid in self.node[node].pipelines() if self.children.get(pid) == (task, node)]
+        return found[draw % len(found)] if found else (0, "")
 
     def running(self):
         """[(task, node)] of all processes that work for tasks."""
         self.read_logs()
-        by_pid = {pid: task for task, (_, pid, _) in self.children.items()}
         found = []
         for name, node in self.node.items():
-            found += [(by_pid.get(pid, f"nobody (pid {pid})"), name) for pid in node.pipelines()]
+            found += [(self.children.get(pid, (f"nobody (pid {pid})",))[0], name) for pid in node.pipelines()]
         return found
 
     def wait_until_settled(self, within):
         def settled():
             tasks = {self.names[t["id"]]: t for t in self.boss.items("/api/v1/tasks")}
             late = [(name, t["phase"], t["node"], t["reason"], t["last_cause"], t["last_error"]) for name, t in tasks.items() if t["phase"] != "running"]
+            standbys = {name: t["standby"] for name, t in tasks.items() if t["standby"]}
+            late += [(name, standby) for name, standby in standbys.items() if name not in STANDING_BY or standby["phase"] != "running"]
+            late += [(name, "no standby") for name in STANDING_BY if name not in standbys]
             assert not late, late
             phases = {n["name"]: n["phase"] for n in self.boss.items("/api/v1/nodes")}
             assert phases == {n: "ready" for n in NODES}, phases
             phases = {s["name"]: s["phase"] for s in self.boss.items("/api/v1/streams")}
             assert phases == {s: "live" for s in STREAMS}, phases
-            wrong = invariants.wrong_processes({name: t["node"] for name, t in tasks.items()}, self.running())
+            seats = {name: [t["node"], *([standbys[name]["node"]] if name in standbys else [])] for name, t in tasks.items()}
+            wrong = invariants.wrong_processes(seats, self.running())
             assert not wrong, wrong
             return True
 
@@ -369,7 +406,7 @@ class Breaker:
             return (f"task/{self.lab.ids[target]}",)
         if target in STREAMS:
             return (f"stream/{target}",) + (tuple(f"stream/{s}" for s in STREAMS) if kind == "hook-other-start" else ())
-        return (target,)
+        return (target, *(f"stream/{s}" for s in STREAMS if target in SERVERS[s]))
 
     def strike(self, fault):
         began = self.lab.clock()
@@ -391,19 +428,19 @@ class Breaker:
     # processes of tasks
 
     def child_kill(self, fault):
-        pid = self.lab.pid_of(fault.target)
+        pid, node = self.lab.child_of(fault.target, fault.number)
         if not pid:
             return "no process"
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
-        return f"pid {pid} on {self.lab.children[fault.target][0]}"
+        return f"pid {pid} on {node}"
 
     def child_stop(self, fault):
-        pid = self.lab.pid_of(fault.target)
+        pid, node = self.lab.child_of(fault.target, fault.number)
         if not pid:
             return "no process"
         self.signal_for(fault.lasts, [pid])
-        return f"pid {pid} on {self.lab.children[fault.target][0]}"
+        return f"pid {pid} on {node}"
 
     def signal_for(self, lasts, pids):
         def send(which):
@@ -441,7 +478,7 @@ class Breaker:
     program_hang = program_stop
 
     def ingest_kill(self, fault):
-        return self.kill_nginx(self.lab.media, "ingest")
+        return self.kill_nginx(self.lab.node[fault.target], "ingest")
 
     def edge_kill(self, fault):
         return self.kill_nginx(self.lab.cache, fault.target)
@@ -453,6 +490,45 @@ class Breaker:
         except TROUBLE as e:
             return f"not there: {e}"
         return f"pid {pid}"
+
+    # cables and lines
+
+    def cable_cut(self, fault):
+        node = self.lab.node[fault.target]
+        self.lab.network.plug(node, "down")
+        self.later(fault.lasts, self.lab.network.plug, node, "up")
+
+    cable_blink = origin_cut = cable_cut
+
+    def drop(self, fault, pairs):
+        """`pairs`: who sends, and to which address it is lost."""
+        for sender, address in pairs:
+            self.lab.network.drop(sender, address, True, fault.number)
+            self.later(fault.lasts, self.lab.network.drop, sender, address, False, fault.number)
+
+    def muted(self, fault):
+        """What it sends is lost, to whomever."""
+        node = self.lab.node[fault.target]
+        self.drop(fault, [(node, other) for other in self.addresses() if other != node.host])
+
+    def deafened(self, fault):
+        """What is sent to it is lost, by whomever."""
+        node = self.lab.node[fault.target]
+        self.drop(fault, [(other, node.host) for other in (None, *self.lab.node.values()) if other is not node])
+
+    def addresses(self):
+        return [self.lab.host, *(node.host for node in self.lab.node.values())]
+
+    def line_mute(self, fault):
+        """The coordinator does not hear the worker, everybody else does: also the sink."""
+        self.drop(fault, [(self.lab.node[fault.target], self.lab.boss.host)])
+
+    def line_deaf(self, fault):
+        self.drop(fault, [(self.lab.boss, self.lab.node[fault.target].host)])
+
+    def line_cut(self, fault):
+        self.line_mute(fault)
+        self.line_deaf(fault)
 
     # senders
 
@@ -469,51 +545,58 @@ class Breaker:
 
     # lies
 
-    def hook(self, call, client, stream, key=None, service=None):
+    def hook(self, server, call, client, stream, key=None, service=None):
         one = self.lab.streams[stream]
         body = urllib.parse.urlencode({"app": "live", "flashver": "x", "tcurl": "rtmp://x/live", "addr": "192.0.2.7", "clientid": client, "call": call, "name": stream,
                                        "key": one.key if key is None else key})
-        return fetch(f"{self.lab.media.url}/hooks/nginx-rtmp?server=media&service={service or self.lab.service}", "POST", body.encode(),
-                     {"Content-Type": "application/x-www-form-urlencoded"}, timeout=5)
+        url = f"{self.lab.node[server].url}/hooks/nginx-rtmp?server={server}&service={service or self.lab.services[server]}"
+        return fetch(url, "POST", body.encode(), {"Content-Type": "application/x-www-form-urlencoded"}, timeout=5)
 
-    def client_of(self, stream):
+    @staticmethod
+    def server(fault):
+        """One of those that the stream is published to."""
+        return SERVERS[fault.target][fault.number % len(SERVERS[fault.target])]
+
+    def client_of(self, stream, server):
         answer = self.lab.boss.call("GET", f"/api/v1/streams/{self.lab.streams[stream].id}", timeout=2)
-        found = answer.json["publishers"]
-        return found[0]["client_id"] if found else "1"
+        return next((p["client_id"] for p in answer.json["publishers"] if p["server"] == server), "1")
 
     def hook_ghost_leaves(self, fault):
-        self.in_thread(self.hook, "publish_done", f"99{fault.number}", fault.target)
+        self.in_thread(self.hook, self.server(fault), "publish_done", f"99{fault.number}", fault.target)
 
     def hook_ghost_comes(self, fault):
-        self.in_thread(self.hook, "publish", f"98{fault.number}", fault.target)
+        self.in_thread(self.hook, self.server(fault), "publish", f"98{fault.number}", fault.target)
 
     def hook_doubled(self, fault):
         def lie():
-            client = self.client_of(fault.target)
+            server = self.server(fault)
+            client = self.client_of(fault.target, server)
             for _ in range(3):
-                self.hook("publish", client, fault.target)
+                self.hook(server, "publish", client, fault.target)
 
         self.in_thread(lie)
 
     def hook_false_farewell(self, fault):
-        self.in_thread(lambda: self.hook("publish_done", self.client_of(fault.target), fault.target))
+        server = self.server(fault)
+        self.in_thread(lambda: self.hook(server, "publish_done", self.client_of(fault.target, server), fault.target))
 
     def hook_reordered(self, fault):
         """Farewell before the welcome, of the client that is there and of one that is not."""
         def lie():
-            for client in (self.client_of(fault.target), f"97{fault.number}"):
-                self.hook("publish_done", client, fault.target)
-                self.hook("publish", client, fault.target)
-                self.hook("publish_done", f"97{fault.number}", fault.target)
+            server = self.server(fault)
+            for client in (self.client_of(fault.target, server), f"97{fault.number}"):
+                self.hook(server, "publish_done", client, fault.target)
+                self.hook(server, "publish", client, fault.target)
+                self.hook(server, "publish_done", f"97{fault.number}", fault.target)
 
         self.in_thread(lie)
 
     def hook_other_start(self, fault):
-        self.in_thread(self.hook, "publish", f"96{fault.number}", fault.target, None, f"other{fault.number}")
+        self.in_thread(self.hook, self.server(fault), "publish", f"96{fault.number}", fault.target, None, f"other{fault.number}")
 
     def hook_wrong_key(self, fault):
         def lie():
-            status = self.hook("publish", f"95{fault.number}", fault.target, "wrong-key-" + "x" * (fault.number % 50)).status
+            status = self.hook(self.server(fault), "publish", f"95{fault.number}", fault.target, "wrong-key-" + "x" * (fault.number % 50)).status
             if 200 <= status < 300:
                 self.lab.breaches.append(f"{self.lab.clock():.1f} fault {fault.number}: a wrong key was accepted with {status}")
 
@@ -532,9 +615,9 @@ class Breaker:
 
     # strangers
 
-    def knock(self, port, data, lasts):
+    def knock(self, node, port, data, lasts):
         try:
-            knocking = socket.create_connection(("127.0.0.1", port), timeout=1)
+            knocking = socket.create_connection((node.host, port), timeout=1)
         except OSError:
             return "nobody there"
         with contextlib.suppress(OSError):
@@ -547,18 +630,21 @@ class Breaker:
         chance = random.Random(fault.number)
         data = chance.choice([struct.pack(">BBBBIQQQ", chance.randrange(9), 0, 0, 0, chance.choice([0, 1 << 30, 0xffffffff, 64]), 0, 0, 0), b"GET / HTTP/1.1\r\n\r\n",
                               chance.randbytes(4096), b"\x16\x03\x01" + chance.randbytes(300)])
-        return self.knock(self.lab.cluster_port, data, fault.lasts)
+        return self.knock(self.lab.boss, self.lab.cluster_port, data, fault.lasts)
 
     def garbage_http(self, fault):
         chance = random.Random(fault.number)
         data = chance.choice([b"GET /" + b"a" * 20000, b"POST /hooks/srs HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", chance.randbytes(3000), b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"\0" * 100,
                               b"POST /api/v1/streams HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", b"PUT /origin/v1/streams/alpha/writers/1 HTTP/1.1\r\nHost: x\r\n\r\n",
                               b"GET /p/1.1/alpha~1/180p.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n" * 20])
-        return self.knock(self.lab.node[fault.target].port, data, fault.lasts)
+        node = self.lab.node[fault.target]
+        return self.knock(node, node.port, data, fault.lasts)
 
     def half_open(self, fault):
-        port = self.lab.cluster_port if fault.number % 2 and fault.target == "boss" else self.lab.node[fault.target].port
-        return self.knock(port, b"POST /hooks/srs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{" if fault.number % 3 else b"", fault.lasts)
+        node = self.lab.node[fault.target]
+        port = self.lab.cluster_port if fault.number % 2 and node is self.lab.boss else node.port
+        begun = b"POST /hooks/srs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+        return self.knock(node, port, begun if fault.number % 3 else b"", fault.lasts)
 
     # operators
 
@@ -578,6 +664,11 @@ class Breaker:
         self.in_thread(self.task_call, fault, "PATCH", "", {"enabled": False})
         self.later(fault.lasts, self.owed, f"{fault.target} is enabled", lambda: self.task_call(fault, "PATCH", "", {"enabled": True}).status == 200)
 
+    def standby(self, fault):
+        self.in_thread(self.task_call, fault, "PATCH", "", {"options": {"standby": True}})
+        alone = lambda: self.task_call(fault, "PATCH", "", {"options": {"standby": False}}).status == 200
+        self.later(fault.lasts, self.owed, f"{fault.target} is alone", alone)
+
     def cordon(self, fault):
         path = f"/api/v1/nodes/{fault.target}"
         self.in_thread(self.lab.boss.call, "POST", f"{path}/{fault.kind}")
@@ -594,7 +685,7 @@ class Actions(unittest.TestCase):
         self.assertEqual([k.name for k in LIGHT + HEAVY + ASKED_FOR if not hasattr(Breaker, k.name.replace("-", "_"))], [])
 
 
-class Chaos(LoggedCase):
+class Chaos(Network, LoggedCase):
     LOG_LINES = 80
     SEED, FAULTS, ONLY, TLS, GO_ON = 0, 200, (), False, False
 
@@ -606,14 +697,21 @@ class Chaos(LoggedCase):
     def setUpClass(cls):
         cls.again = f"--seed {cls.SEED} --faults {cls.FAULTS}{' --only ' + ','.join(cls.ONLY) if cls.ONLY else ''}{' --tls' if cls.TLS else ''}"
         sys.stderr.write(f"chaos: {cls.again}\n")
-        cls.lab = Lab(cls.TLS, cls.addClassCleanup)
+        network = cls
+        try:
+            cls.make_network(len(NODES))
+        except unittest.SkipTest as e:
+            sys.stderr.write(f"chaos: nothing is cut: {e}\n")
+            network = None
+        cls.plan = plan(cls.SEED, cls.FAULTS, cls.ONLY, () if network else CUTS)
+        cls.lab = Lab(cls.TLS, network, cls.addClassCleanup)
 
     def test_1_everything_breaks(self):
         lab = self.lab
         lab.start(self.addClassCleanup)
         breaker = Breaker(lab)
         self.addCleanup(breaker.pool.shutdown, wait=False, cancel_futures=True)
-        faults = collections.deque(plan(self.SEED, self.FAULTS, self.ONLY))
+        faults = collections.deque(self.plan)
         began, judged = lab.clock(), 0.0
         sys.stderr.write(f"chaos: all runs after {began:.1f} s; the faults begin\n")
         found, last = [], None
@@ -637,6 +735,8 @@ class Chaos(LoggedCase):
                 watch.stop()
         lab.read_logs()
         found = lab.found() + [f for f in found if f.startswith("at rest")]
+        # Late and away is what the faults make it; all other rules hold.
+        found += [f"the linter says {f}" for f in lab.linter.findings if f["rule"] not in ("P6", "transport")]
         with lab.lock:
             found += invariants.unsaid_changes(lab.observations, lab.events)
         sys.stderr.write(self.summary(breaker))
@@ -655,7 +755,9 @@ class Chaos(LoggedCase):
         except AssertionError as e:
             return [*found, f"at rest: {e}"]
         newest = {name: max(judge.epochs) for name, judge in lab.playlists.items()}
+        played = lab.player.newest()
         try:
+            eventually("a player that saw all of it plays on", lambda: lab.player.newest() >= played + 2, 20)
             for name, judge in lab.playlists.items():
                 eventually(f"{name} plays on", lambda judge=judge, name=name: max(judge.epochs) >= newest[name] + 2, 20)
                 listed = Viewer(lab.media, name).playlist().media
@@ -668,7 +770,7 @@ class Chaos(LoggedCase):
             found.append(f"at rest: {e!r}")
         with lab.lock:
             for name, judge in lab.playlists.items():
-                granted = {epoch for epoch, _ in lab.event_judge.placed.get(lab.ids[f"hls-{name}"], [])}
+                granted = {epoch for epoch, (task, _) in lab.event_judge.owner.items() if task == lab.ids[f"hls-{name}"]}
                 found += [f"at rest: {name} lists segments of lease {epoch}, which nobody was given" for epoch in judge.leases() - granted]
         return found
 
@@ -683,6 +785,8 @@ class Chaos(LoggedCase):
                 f"chaos: {len(lab.events)} events, {len(lab.observations)} looks at the state, segments seen {({n: len(j.epochs) for n, j in lab.playlists.items()})}, "
                 f"longest without a new one {({n: round(s, 1) for n, s in lab.longest.items()})}\n"
                 f"chaos: {len(pushes)} publications at the sink, two of one target at most {double * invariants.SLOT:.1f} s together{', sink: ' + str(lab.sink.troubles[:3]) if lab.sink.troubles else ''}\n"
+                f"chaos: the linter saw {lab.linter.segments} segments of {STREAMS[0]}; its player stalled {len(lab.player.stalls)} times, "
+                f"for {sum(s for _, s in lab.player.stalls):.1f} s\n"
                 f"chaos: most memory {({n: f'{m >> 20} MiB' for n, m in lab.memory.items()})}; answers {dict(lab.missed)}\n")
 
     def test_2_clean_end(self):

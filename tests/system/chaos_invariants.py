@@ -87,6 +87,7 @@ class PlaylistJudge:
 
 PLACED = re.compile(r"(?P<standby> \(standby\))? goes to node (?P<node>\S+) with epoch (?P<epoch>\d+)[.:]")
 RUNS = re.compile(r"runs on node (\S+)\.$")
+TOOK_OVER = re.compile(r"goes on with its standby on node (\S+);")
 
 # Fault: kind, the names of everything that it hits, and the seconds (wall clock) between which it did.
 Fault = collections.namedtuple("Fault", "kind hits begin end")
@@ -107,7 +108,8 @@ class EventJudge:
         self.owner = {}   # epoch → (task, node)
         self.since_placed = collections.defaultdict(list)  # task → kinds and subjects of events since
         self.placed_at = {}
-        self.standbys = {}  # task → nodes
+        self.moves = collections.defaultdict(list)  # task → [(moment, node)]
+        self.standbys = {}  # task → [(epoch, node)]
         self.doubts = []   # (from, to, stream, event, text): placed again, and no event says why
         self.sources = []  # (from, to, stream): its set of publishers was seen to change between
         self.nodes = {}    # node → the last word on whether it is heard
@@ -141,7 +143,8 @@ class EventJudge:
                 since.append((kind, name))
 
     def _take_task(self, event, kind, task, when):
-        hit = (f"task/{task}", f"stream/{self.streams.get(task)}", "boss", *(node for _, node in self.placed.get(task, [])[-1:]))
+        runs = self.placed.get(task, [])[-1:] + self.standbys.get(task, [])[-1:]
+        hit = (f"task/{task}", f"stream/{self.streams.get(task)}", "boss", *(node for _, node in runs))
         if kind == "task-placed":
             said = PLACED.search(event["text"])
             if not said:
@@ -155,7 +158,7 @@ class EventJudge:
             if node in self.closed:
                 self.breach(event, f"went to {node}, which is closed to new tasks since event {self.closed[node]}")
             if said["standby"]:  # it may take over when it likes
-                self.standbys.setdefault(task, set()).add(node)
+                self.standbys.setdefault(task, []).append((epoch, node))
                 return
             if task in self.placed:
                 former = self.placed[task][-1][1]
@@ -166,11 +169,19 @@ class EventJudge:
                                         f"was placed again on {node} though nothing had happened to it on {former}, only {why}"))
             self.placed.setdefault(task, []).append((epoch, node))
             self.placed_at[task] = when
+            self.moves[task].append((when, node))
             self.since_placed[task] = []
+        elif kind == "standby-took-over":
+            said = TOOK_OVER.search(event["text"])
+            mine = [one for one in self.standbys.get(task, []) if said and one[1] == said[1]]
+            if not mine:
+                return self.breach(event, f"nobody stood by there: {event['text']}")
+            self.placed.setdefault(task, []).append(mine[-1])
+            self.placed_at[task] = when
         elif kind == "task-running":
             said = RUNS.search(event["text"])
             where = self.placed.get(task, [(0, None)])[-1][1]
-            if not said or said[1] not in (where, *self.standbys.get(task, ())):
+            if not said or said[1] not in (where, *(node for _, node in self.standbys.get(task, []))):
                 self.breach(event, f"runs on {said and said[1]}, but was placed on {where}")
         elif kind in ("task-backing-off", "task-crash-looping", "task-failed"):
             if not self.caused(when, *hit, *self.hosts()):
@@ -266,6 +277,20 @@ def two_at_once(pushes, tolerated):
     return breaches
 
 
+def trespasses(pushes, moves, until, tolerated):
+    """Publications by a node in more than `tolerated` slots in which their task was another node's. `pushes`: [(Push, node)]; `moves`: {target:
+    [(moment, node)]}, in order and complete up to `until`. What a run had sent before its cable was cut may arrive when it is mended, all at once."""
+    breaches = []
+    for push, node in pushes:
+        at = moves.get(push.target, [])
+        tenant = lambda slot, at=at: next((who for when, who in reversed(at) if when < (slot + 1) * SLOT), node)
+        wrong = sorted(slot for slot in push.slots if (slot + 1) * SLOT <= until and tenant(slot) != node)
+        if len(wrong) > tolerated:
+            breaches.append(f"{wrong[0] * SLOT:.1f} {node} publishes to {push.target} until {wrong[-1] * SLOT:.1f}, in {len(wrong)} slots, "
+                            f"though it is {tenant(wrong[0])}'s")
+    return breaches
+
+
 class ProcessJudge:
     """The processes that work for tasks: each is the child of a running node. One scan may fall into the moment of a death, two may not."""
 
@@ -284,9 +309,12 @@ class ProcessJudge:
 
 
 def wrong_processes(tasks, pipelines):
-    """At rest: `tasks`: {task: node} by the coordinator's word, `pipelines`: [(task, node)] by the machine's. One process for each, none besides."""
-    breaches = [f"task {task} runs on {node} {pipelines.count((task, node))} times" for task, node in tasks.items() if pipelines.count((task, node)) != 1]
-    breaches += [f"a process works for {task} on {node}, which the coordinator does not know" for task, node in pipelines if tasks.get(task) != node]
+    """At rest: `tasks`: {task: its node, and its standby's} by the coordinator's word, `pipelines`: [(task, node)] by the machine's. One process for
+    each, none besides; and a standby is on another node."""
+    breaches = [f"task {task} has its standby on its own node {nodes[0]}" for task, nodes in tasks.items() if len(set(nodes)) != len(nodes)]
+    due = [(task, node) for task, nodes in tasks.items() for node in dict.fromkeys(nodes)]
+    breaches += [f"task {task} runs on {node} {pipelines.count((task, node))} times" for task, node in due if pipelines.count((task, node)) != 1]
+    breaches += [f"a process works for {task} on {node}, which the coordinator does not know" for task, node in pipelines if (task, node) not in due]
     return breaches
 
 
@@ -475,6 +503,15 @@ class EventRules(unittest.TestCase):
         self.say("task-running", "task/t1", "Task hls of stream show runs on node w3.")
         self.assert_breach("but was placed on w1")
 
+    def test_a_standby_is_the_run(self):
+        self.place("w1", 7)
+        self.say("task-placed", "task/t1", "Task hls of stream show (standby) goes to node w2 with epoch 8: it has most room.")
+        self.say("standby-took-over", "task/t1", "Task hls of stream show goes on with its standby on node w2; the run on node w1 is over (lost).")
+        self.say("task-running", "task/t1", "Task hls of stream show runs on node w2.")
+        self.assertEqual(self.judge.breaches, [])
+        self.say("standby-took-over", "task/t1", "Task hls of stream show goes on with its standby on node w3; the run on node w2 is over (lost).")
+        self.assert_breach("nobody stood by there")
+
     def test_a_closed_node_gets_a_task(self):
         self.say("node-cordoned", "node/w1", actor="api 127.0.0.1")
         self.place("w2", 7)
@@ -552,6 +589,16 @@ class OtherRules(unittest.TestCase):
         frozen = Push("show", 1.0, set(range(10, 20)), "a")
         self.assertEqual(two_at_once([frozen, Push("show", 8.0, set(range(80, 90)), "b")], 0), [])
 
+    def test_whose_lease_is_over(self):
+        push, moves = Push("show", 1.0, set(range(10, 40)), "a"), {"show": [(1.0, "w1"), (4.0, "w2")]}
+        self.assertEqual(trespasses([(push, "w1")], moves, 9, 0), [])
+        late = push._replace(slots=set(range(10, 44)))
+        self.assertEqual(trespasses([(late, "w1")], moves, 9, 4), [])
+        self.assertEqual(trespasses([(late, "w1")], moves, 4.1, 3), [], "of what comes later nothing is known yet")
+        self.assertEqual(len(trespasses([(late, "w1")], moves, 9, 3)), 1)
+        self.assertEqual(len(trespasses([(push, "w2")], moves, 9, 3)), 1, "it begins before it may")
+        self.assertEqual(trespasses([(late, "w1")], {"else": moves["show"]}, 9, 0), [])
+
     def test_orphans(self):
         judge = ProcessJudge(2)
         judge.take(0, {10: 1, 11: 100}, {100})
@@ -562,11 +609,15 @@ class OtherRules(unittest.TestCase):
         self.assertEqual(len(judge.breaches), 1)
 
     def test_processes_at_rest(self):
-        self.assertEqual(wrong_processes({"t1": "w1"}, [("t1", "w1")]), [])
-        self.assertEqual(len(wrong_processes({"t1": "w1"}, [])), 1)
-        self.assertEqual(len(wrong_processes({"t1": "w1"}, [("t1", "w1")] * 2)), 1)
-        self.assertEqual(len(wrong_processes({"t1": "w1"}, [("t1", "w1"), ("t1", "w2")])), 1)
-        self.assertEqual(len(wrong_processes({"t1": "w1"}, [("t1", "w1"), ("t2", "w1")])), 1)
+        one, two = {"t1": ["w1"]}, {"t1": ["w1", "w2"]}
+        self.assertEqual(wrong_processes(one, [("t1", "w1")]), [])
+        self.assertEqual(wrong_processes(two, [("t1", "w2"), ("t1", "w1")]), [])
+        self.assertEqual(len(wrong_processes(two, [("t1", "w1")])), 1)
+        self.assertEqual(len(wrong_processes({"t1": ["w1", "w1"]}, [("t1", "w1")])), 1)
+        self.assertEqual(len(wrong_processes(one, [])), 1)
+        self.assertEqual(len(wrong_processes(one, [("t1", "w1")] * 2)), 1)
+        self.assertEqual(len(wrong_processes(one, [("t1", "w1"), ("t1", "w2")])), 1)
+        self.assertEqual(len(wrong_processes(one, [("t1", "w1"), ("t2", "w1")])), 1)
 
     def test_logs(self):
         self.assertEqual(bad_lines("w1", "12:00 info node joined node=w1\n12:01 error node lease-lost node=w1\n"), [])

@@ -12,8 +12,10 @@ HEAVY_EVERY = 6.0   # seconds between two heavy faults
 
 STREAMS = ("alpha", "beta")
 TASKS = tuple(f"{kind}-{stream}" for stream in STREAMS for kind in ("hls", "push"))
+STANDING_BY = ("hls-alpha",)  # its encoder runs twice
+SERVERS = {"alpha": ("media", "side"), "beta": ("media",)}
 WORKERS = ("w1", "w2", "w3")
-NODES = ("boss", "media", *WORKERS, "cache")
+NODES = ("boss", "media", "side", *WORKERS, "cache")
 
 # --- the plan -------------------------------------------------------------------------------------------------------------------
 
@@ -30,12 +32,21 @@ LIGHT = (
     Kind("hook-wrong-key", 6, STREAMS, 0, 0), Kind("hook-malformed", 6, ("boss", "media"), 0, 0),
     Kind("garbage-cluster", 6, ("boss",), 0.5, 5), Kind("garbage-http", 6, NODES, 0.5, 5), Kind("half-open", 6, ("boss", *NODES), 2, 10),
     Kind("edit", 8, TASKS, 0, 0), Kind("toggle", 5, TASKS, 0.3, 3.0), Kind("retry", 5, TASKS, 0, 0),
+    Kind("standby", 3, ("hls-beta",), 2.0, 8.0), Kind("cable-blink", 5, NODES, 0.2, 1.5),
 )
 HEAVY = (
     Kind("worker-kill", 5, WORKERS, 0.2, 3.0), Kind("worker-stop", 5, WORKERS, 3.0, 8.0), Kind("program-stop", 2, WORKERS, 3.0, 8.0),
-    Kind("boss-kill", 4, ("boss",), 0.2, 4.0), Kind("boss-stop", 2, ("boss",), 2.0, 5.0), Kind("ingest-kill", 3, ("media",), 0, 0),
+    Kind("boss-kill", 4, ("boss",), 0.2, 4.0), Kind("boss-stop", 2, ("boss",), 2.0, 5.0), Kind("ingest-kill", 4, ("media", "side"), 0, 0),
     Kind("edge-kill", 3, ("edge-1", "edge-2"), 0, 0), Kind("cordon", 3, WORKERS, 2.0, 8.0), Kind("drain", 4, WORKERS, 3.0, 10.0),
+    # A cable is out; what a node sends, or what is sent to it, is lost; or so between a worker and the coordinator alone.
+    Kind("cable-cut", 8, (*WORKERS, "boss", "side", "cache"), 2.0, 9.0), Kind("origin-cut", 2, ("media",), 0.5, 4.0),
+    Kind("muted", 3, (*WORKERS, "boss", "side"), 2.0, 9.0), Kind("deafened", 3, (*WORKERS, "boss", "side"), 2.0, 9.0),
+    Kind("line-cut", 6, WORKERS, 3.0, 10.0), Kind("line-mute", 2, WORKERS, 3.0, 10.0), Kind("line-deaf", 2, WORKERS, 3.0, 10.0),
 )
+CUTS = ("cable-blink", "cable-cut", "origin-cut", "muted", "deafened", "line-cut", "line-mute", "line-deaf")
+# Seconds that who was away is left alone.
+ALONE = {"worker-kill": 6, "worker-stop": 4, "program-stop": 4, "program-hang": 4, "worker-blink": 1, "boss-kill": 8, "boss-stop": 3, "boss-blink": 1,
+         "ingest-kill": 3, **dict.fromkeys(CUTS, 8), "cable-blink": 1}
 # These must move nothing: no event is their doing.
 HARMLESS = ("boss-blink", "hook-ghost-leaves", "hook-wrong-key", "hook-malformed", "garbage-cluster", "garbage-http", "half-open", "edit", "retry")
 # Only with --only: the program hangs for longer than its leases last while its children go on.
@@ -44,9 +55,12 @@ EDGE_DEATHS, EDGE_PERIOD = 2, 600  # the third within ten minutes holds an edge 
 INGEST_DEATHS, INGEST_PERIOD = 4, 60
 
 
-def plan(seed, count, only=()):
-    """The faults of a seed; `only`: of these kinds."""
-    light, heavies = (tuple(k for k in kinds if k.name in only) for kinds in (LIGHT, HEAVY + ASKED_FOR)) if only else (LIGHT, HEAVY)
+def plan(seed, count, only=(), without=()):
+    """The faults of a seed; `only`: of these kinds; `without`: of none of those."""
+    def mine(kinds):
+        return tuple(k for k in kinds if k.name not in without and (k.name in only if only else k not in ASKED_FOR))
+
+    light, heavies = mine(LIGHT), mine(HEAVY + ASKED_FOR)
     chance = random.Random(seed)
     at, heavy_from = 0.0, 2.0
     free = collections.defaultdict(float)  # resource → when it may be broken again
@@ -66,18 +80,17 @@ def plan(seed, count, only=()):
             if kind.name == "sender-kill" and chance.random() < 0.5:
                 lasts = 0
             at = round(at + 0.01, 2) if only else at  # a moment must come that suits
-            # One worker at a time is away, another one at a time gets no tasks: the third can work.
-            needs, rest = {"worker-kill": ("worker", 6), "worker-stop": ("worker", 4), "program-stop": ("worker", 4), "program-hang": ("worker", 4),
-                           "worker-blink": ("worker", 1), "cordon": ("drain", 2), "drain": ("drain", 2), "boss-kill": ("boss", 5), "boss-stop": ("boss", 3),
-                           "boss-blink": ("boss", 1), "toggle": (f"toggle {target}", 1), "sender-kill": (f"sender {target}", 3),
-                           "child-stop": (f"child {target}", 1)}.get(kind.name, (None, 0))
-            if needs and free[needs] > at:
+            # One worker at a time is away, another one at a time gets no tasks: the third can work. Whoever is cut off is away, and so is its line.
+            away = "worker" if target in WORKERS else "server" if target in ("media", "side") else target
+            needs, rest = {"cordon": ("drain", 2), "drain": ("drain", 2), "toggle": (f"toggle {target}", 1), "standby": (f"standby {target}", 2),
+                           "sender-kill": (f"sender {target}", 3), "child-stop": (f"child {target}", 1)}.get(kind.name, (away, ALONE.get(kind.name)))
+            if rest is not None and free[needs] > at:
                 continue
             most, period = {"edge-kill": (EDGE_DEATHS, EDGE_PERIOD), "ingest-kill": (INGEST_DEATHS, INGEST_PERIOD)}.get(kind.name, (0, 0))
             if most and len([d for d in deaths[target] if d > at - period]) >= most:
                 continue
             break
-        if needs:
+        if rest is not None:
             free[needs] = at + lasts + rest
         if most:
             deaths[target].append(at)
@@ -106,12 +119,25 @@ class Plan(unittest.TestCase):
             self.assertGreater(len(heavy), 8)
             self.assertTrue(all(b - a >= HEAVY_EVERY for a, b in zip(heavy, heavy[1:])))
             self.assertLess(faults[-1].at, 200 * PACE * 1.3)
-            away = [(f.at, f.at + f.lasts) for f in faults if f.kind in ("worker-kill", "worker-stop", "program-stop", "worker-blink")]
+            losses = ("worker-kill", "worker-stop", "program-stop", "worker-blink", *CUTS)
+            away = [(f.at, f.at + f.lasts) for f in faults if f.target in WORKERS and f.kind in losses]
             self.assertTrue(all(a[1] < b[0] for a, b in zip(away, away[1:])), "one worker at a time is away")
             idle = [(f.at, f.at + f.lasts) for f in faults if f.kind in ("cordon", "drain")]
             self.assertTrue(all(a[1] < b[0] for a, b in zip(idle, idle[1:])), "one worker at a time gets no tasks")
             for edge in ("edge-1", "edge-2"):
                 self.assertLessEqual(len([f for f in faults if f.kind == "edge-kill" and f.target == edge]), EDGE_DEATHS)
+            self.assertGreater(len([f for f in faults if f.kind in CUTS and f.heavy]), 1)
+            for node in NODES:
+                cuts = [(f.at, f.at + f.lasts) for f in faults if f.target == node and f.kind in CUTS]
+                self.assertTrue(all(a[1] < b[0] for a, b in zip(cuts, cuts[1:])), "what is cut is mended before it is cut again")
+
+    def test_without_a_network(self):
+        faults = plan(7, 300, without=CUTS)
+        self.assertEqual([f for f in faults if f.kind in CUTS], [])
+
+    def test_each_kind_is_drawn(self):
+        self.assertEqual({k.name for k in LIGHT + HEAVY} - {f.kind for seed in range(20) for f in plan(seed, 200)}, set())
+        self.assertLess({k for k in CUTS}, {k.name for k in LIGHT + HEAVY})
 
 
 if __name__ == "__main__":

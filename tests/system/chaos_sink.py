@@ -114,10 +114,10 @@ class Pushing:
 class Sink(threading.Thread):
     """An RTMP server that takes whatever is published, also twice under one name: it is here to see that."""
 
-    def __init__(self, clock):
+    def __init__(self, clock, host):
         super().__init__(daemon=True)
         self.clock = clock
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server((host, 0))
         self.port = self.listener.getsockname()[1]
         self.all = []
         self.troubles = []
