@@ -7,7 +7,7 @@ import sys
 import time
 import unittest
 
-from weir_node import Encoder, Follower, Node, NodeCase, eventually, fetch, main, wait_until_playable
+from weir_node import Encoder, Node, NodeCase, eventually, fetch, main, wait_until_playable, watched
 
 TARGET = 2          # seconds: the profile short
 DISK = 48 << 20     # bytes
@@ -39,10 +39,9 @@ class Disk(NodeCase):
         task = node.add_hls(stream)
         encoder = Encoder(node, "show", stream.key, insists=True)
         self.addCleanup(encoder.stop)
-        viewer = wait_until_playable(node, "show", 60)
+        wait_until_playable(node, "show", 60)
         made = ["show"]
-        with Follower(viewer) as follower:
-            eventually("the first list", lambda: follower.seen, 5)
+        with watched(node, "show", TARGET, without=("P6", "transport"), stall=10) as (follower, _):  # it is full for so long
             first = follower.newest()
             eventually("it runs steadily", lambda: follower.newest() >= first + 2, 10 * TARGET)
             filler = self.fill()
