@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from weir_node import PROGRAM, Encoder, Follower, LoggedCase, Node, _spawn, eventually, fetch, free_ports, main, processes, wait_until_playable
+from weir_node import PROGRAM, Encoder, LoggedCase, Node, _spawn, eventually, fetch, free_ports, main, processes, wait_until_playable, watched
 
 TARGET = 2       # seconds: the profile short
 TAKE_OVER = 10   # seconds, at most
@@ -132,9 +132,7 @@ class Election(LoggedCase):
         heir = self.other(loser)
         before = self.run_of(loser)
         self.assertEqual(before[0], "running")
-        viewer = wait_until_playable(self.media, "show", 20)
-        with Follower(viewer) as follower:
-            eventually("the first list", lambda: follower.seen, 5)
+        with watched(self.media, "show", TARGET) as (follower, _):
             seams = follower.discontinuities()
             made = loser.add_stream(f"last-of-{loser.name}-{time.monotonic_ns()}")
             lose()
