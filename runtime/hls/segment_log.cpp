@@ -355,6 +355,9 @@ void segment_log::use_standby(timestamp now) {
   drop_aside(next_msn_ - offset_, now);
   if (aside_.empty() || !announced_.contains(standby_epoch_))
     return;
+  if (silent(now)) // nobody brings any more what the first slots lack: its encoder began within them
+    if (auto whole = std::find_if(aside_.begin(), aside_.end(), [](auto& s) { return s.second.whole != timestamp{}; }); whole != aside_.end())
+      drop_aside(whole->first, now);
   auto& [slot, there] = *aside_.begin();
   // It waits a moment for the other one's, but not until a gap is due.
   const bool pressing = !entries_.empty() && now >= last_listed_ + 5 * timing_.target / 4;

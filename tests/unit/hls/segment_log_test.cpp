@@ -500,6 +500,26 @@ TEST(SegmentLog, AStandbyOnAnotherClockWaitsUntilTheOtherIsGoneAndBeginsWithADis
   EXPECT_EQ(back->epoch(), 9U);
 }
 
+TEST(SegmentLog, AStandbyThatBeganWithinASlotDoesNotWaitForWhatThatOneLacks) {
+  pair_bench b;
+  b.slots(1, 10, 14);
+  b.now += 16s; // the first one is dead
+  for (auto* rung : {"720p", "360p"}) {
+    auto half = make_segment(rung, 18, b.now - 4s);
+    half.duration /= 2;
+    half.first_pts += half.duration;
+    half.captured += 2s;
+    EXPECT_EQ(b.log.offer(9, half, b.edges, b.now), offer_result::accepted);
+  }
+  b.now += 4s;
+  for (auto* rung : {"720p", "360p"})
+    EXPECT_EQ(b.stand_by(rung, 19), offer_result::accepted);
+  b.now += 1s;
+  b.log.tick(b.edges, b.now);
+  EXPECT_EQ(b.log.epoch(), 9U);
+  EXPECT_EQ(b.log.snapshot().entries.back().epoch, 9U);
+}
+
 TEST(SegmentLog, AStandbyThatNobodyStandsBesideIsAWriterLikeAnyOther) {
   segment_log log("show");
   timestamp now = start_time;
