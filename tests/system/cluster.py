@@ -131,7 +131,7 @@ class ClusterCase(LoggedCase):
             newest = follower.newest()
             eventually("it goes on", lambda: follower.newest() >= newest + 2, 6 * TARGET)
         sys.stderr.write(f"worker lost: first segment of another one after {took:.1f} s; {len(pushes)} restreams elsewhere after {moved:.1f} s\n")
-        self.assertLess(moved, 10 + SANITIZED)
+        self.assertLess(moved, 13 + SANITIZED)  # the target may still take the lost one for its publisher: that costs another start
         if took < 5:  # the hold-back is 10 s, its newest segment may have been nearly over
             self.assertEqual(player.stalls, [])
         self.assertLessEqual(len(player.stalls), 1)
