@@ -248,7 +248,10 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
   auto ask_for_place = [=, &my](const task_id& seat, node_name avoid) {
     return ask(self, 5s, coordinator, place_task{seat, my.wish.servers, my.wish.publication, std::move(avoid)});
   };
-  auto give_back = [=](const placement& where) { tell(self, coordinator, release_task{where.order.task, where.order.epoch}); };
+  auto give_back = [=, &my](const placement& where) {
+    my.given_back = std::max(my.given_back, where.order.epoch);
+    tell(self, coordinator, release_task{where.order.task, where.order.epoch});
+  };
   auto act_again = [=] { self->send(me, place_again{}); };
   // The order of a run as it should be now: where the stream is read, over which connection its node is reached.
   auto renew = [=, &my](bool of_spare) {
@@ -328,6 +331,8 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
           auto& present = spare ? my.spare.run : my.run;
           if (present && present->order.epoch == where.order.epoch)
             return answered(); // asked for twice
+          if (where.order.epoch == my.given_back)
+            return answered(); // it was in force when this question was answered
           if (spare && my.run && my.run->order.epoch == where.order.epoch) { // the coordinator had not heard yet that we have it
             tell_news(my.take_spare_refusal({error_code::conflict, "its standby is placed when the run is known"}));
             return act();

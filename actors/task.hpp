@@ -16,6 +16,7 @@ struct task_state {
   std::uint64_t wish_number = 0; ///< grows with every change of what is wanted: what is granted to an older one is given back
   std::uint64_t turns = 0;       ///< questions for a place, ever
   std::uint64_t turn = 0;        ///< of the question for a place that waits or is under way, of which there is never more than one; 0: there is none
+  lease_epoch given_back = 0;    ///< a later question may have been answered with it before it was
   std::optional<placement> run;  ///< the lease in force
   std::vector<std::string> run_servers; ///< that its order was made for
   bool renewing = false;         ///< its order is asked for again

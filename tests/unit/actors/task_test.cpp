@@ -183,6 +183,33 @@ TEST_F(Task, APlaceThatComesTooLateIsGivenBack) {
   EXPECT_EQ(log->released.size(), log->asked_for_place.size());
 }
 
+// A stream that two servers begin to publish within a moment: the second question is answered with what the first one got and gave back.
+TEST_F(Task, DoesNotRunUnderALeaseThatItHasGivenBack) {
+  std::optional<placement> in_force;
+  auto grant = script->place;
+  script->place = [&](const place_task& asked) -> expected<placement> {
+    if (in_force) {
+      auto same = *std::exchange(in_force, std::nullopt);
+      same.in_force = true;
+      return same;
+    }
+    return *(in_force = *grant(asked));
+  };
+  auto t = spawn(task, spec(), parent, boss);
+  // Both wishes are in its mailbox before the first question is answered.
+  caf::anon_send(t, wish("srv/1/7"));
+  scheduler.run_once();
+  scheduler.run_once();
+  caf::anon_send(t, wish("srv/1/8"));
+  settle();
+  advance(1s);
+  ASSERT_FALSE(log->released.empty());
+  for (auto& gone : log->released)
+    for (auto& run : log->assigned)
+      EXPECT_NE(run.order.epoch, gone.epoch) << "given back and used";
+  EXPECT_EQ(log->assigned.size(), 1u);
+}
+
 TEST_F(Task, TakesUpItsRunAgainWhenItsNodeComesBack) {
   auto t = spawn(task, spec(), parent, boss);
   tell(t, wish());
