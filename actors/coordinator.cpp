@@ -1518,9 +1518,12 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       my.take(std::move(news), now(), wall(), over, &found);
       for (auto& l : over)
         end_lease(l, "its node does not run it any more");
-      for (auto held = my.leases; auto& [seat, one] : held) // an order to leave may have gone to the connection that broke
-        if (one.node == name)
-          leave_if_unsuited(seat);
+      std::vector<task_id> here; // of all leases only these: each node joins when the coordinator starts
+      for (auto& [seat, held] : my.leases)
+        if (held.node == name)
+          here.push_back(seat);
+      for (auto& seat : here) // an order to leave may have gone to the connection that broke
+        leave_if_unsuited(seat);
       for (auto& [id, publication] : found)
         tell(self, my.streams.at(id).actor, publication_found{publication});
       self->monitor(my.nodes.at(name).actor);

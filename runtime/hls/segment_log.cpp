@@ -426,8 +426,9 @@ void segment_log::take_over(const plan& how, lease_epoch epoch, std::uint64_t sl
   drop_aside(number_limit, now);
   if (epoch >= standby_epoch_)
     standby_epoch_ = 0;
-  announced_.at(epoch).standby = false; // who stood by is the one in charge from here on
-  auto w = announced_.at(epoch);
+  auto& known = announced_.at(epoch);
+  known.standby = false; // who stood by is the one in charge from here on
+  auto w = known;
   if (how.kind == seam::same_offset) {
     // What the old writer has from here on, the new one brings too.
     for (auto later = waiting_.lower_bound(slot); later != waiting_.end(); later = waiting_.erase(later))

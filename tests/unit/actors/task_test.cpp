@@ -41,6 +41,14 @@ public:
   task_report report(task_phase phase, bool ended = false, end_cause cause = end_cause::none) const {
     return {.task = task_id{"t1"}, .epoch = epoch, .phase = phase, .attempts = 1, .cause = cause, .text = cause == end_cause::none ? "" : "why", .progress = {}, .log_tail = {}, .ended = ended};
   }
+  /// The lease that was assigned first, as whoever asks for its place again gets it.
+  placement first_again(const char* node = "n1") const {
+    placement p;
+    p.order = log->assigned[0].order;
+    p.node = node_name{node};
+    p.where = worker;
+    return p;
+  }
   const task_status& status() const { return log->task_news_.back().status; }
 };
 
@@ -363,11 +371,7 @@ TEST_F(TaskWithStandby, AsksForWhatItLacksNoOftenerTheLongerItLacksIt) {
   script->place = [this](const place_task& wish) -> expected<placement> {
     if (wish.task != log->assigned[0].order.task)
       return fail(error_code::conflict, "it has time to say whether it goes on");
-    placement p;
-    p.order = log->assigned[0].order;
-    p.node = node_name{"n101"};
-    p.where = worker;
-    return p;
+    return first_again("n101");
   };
   auto both = wish();
   both.servers = {"srv", "other"};
@@ -398,11 +402,8 @@ TEST_F(Task, LearnsOfAnotherServerWithoutARestart) {
   tell(t, wish());
   tell(t, report(task_phase::running));
   script->place = [this](const place_task& wish) -> expected<placement> { // the lease in force, read elsewhere
-    placement p;
-    p.order = log->assigned[0].order;
+    auto p = first_again();
     p.order.more_inputs = wish.servers;
-    p.node = node_name{"n1"};
-    p.where = worker;
     return p;
   };
   auto more = wish();
@@ -426,12 +427,9 @@ TEST_F(Task, AsksAgainForAServerThatTheCoordinatorDidNotKnowYet) {
   EXPECT_TRUE(log->assigned[0].order.more_inputs.empty()) << "the other server's node has not joined";
   bool joined = false;
   script->place = [this, &joined](const place_task& wish) -> expected<placement> {
-    placement p;
-    p.order = log->assigned[0].order;
+    auto p = first_again();
     if (joined)
       p.order.more_inputs = {wish.servers[1]};
-    p.node = node_name{"n1"};
-    p.where = worker;
     return p;
   };
   advance(5s);
