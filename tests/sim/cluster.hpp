@@ -151,6 +151,7 @@ public:
 
   ~cluster() override {
     stop_coordinator();
+    all->flights.clear(); // they hold `all`
     std::filesystem::remove_all(folder);
   }
 
