@@ -17,6 +17,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <future>
 #include <memory>
 
 namespace weir::cluster {
@@ -65,7 +66,13 @@ void prepare(caf::actor_system_config& config, const identity& who) {
 expected<std::uint16_t> publish(caf::actor_system& system, const caf::actor& who, const std::string& listen, bool tls) {
   auto at = parse_host_port(listen);
   WEIR_TRY(at);
-  system.middleman().backend().post([tls] { strangers::count_here(tls ? first_word::theirs : first_word::ours); }); // before the first one comes
+  // Before CAF listens: its actors run in the thread that does what is posted, and may read what they are sent before that is done.
+  std::promise<void> counted;
+  system.middleman().backend().post([&] {
+    strangers::count_here(tls ? first_word::theirs : first_word::ours);
+    counted.set_value();
+  });
+  counted.get_future().wait();
   auto* host = at->host.empty() ? nullptr : at->host.c_str();
   auto port = tls ? caf::openssl::publish(who, at->port, host, true) : system.middleman().publish(who, at->port, host, true);
   if (!port)
