@@ -303,6 +303,11 @@ complaints node_config::check() const {
     out.push_back({"coordinator.etcd_endpoints", "names fewer than three members: an etcd that cannot lose one is no safer than a single coordinator", false});
   if (coordinates && !elected && !coordinator.etcd_endpoints.empty())
     out.push_back({"coordinator.etcd_endpoints", "is not used while coordinator.election is single", false});
+  if (coordinator.etcd_certificate.empty() != coordinator.etcd_key.empty())
+    out.push_back({coordinator.etcd_key.empty() ? "coordinator.etcd_key" : "coordinator.etcd_certificate", "is empty: what etcd is shown is a certificate and its key"});
+  bool certified = !coordinator.etcd_ca.empty() || !coordinator.etcd_certificate.empty();
+  if (elected && certified && !coordinator.etcd_endpoints.empty() && std::ranges::none_of(coordinator.etcd_endpoints, [](auto& e) { return e.starts_with("https://"); }))
+    out.push_back({coordinator.etcd_ca.empty() ? "coordinator.etcd_certificate" : "coordinator.etcd_ca", "is not used: no address of coordinator.etcd_endpoints begins with https://", false});
   for (std::size_t i = 0; i < coordinator.etcd_endpoints.size(); ++i) {
     auto& endpoint = coordinator.etcd_endpoints[i];
     auto path = fmt::format("coordinator.etcd_endpoints[{}]", i);

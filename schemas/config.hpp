@@ -171,7 +171,7 @@ struct coordinator_options {
   std::uint32_t events_kept = 10'000;
   election_kind election = election_kind::single;
   std::vector<std::string> etcd_endpoints;
-  std::string etcd_ca;
+  std::string etcd_ca, etcd_certificate, etcd_key;
 
   static constexpr auto fields() {
     using o = coordinator_options;
@@ -183,6 +183,8 @@ struct coordinator_options {
       field("election", &o::election, "single: this node alone coordinates. etcd: of the nodes with this role the one that holds the key in etcd does, the others stand by.", needs_restart),
       field("etcd_endpoints", &o::etcd_endpoints, {0, 9}, "Client addresses of etcd's members, such as http://10.0.0.1:2379; needed by election: etcd.", needs_restart),
       field("etcd_ca", &o::etcd_ca, {0, 4096}, "Certificates that etcd's are checked against (PEM); the system's when empty.", needs_restart),
+      field("etcd_certificate", &o::etcd_certificate, {0, 4096}, "This coordinator's certificate for an etcd that demands one (--client-cert-auth; PEM).", needs_restart),
+      field("etcd_key", &o::etcd_key, {0, 4096}, "The key of that certificate (PEM, mode 0600).", needs_restart),
     };
   }
 };

@@ -65,6 +65,17 @@ expected<std::string> kept_token(const std::filesystem::path& path, std::string_
   return token;
 }
 
+/// The files for etcd, before anybody is elected with them: a standby that cannot speak to it looks well until it is needed.
+expected<void> check_files_for_etcd(const coordinator_options& o) {
+  if (!o.etcd_ca.empty())
+    if (auto good = cluster::read_certificate(o.etcd_ca); !good)
+      return fail(good.error().in("coordinator.etcd_ca"));
+  if (!o.etcd_certificate.empty())
+    if (auto good = cluster::check_pair(o.etcd_certificate, o.etcd_key); !good)
+      return fail(good.error().in("coordinator.etcd_certificate, etcd_key"));
+  return {};
+}
+
 std::string without_slash(std::string url) {
   while (url.ends_with('/'))
     url.pop_back();
@@ -174,12 +185,15 @@ expected<void> node_program::spawn() {
                              .http = client_};
     caf::actor place;
     if (config_.coordinator.election == election_kind::etcd) {
+      WEIR_TRY(check_files_for_etcd(config_.coordinator));
       seat_setup chosen{.coordinator = std::move(wanted),
                         .uplink = {.addresses = config_.cluster.join, .us = us, .tls = identity.tls()},
                         .election = {.cluster = config_.cluster.name,
                                      .node = config_.node.name,
                                      .address = config_.cluster.listen,
-                                     .etcd = {.endpoints = config_.coordinator.etcd_endpoints, .authorities = config_.coordinator.etcd_ca}}};
+                                     .etcd = {.endpoints = config_.coordinator.etcd_endpoints, .authorities = config_.coordinator.etcd_ca,
+                                              .certificate = config_.coordinator.etcd_certificate,
+                                              .key = config_.coordinator.etcd_key}}};
       place = system.spawn<caf::detached>(seat, std::move(chosen));
       coordinator_ = caf::actor_cast<coordinator_actor>(place);
       keep("seat", place);

@@ -452,4 +452,17 @@ expected<void> check_identity(const std::string& ca, const std::string& certific
   return {};
 }
 
+expected<void> check_pair(const std::string& certificate, const std::string& key) {
+  error_queue queue;
+  auto own = read_certificates(certificate);
+  WEIR_TRY(own);
+  auto secret = read_key(key);
+  WEIR_TRY(secret);
+  if (auto good = check_time(own->front().get(), now()); !good)
+    return fail(good.error().in(certificate));
+  if (X509_check_private_key(own->front().get(), secret->get()) != 1)
+    return fail(error_code::unauthorized, fmt::format("{}: is not the key of {}", key, certificate));
+  return {};
+}
+
 } // namespace weir::cluster

@@ -37,4 +37,8 @@ expected<certificate_facts> parse_certificate(std::string_view pem);
 /// others than its owner may read fails with forbidden.
 expected<void> check_identity(const std::string& ca, const std::string& certificate, const std::string& key);
 
+/// Whether a server of somebody else's can be shown these two files: the certificate is in its time and the key is its own; whose signature counts is
+/// for the server to judge. Fails as check_identity does.
+expected<void> check_pair(const std::string& certificate, const std::string& key);
+
 } // namespace weir::cluster

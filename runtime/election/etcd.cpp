@@ -73,6 +73,13 @@ expected<std::string> bytes(const json& object, const char* name) {
   return decoded;
 }
 
+/// With what an operator can do about it.
+error explained(error wrong, bool shown) {
+  if (wrong.text.find(http::refused_by_certificate) != std::string::npos)
+    wrong.text += shown ? ": does etcd accept coordinator.etcd_certificate?" : ": does etcd demand a certificate (coordinator.etcd_certificate, etcd_key)?";
+  return wrong;
+}
+
 /// A member that may be missing; `kind` is a type of JSON.
 expected<const json*> member(const json& object, const char* name, json::value_t kind) {
   auto found = object.find(name);
@@ -249,6 +256,25 @@ error parse_refusal(int status, std::string_view body) {
 
 etcd::etcd(etcd_options options) : options_(std::move(options)), web_({.connections_per_host = 4}) {}
 
+http::client_request etcd::request(const std::string& endpoint, std::string_view path, std::shared_ptr<const std::string> body, std::chrono::milliseconds deadline,
+                                   std::uint64_t limit) const {
+  http::client_request wish;
+  wish.method = "POST";
+  wish.url = endpoint;
+  if (wish.url.ends_with('/'))
+    wish.url.pop_back();
+  wish.url += path;
+  wish.headers.set("Content-Type", "application/json");
+  wish.body = std::move(body);
+  wish.deadline = deadline;
+  wish.connect_deadline = std::min(options_.patience / 2, deadline);
+  wish.response_limit = limit;
+  wish.authorities = options_.authorities;
+  wish.certificate = options_.certificate;
+  wish.key = options_.key;
+  return wish;
+}
+
 expected<std::string> etcd::call(std::string_view path, std::string body, std::chrono::milliseconds budget, std::uint64_t limit) {
   auto until = std::chrono::steady_clock::now() + budget;
   auto shared = std::make_shared<const std::string>(std::move(body)); // for each member that is asked
@@ -263,22 +289,10 @@ expected<std::string> etcd::call(std::string_view path, std::string body, std::c
     if (left < 20ms)
       break;
     auto at = (first + i) % options_.endpoints.size();
-    http::client_request wish;
-    wish.method = "POST";
-    wish.url = options_.endpoints[at];
-    if (wish.url.ends_with('/'))
-      wish.url.pop_back();
-    wish.url += path;
-    wish.headers.set("Content-Type", "application/json");
-    wish.body = shared;
-    wish.deadline = std::min(options_.patience, left);
-    wish.connect_deadline = std::min<std::chrono::milliseconds>(500ms, wish.deadline);
-    wish.response_limit = limit;
-    wish.authorities = options_.authorities;
-    auto answer = web_.call(std::move(wish));
+    auto answer = web_.call(request(options_.endpoints[at], path, shared, std::min(options_.patience, left), limit));
     error wrong;
     if (!answer)
-      wrong = answer.error();
+      wrong = explained(answer.error(), !options_.certificate.empty());
     else if (answer->status == 200) {
       std::lock_guard lock(mutex_);
       preferred_ = at;

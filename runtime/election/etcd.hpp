@@ -79,8 +79,9 @@ expected<std::int64_t> parse_keep_alive(std::string_view body);
 error parse_refusal(int status, std::string_view body);
 
 struct etcd_options {
-  std::vector<std::string> endpoints; ///< client addresses of the members, "http://host:port"
+  std::vector<std::string> endpoints; ///< client addresses of the members, "http://host:port" or "https://host:port"
   std::string authorities;            ///< file with the certificates that theirs are checked against; empty: the system's
+  std::string certificate, key;       ///< files of what they are shown (--client-cert-auth), read for each connection; empty: nothing
   std::chrono::milliseconds patience{1'000}; ///< with one member; then the next one is asked
 };
 
@@ -100,6 +101,8 @@ public:
   expected<transaction_answer> commit(const transaction& wish, std::chrono::milliseconds budget = std::chrono::seconds(3));
 
 private:
+  http::client_request request(const std::string& endpoint, std::string_view path, std::shared_ptr<const std::string> body, std::chrono::milliseconds deadline,
+                               std::uint64_t limit) const;
   expected<std::string> call(std::string_view path, std::string body, std::chrono::milliseconds budget, std::uint64_t limit);
 
   etcd_options options_;

@@ -117,6 +117,17 @@ int seek_body(void* in, curl_off_t offset, int origin) {
   return CURL_SEEKFUNC_OK;
 }
 
+/// Whether a new connection ended between its TLS handshake and the first byte of an answer. With TLS 1.3 that is how a server says that it does not take our
+/// certificate, or wants one: the alert that would tell is lost when it comes while we write.
+bool ended_behind_the_handshake(const transfer& t) {
+  curl_off_t handshake = 0;
+  long connections = 0, answered = 0;
+  curl_easy_getinfo(t.easy.get(), CURLINFO_APPCONNECT_TIME_T, &handshake);
+  curl_easy_getinfo(t.easy.get(), CURLINFO_NUM_CONNECTS, &connections);
+  curl_easy_getinfo(t.easy.get(), CURLINFO_HEADER_SIZE, &answered);
+  return handshake > 0 && connections > 0 && answered == 0;
+}
+
 error explain(const transfer& t, CURLcode code) {
   const auto what = [&](std::string_view why) { return fmt::format("{} {}: {}", t.asked.method, masked_url(t.asked.url), why); };
   if (t.too_large)
@@ -126,6 +137,8 @@ error explain(const transfer& t, CURLcode code) {
   if (t.unreadable)
     return {error_code::io_failed, what("the body's file is shorter than promised")};
   const std::string_view why = t.why[0] != '\0' ? std::string_view(t.why.data()) : std::string_view(curl_easy_strerror(code));
+  if (code != CURLE_OPERATION_TIMEDOUT && ended_behind_the_handshake(t))
+    return {error_code::unavailable, what(fmt::format("{} ({})", refused_by_certificate, why))};
   switch (code) {
   case CURLE_OPERATION_TIMEDOUT: return {error_code::timeout, what(why)};
   case CURLE_URL_MALFORMAT:
@@ -242,6 +255,10 @@ struct client::impl {
     set(CURLOPT_SSL_VERIFYHOST, r.verify ? 2L : 0L);
     if (!r.authorities.empty())
       set(CURLOPT_CAINFO, r.authorities.c_str());
+    if (!r.certificate.empty()) {
+      set(CURLOPT_SSLCERT, r.certificate.c_str());
+      set(CURLOPT_SSLKEY, r.key.c_str());
+    }
     if (!r.unix_socket.empty())
       set(CURLOPT_UNIX_SOCKET_PATH, r.unix_socket.c_str());
     set(CURLOPT_HEADERFUNCTION, &take_header);

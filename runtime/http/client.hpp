@@ -32,6 +32,7 @@ struct client_request {
   std::uint64_t response_limit = 8 << 20;     ///< bytes of body; more is an error (too_large)
   bool verify = true;                         ///< the certificate and its name
   std::string authorities;                    ///< file with trusted certificates; empty: the system's
+  std::string certificate, key;               ///< files (PEM) of what we show when the server asks who we are; empty: nothing
   std::string unix_socket;                    ///< path; empty: TCP
   /// When set, the body goes here piece by piece, on the client's thread, and client_response.body stays empty. False ends the transfer
   /// (source_ended).
@@ -49,6 +50,9 @@ struct client_options {
   unsigned connections = 256;          ///< kept altogether
   std::string user_agent = "weir";
 };
+
+/// What an error says (unavailable) when a server ended a new connection right behind the TLS handshake, as one does that takes no certificate of ours.
+inline constexpr std::string_view refused_by_certificate = "the server ended the connection behind the TLS handshake";
 
 /// Thread-safe. Any status is an answer; errors are: invalid_input (URL), unavailable (not reached), timeout, too_large, io_failed, and source_ended
 /// (cancelled). Their text has the URL with user, password and query values as ***.

@@ -39,5 +39,21 @@ TEST_F(RunCommand, OpensAsManyFilesAsTheSystemAllows) {
   EXPECT_EQ(weir.err.find("few-open-files") != std::string::npos, before.rlim_max < 4096) << weir.err;
 }
 
+TEST_F(RunCommand, NamesTheFileForEtcdThatIsMissing) {
+  auto refused = [&](const std::string& files) {
+    std::ofstream(folder / "node.yaml") << "roles: [coordinator]\ndata_dir: " << (folder / "data").native() << "\nhttp:\n  listen: 127.0.0.1:0\n"
+                                        << "cluster: {listen: \"127.0.0.1:0\", join: [\"127.0.0.1:1\"]}\n"
+                                        << "coordinator: {election: etcd, etcd_endpoints: [\"https://127.0.0.1:1\"], " << files << "}\n";
+    program weir({"run", "--config", folder / "node.yaml"});
+    EXPECT_NE(weir.wait(), 0);
+    return weir.err;
+  };
+  auto absent = (folder / "absent").native();
+  auto said = refused("etcd_ca: " + absent);
+  EXPECT_NE(said.find("coordinator.etcd_ca: " + absent + ": No such file"), std::string::npos) << said;
+  said = refused("etcd_certificate: " + absent + ", etcd_key: " + absent);
+  EXPECT_NE(said.find("coordinator.etcd_certificate, etcd_key: " + absent + ": No such file"), std::string::npos) << said;
+}
+
 } // namespace
 } // namespace weir

@@ -1,6 +1,6 @@
 #include "tests/integration/election/etcd_members.hpp"
 
-#include "runtime/http/client.hpp"
+#include "runtime/cluster/authority.hpp"
 
 #include <arpa/inet.h>
 #include <chrono>
@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <stdexcept>
 #include <sys/prctl.h>
@@ -45,9 +46,13 @@ std::array<std::uint16_t, 6> free_ports() {
 
 } // namespace
 
-etcd_members::etcd_members() : ports_(free_ports()) {
+etcd_members::etcd_members(bool secured) : secured_(secured), ports_(free_ports()) {
   std::string name = std::filesystem::temp_directory_path() / "weir-etcd-XXXXXX";
   folder_ = mkdtemp(name.data());
+  if (secured_) // as an operator would: with Weir's own commands
+    for (auto& made : {cluster::make_authority(folder_ / "ca", "etcd"), cluster::issue(folder_ / "ca", "localhost"), cluster::issue(folder_ / "ca", "client")})
+      if (!made)
+        throw std::runtime_error(made.error().text);
   for (std::size_t i = 0; i < 3; ++i)
     start(i);
   for (std::size_t i = 0; i < 3; ++i)
@@ -69,8 +74,44 @@ etcd_members::~etcd_members() {
 std::vector<std::string> etcd_members::endpoints() const {
   std::vector<std::string> all;
   for (std::size_t i = 0; i < 3; ++i)
-    all.push_back(fmt::format("http://127.0.0.1:{}", ports_[i]));
+    all.push_back(secured_ ? fmt::format("https://localhost:{}", ports_[i]) : fmt::format("http://127.0.0.1:{}", ports_[i]));
   return all;
+}
+
+election::etcd_options etcd_members::options() const {
+  election::etcd_options all{.endpoints = endpoints(), .authorities = {}, .certificate = {}, .key = {}};
+  if (secured_) {
+    all.patience = 10s; // a handshake is work, and the machine of the tests is busy
+    all.authorities = identity("ca.pem");
+    all.certificate = identity("client.pem");
+    all.key = identity("client.key");
+  }
+  return all;
+}
+
+http::client_request etcd_members::request(std::size_t member, const std::string& path) const {
+  auto as = options();
+  http::client_request wish;
+  wish.url = as.endpoints[member] + path;
+  wish.deadline = 2s;
+  wish.authorities = as.authorities;
+  wish.certificate = as.certificate;
+  wish.key = as.key;
+  return wish;
+}
+
+std::size_t etcd_members::leader() const {
+  http::client web({});
+  for (std::size_t i = 0; i < 3; ++i) {
+    auto wish = request(i, "/v3/maintenance/status");
+    wish.method = "POST";
+    wish.body = "{}";
+    auto answer = web.call(wish);
+    auto said = answer ? nlohmann::json::parse(answer->body, nullptr, false) : nlohmann::json();
+    if (said.is_object() && said.contains("leader") && said["leader"] == said["header"]["member_id"])
+      return i;
+  }
+  throw std::runtime_error("no member of etcd says that it leads");
 }
 
 void etcd_members::signal(std::size_t member, int number) { ::kill(processes_[member], number); }
@@ -85,10 +126,14 @@ void etcd_members::start(std::size_t member) {
   std::string all;
   for (std::size_t i = 0; i < 3; ++i)
     all += fmt::format("{}m{}=http://127.0.0.1:{}", i == 0 ? "" : ",", i, ports_[3 + i]);
-  auto client = fmt::format("http://127.0.0.1:{}", ports_[member]), peer = fmt::format("http://127.0.0.1:{}", ports_[3 + member]);
+  auto client = fmt::format("{}://127.0.0.1:{}", secured_ ? "https" : "http", ports_[member]), peer = fmt::format("http://127.0.0.1:{}", ports_[3 + member]);
   std::vector<std::string> words{"etcd", "--name", fmt::format("m{}", member), "--data-dir", folder_ / fmt::format("m{}", member), "--listen-client-urls", client,
                                  "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", all,
                                  "--initial-cluster-token", folder_.filename()};
+  if (secured_)
+    for (std::string word : {std::string("--client-cert-auth"), std::string("--trusted-ca-file"), identity("ca.pem"), std::string("--cert-file"), identity("localhost.pem"),
+                             std::string("--key-file"), identity("localhost.key")})
+      words.push_back(std::move(word));
   std::vector<char*> arguments;
   for (auto& word : words)
     arguments.push_back(word.data());
@@ -110,10 +155,7 @@ bool etcd_members::healthy(std::size_t member, int seconds) const {
   http::client web({});
   auto until = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   while (std::chrono::steady_clock::now() < until) {
-    http::client_request wish;
-    wish.url = endpoints()[member] + "/health";
-    wish.deadline = 2s;
-    if (auto answer = web.call(wish); answer && answer->status == 200)
+    if (auto answer = web.call(request(member, "/health")); answer && answer->status == 200)
       return true;
     std::this_thread::sleep_for(50ms); // between two polls
   }

@@ -241,6 +241,21 @@ TEST_F(Authority, RefusesAKeyThatOthersMayRead) {
   EXPECT_TRUE(check("ca.pem", "worker-1.pem", "worker-1.key"));
 }
 
+TEST_F(Authority, IsNotAskedAboutAPairForSomebodyElsesServer) {
+  auto pair = [&](const std::string& certificate, const std::string& key) { return check_pair(at(certificate), at(key)); };
+  auto fine = pair("worker-1.pem", "worker-1.key");
+  EXPECT_TRUE(fine) << fine.error().text;
+  refused(pair("absent.pem", "worker-1.key"), error_code::not_found, at("absent.pem"), "No such file");
+  refused(pair("worker-1.pem", "absent.key"), error_code::not_found, at("absent.key"), "No such file");
+  refused(pair("worker-1.key", "worker-1.key"), error_code::invalid_input, at("worker-1.key"), "holds no PEM certificate");
+  ASSERT_TRUE(issue(folder, "worker-2"));
+  refused(pair("worker-1.pem", "worker-2.key"), error_code::unauthorized, at("worker-2.key"), "is not the key of " + at("worker-1.pem"));
+  ASSERT_TRUE(issue(folder, "late", std::chrono::days(-1)));
+  refused(pair("late.pem", "late.key"), error_code::unauthorized, at("late.pem"), "expired at 20");
+  ASSERT_EQ(chmod(at("worker-1.key").c_str(), 0640), 0);
+  refused(pair("worker-1.pem", "worker-1.key"), error_code::forbidden, at("worker-1.key"), "0640");
+}
+
 TEST_F(Authority, RefusesAKeyUnderAPassPhrase) {
   auto pem = text_of(at("worker-1.key"));
   bio in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free_all), out(BIO_new(BIO_s_mem()), BIO_free_all);

@@ -188,6 +188,12 @@ TEST(NodeConfigText, RulesAcrossSettingsHavePlaces) {
                        "coordinator: {election: etcd, etcd_endpoints: [\"http://localhost:1\", \"http://10.0.0.1:2\", localhost]}\n"),
             "n.yaml:3:70: warning: coordinator.etcd_endpoints[1]: \"http://10.0.0.1:2\" leaves this machine without TLS, and publish keys go there: use https://, or, on a network that nobody else reaches, cluster.insecure: true\n"
             "n.yaml:3:91: coordinator.etcd_endpoints[2]: \"localhost\" is not an address of the form http://HOST or https://HOST\n");
+  const std::string elected = "roles: [coordinator]\ncluster: {listen: \"localhost:4700\", join: [\"localhost:4701\"]}\n";
+  const std::string three = "coordinator: {election: etcd, etcd_endpoints: [\"http://localhost:1\", \"http://localhost:2\", \"http://localhost:3\"], ";
+  EXPECT_EQ(complaints(elected + three + "etcd_ca: /ca.pem}\n"),
+            "n.yaml:3:124: warning: coordinator.etcd_ca: is not used: no address of coordinator.etcd_endpoints begins with https://\n");
+  EXPECT_EQ(complaints(elected + "coordinator: {election: etcd, etcd_endpoints: [\"http://localhost:1\", \"http://localhost:2\", \"https://localhost:3\"], etcd_key: /e.key}\n"),
+            "n.yaml:3:14: coordinator.etcd_certificate: is empty: what etcd is shown is a certificate and its key\n");
   EXPECT_EQ(complaints("edge: {first_port: 8080}\n"), "n.yaml:1:1: http.listen: port 8080 is one of the edges' ports 8080..8081\n");
 }
 
