@@ -137,6 +137,21 @@ TEST_F(Election, ALeaderThatDiesIsFollowedWithinItsLease) {
   EXPECT_EQ(d.leaders, (std::vector<std::string>{"dead", ""}));
 }
 
+TEST_F(Election, ALeaderThatDiesTogetherWithEtcdsIsFollowedInTenSeconds) {
+  auto lease = there->grant(options.ttl);
+  ASSERT_TRUE(lease);
+  ASSERT_TRUE(there->commit({.when = {}, .then = {put(leader_key(prefix), "dead 127.0.0.1:1", *lease)}, .otherwise = {}}));
+  diary d;
+  candidate me(options, there, d.listener());
+  ASSERT_TRUE(d.wait(3s, [&] { return d.leaders.size() == 1; }));
+  ASSERT_TRUE(there->keep_alive(*lease, 3s));
+  const auto member = members().leader();
+  members().kill(member);
+  EXPECT_TRUE(d.wait(10s, [&] { return d.terms.size() == 1; }));
+  members().start(member);
+  EXPECT_TRUE(members().healthy(member, 30));
+}
+
 TEST_F(Election, LeadingGoesOnWithoutOneMemberAndEndsInTimeWithoutTwo) {
   diary d;
   candidate me(options, there, d.listener());
@@ -148,7 +163,7 @@ TEST_F(Election, LeadingGoesOnWithoutOneMemberAndEndsInTimeWithoutTwo) {
   auto alone = std::chrono::steady_clock::now();
   ASSERT_TRUE(d.wait(6s, [&] { return d.ends.size() == 1; }));
   EXPECT_FALSE(d.terms[0]->holds());
-  EXPECT_LT(std::chrono::steady_clock::now() - alone, 5500ms) << "longer than its key lives";
+  EXPECT_LT(std::chrono::steady_clock::now() - alone, 4500ms) << "longer than its key lives";
   members().signal(0, SIGCONT);
   members().signal(1, SIGCONT);
   EXPECT_FALSE(d.wait(2s, [&] { return d.terms.size() > 1; })) << "what led is still there";
