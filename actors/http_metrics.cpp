@@ -80,6 +80,11 @@ void show_actor(metrics::scrape& out, const json& actor, tree_sums& sums) {
     out.set<family::store_bytes>(store.value("wal_bytes", 0.0), "log");
     out.set<family::store_records>(store.value("records", 0.0));
     out.set<family::store_failures>(store.value("failures", 0.0));
+  } else if (kind == "seat" && status.is_object()) {
+    for (auto& one : status.value("etcd", json::array()))
+      out.set<family::election_etcd_member_up>(one.value("up", false) ? 1 : 0, one.value("member", ""));
+    if (auto standbys = status.find("standbys"); standbys != status.end() && standbys->is_number()) // otherwise nobody knows
+      out.set<family::election_standbys>(standbys->get<double>());
   }
   if (actor.contains("children"))
     for (auto& child : actor["children"])

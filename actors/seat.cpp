@@ -3,6 +3,7 @@
 #include "actors/reporting.hpp"
 #include "runtime/base/log.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 namespace weir {
@@ -20,6 +21,19 @@ std::string seat_state::refusal() const {
   if (coordinator || term)
     return fmt::format("node {:?} begins or ends to coordinate just now", me);
   return leader.empty() ? fmt::format("node {:?} stands by; nobody coordinates just now", me) : fmt::format("node {:?} stands by; node {:?} coordinates", me, leader);
+}
+
+nlohmann::json seat_state::sight() const {
+  auto seen = roll->seen();
+  nlohmann::json told{{"etcd", nlohmann::json::array()}, {"candidates", nullptr}, {"standbys", nullptr}};
+  for (auto& one : seen.members)
+    told["etcd"].push_back({{"member", one.endpoint}, {"up", one.trouble.empty()}, {"trouble", one.trouble}});
+  if (seen.candidates) {
+    auto& leading = leads() ? setup.election.node : leader;
+    told["candidates"] = *seen.candidates;
+    told["standbys"] = std::ranges::count_if(*seen.candidates, [&](auto& candidate_name) { return candidate_name != leading; });
+  }
+  return told;
 }
 
 caf::behavior seat(caf::stateful_actor<seat_state>* self, seat_setup setup) {
@@ -63,6 +77,7 @@ caf::behavior seat(caf::stateful_actor<seat_state>* self, seat_setup setup) {
 
   stand_by();
   my.etcd = std::make_shared<election::etcd>(my.setup.election.etcd);
+  my.roll = std::make_unique<election::roll_call>(my.setup.election);
   my.candidate = std::make_unique<election::candidate>(my.setup.election, my.etcd,
                                                        election::candidate::listener{
                                                          .elected = [me](std::shared_ptr<election::term> term) { tell_anon(me, seat_won{std::move(term)}); },
@@ -79,10 +94,13 @@ caf::behavior seat(caf::stateful_actor<seat_state>* self, seat_setup setup) {
       if (!taken) {
         log::error("seat", "not-taken-over", "epoch={} error={}", my.term->epoch(), taken.error().text);
         my.trouble = taken.error().text;
+        // Who found no etcd, or another leader, could at the next time; what is wrong with records or store stays until somebody repairs it.
+        my.roll->stand(taken.error().code == error_code::unavailable || taken.error().code == error_code::fenced);
         my.term->end("the records could not be taken over"); // the election says so in turn
         return;
       }
       my.trouble.clear();
+      my.roll->stand(true);
       my.ledger = std::move(*taken);
       ++my.terms;
       end_child(self, my.uplink);
@@ -114,6 +132,7 @@ caf::behavior seat(caf::stateful_actor<seat_state>* self, seat_setup setup) {
     [=, &my](const ask_status&) {
       nlohmann::json status{{"leads", my.leads()}, {"leader", my.leads() ? my.setup.election.node : my.leader}, {"epoch", my.term ? my.term->epoch() : 0}, {"terms", my.terms},
                             {"trouble", my.trouble}, {"endpoints", my.setup.election.etcd.endpoints}};
+      status.update(my.sight());
       auto child = my.coordinator ? caf::actor_cast<caf::actor>(my.coordinator) : my.uplink;
       return report_of(self, "seat", status, my.started, child ? std::vector{child} : std::vector<caf::actor>{});
     },

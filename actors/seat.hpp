@@ -3,8 +3,10 @@
 #include "actors/interfaces.hpp"
 #include "actors/uplink.hpp"
 #include "runtime/election/ledger.hpp"
+#include "runtime/election/roll_call.hpp"
 
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 namespace weir {
@@ -44,12 +46,15 @@ struct seat_state {
   std::uint64_t terms = 0;
   bool ending = false;
   caf::actor_clock::time_point started{};
+  std::unique_ptr<election::roll_call> roll;
   std::unique_ptr<election::candidate> candidate; ///< destroyed first: it gives the key back, and its thread speaks to the actor
 
   /// Whether the COORDINATOR here may act now.
   bool leads() const { return coordinator && term && term->holds(); }
   /// What a node hears that wants in while this node does not lead.
   std::string refusal() const;
+  /// What this node sees of etcd and of the others: {etcd: [{member, up, trouble}], candidates: [NODE…] or null, standbys: number or null}.
+  nlohmann::json sight() const;
 };
 
 /// One of several nodes that can coordinate: while etcd has its key it has a COORDINATOR, else it passes everything on to the node that has.
@@ -58,7 +63,8 @@ struct seat_state {
 /// Parent:  the program. Detached: it reads the records from etcd and writes them to the disk.
 /// Tells:   COORDINATOR here, or over its UPLINK, in the name of whoever sent the message; answers go straight back.
 /// Fails:   when its COORDINATOR ends by itself.
-/// Numbers: a key lives 5 s and is renewed each 0.7 s; who could not renew it for 3.3 s ends its COORDINATOR; who stands by looks each 0.5 s.
+/// Numbers: a key lives 5 s and is renewed each 0.7 s; who could not renew it for 3.3 s ends its COORDINATOR; who stands by looks each 0.5 s. Who else
+///          could lead and how etcd's members are is looked at each 2 s.
 /// Source:  docs/2-how-it-works/5-cluster.md
 caf::behavior seat(caf::stateful_actor<seat_state>* self, seat_setup setup);
 

@@ -18,23 +18,32 @@ struct overview {
   bool ready = false;
   std::vector<std::string> not_ready;
   json streams, tasks, nodes, edges, rtmp_servers;
-  json coordinators = json::array(); ///< {name, phase, leads}; null where the node that was asked does not know who leads
+  json coordinators = json::array(); ///< {name, phase, leads, stands_by}; null where the node that was asked does not know
+  json etcd = json::array();         ///< {member, up, trouble}, as the node that was asked sees its members
 };
 
-/// The nodes that can coordinate. Of several one leads, which only they themselves know (SEAT).
-json coordinators_of(connection& node, const json& nodes) {
-  auto found = json::array();
-  for (auto& n : nodes)
+/// The nodes that can coordinate. Of several one leads, which only they themselves know (SEAT), as they know of etcd.
+void look_at_coordinators(connection& node, overview& seen) {
+  for (auto& n : seen.nodes)
     if (auto roles = n.value("roles", json::array()); std::ranges::find(roles, json("coordinator")) != roles.end())
-      found.push_back({{"name", shown(n, "name")}, {"phase", shown(n, "phase")}, {"leads", nullptr}});
-  if (found.size() < 2)
-    return found;
+      seen.coordinators.push_back({{"name", shown(n, "name")}, {"phase", shown(n, "phase")}, {"leads", nullptr}, {"stands_by", nullptr}});
+  if (seen.coordinators.size() < 2)
+    return;
   auto tree = node.get("/introspect?here"); // without it all else can still be shown
-  for (auto& actor : tree ? tree->at("actors") : json::array())
-    if (auto leader = actor.value("kind", "") == "seat" ? shown(actor.at("status"), "leader") : "-"; leader != "-")
-      for (auto& one : found)
+  for (auto& actor : tree ? tree->at("actors") : json::array()) {
+    if (actor.value("kind", "") != "seat")
+      continue;
+    auto& status = actor.at("status");
+    auto leader = shown(status, "leader");
+    auto candidates = status.value("candidates", json());
+    for (auto& one : seen.coordinators) {
+      if (leader != "-")
         one["leads"] = one["name"] == leader;
-  return found;
+      if (leader != "-" && candidates.is_array())
+        one["stands_by"] = one["leads"] == false && std::ranges::find(candidates, one["name"]) != candidates.end();
+    }
+    seen.etcd = status.value("etcd", json::array());
+  }
 }
 
 answer<overview> look(connection& node) {
@@ -54,7 +63,7 @@ answer<overview> look(connection& node) {
     WEIR_TRY(items);
     *to = std::move(*items);
   }
-  seen.coordinators = coordinators_of(node, seen.nodes);
+  look_at_coordinators(node, seen);
   return seen;
 }
 
@@ -90,16 +99,27 @@ std::string headline(const overview& seen) {
   return line;
 }
 
-/// "2 coordinators: c1 leads, c2 stands by"; nothing of a single one.
-std::string coordinators_line(const overview& seen) {
+/// "2 coordinators: c1 leads, c2 stands by", and a line on etcd where it is known; nothing of a single one.
+std::string coordinators_lines(const overview& seen) {
   std::string all;
   for (auto& one : seen.coordinators) {
     auto phase = shown(one, "phase");
-    bool leads = one["leads"] == true, stands_by = one["leads"] == false && tone_of(phase) == tone::good;
-    auto does = leads ? "leads" : stands_by ? "stands by" : "is " + phase;
-    all += fmt::format("{} {} {}", all.empty() ? ":" : ",", shown(one, "name"), painted(tone_of(phase), does));
+    bool leads = one["leads"] == true, well = one["leads"] == false && tone_of(phase) == tone::good;
+    bool able = one["stands_by"] != false; // or nobody knows
+    auto does = leads ? "leads" : well ? able ? "stands by" : "cannot take over" : "is " + phase;
+    all += fmt::format("{} {} {}", all.empty() ? ":" : ",", shown(one, "name"), painted(well && !able ? tone::bad : tone_of(phase), does));
   }
-  return seen.coordinators.size() < 2 ? std::string{} : fmt::format("{} coordinators{}\n", seen.coordinators.size(), all);
+  if (seen.coordinators.size() < 2)
+    return {};
+  auto lines = fmt::format("{} coordinators{}\n", seen.coordinators.size(), all);
+  if (seen.etcd.empty())
+    return lines;
+  std::string lost;
+  for (auto& one : seen.etcd)
+    if (!one.value("up", false))
+      lost += fmt::format("  {} {}\n", painted(tone::bad, shown(one, "member")), painted(tone::warning, shown(one, "trouble")));
+  auto up = std::ranges::count_if(seen.etcd, [](auto& one) { return one.value("up", false); });
+  return lines + fmt::format("{} members of etcd: {}\n{}", seen.etcd.size(), painted(lost.empty() ? tone::good : tone::bad, lost.empty() ? "all serve" : fmt::format("{} serve", up)), lost);
 }
 
 std::vector<cell> rtmp_server_row(const json& s) {
@@ -121,7 +141,7 @@ std::map<std::string, std::string> names_of(const json& streams) {
 }
 
 std::string glance(const overview& seen) {
-  auto text = headline(seen) + counted(seen.streams, "stream") + counted(seen.tasks, "task") + coordinators_line(seen);
+  auto text = headline(seen) + counted(seen.streams, "stream") + counted(seen.tasks, "task") + coordinators_lines(seen);
   text += listed(node_table(), seen.nodes, node_row);
   if (!seen.rtmp_servers.empty())
     text += listed(rtmp_server_table(), seen.rtmp_servers, rtmp_server_row);
@@ -138,7 +158,7 @@ std::string glance(const overview& seen) {
 
 /// All that fits: what moves first.
 std::string live_view(const overview& seen) {
-  auto text = headline(seen) + counted(seen.streams, "stream") + counted(seen.tasks, "task") + coordinators_line(seen);
+  auto text = headline(seen) + counted(seen.streams, "stream") + counted(seen.tasks, "task") + coordinators_lines(seen);
   auto quiet_last = [](json items) {
     std::stable_partition(items.begin(), items.end(), [](auto& one) { return tone_of(shown(one, "phase")) != tone::dim; });
     return items;
@@ -158,6 +178,7 @@ json data_of(const overview& seen) {
           {"streams", by_phase(seen.streams)},
           {"tasks", by_phase(seen.tasks)},
           {"coordinators", seen.coordinators},
+          {"etcd", seen.etcd},
           {"nodes", seen.nodes},
           {"rtmp_servers", seen.rtmp_servers},
           {"edges", seen.edges}};

@@ -14,17 +14,17 @@ namespace {
 
 constexpr auto soon_again = 200ms; ///< after a renewal that failed
 
-/// "NODE ADDRESS" → the node's name, as far as it may stand in a log line.
+} // namespace
+
+std::string prefix_of(const std::string& cluster) { return "/weir/" + cluster + "/"; }
+std::string leader_key(const std::string& prefix) { return prefix + "leader"; }
+std::string candidates_key(const std::string& prefix) { return prefix + "candidates/"; }
+
 std::string name_in(const std::string& value) {
   auto name = value.substr(0, std::min<std::size_t>(value.find(' '), 64));
   std::ranges::replace_if(name, [](unsigned char c) { return c <= ' ' || c > '~'; }, '?');
   return name;
 }
-
-} // namespace
-
-std::string prefix_of(const std::string& cluster) { return "/weir/" + cluster + "/"; }
-std::string leader_key(const std::string& prefix) { return prefix + "leader"; }
 
 candidate::candidate(election_options options, std::shared_ptr<election::etcd> there, listener tell)
     : options_(std::move(options)), key_(leader_key(prefix_of(options_.cluster))), there_(std::move(there)), tell_(std::move(tell)), thread_([this] { run(); }) {}

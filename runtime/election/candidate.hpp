@@ -26,9 +26,13 @@ struct election_options {
   std::chrono::milliseconds look_every{500};  ///< at who leads, while another one does
 };
 
-/// "/weir/CLUSTER/": below it are `leader`, `sequence`, `initialised` and the records.
+/// "/weir/CLUSTER/": below it are `leader`, `candidates`, `sequence`, `initialised` and the records.
 std::string prefix_of(const std::string& cluster);
 std::string leader_key(const std::string& prefix);
+/// Below it each node that could lead has its key.
+std::string candidates_key(const std::string& prefix);
+/// "NODE ADDRESS" or NODE → the node's name, as far as it may stand in a log line.
+std::string name_in(const std::string& value);
 
 class candidate {
 public:

@@ -1,10 +1,12 @@
 #include "runtime/election/etcd.hpp"
 
 #include "runtime/base/base64.hpp"
+#include "runtime/http/target.hpp"
 
 #include <algorithm>
 #include <charconv>
 #include <fmt/format.h>
+#include <future>
 #include <nlohmann/json.hpp>
 
 namespace weir::election {
@@ -235,6 +237,25 @@ expected<std::int64_t> parse_keep_alive(std::string_view body) {
   return std::max<std::int64_t>(*left, 0);
 }
 
+expected<member_status> parse_member_status(std::string_view body) {
+  auto answer = bounded(body, short_answer_limit);
+  WEIR_TRY(answer);
+  member_status out;
+  auto leader = answer->find("leader"); // a number of 64 bits without a sign, which nobody here counts with
+  out.has_leader = leader != answer->end() && ((leader->is_string() && *leader != "0" && *leader != "") || (leader->is_number_integer() && *leader != 0));
+  auto list = member(*answer, "errors", json::value_t::array);
+  WEIR_TRY(list);
+  if (*list)
+    for (auto& one : **list) {
+      if (!one.is_string())
+        return fail(error_code::invalid_input, "etcd's answer: an error is not a text");
+      out.trouble += (out.trouble.empty() ? "" : "; ") + std::string(http::trim(one.get_ref<const std::string&>()));
+    }
+  out.trouble.resize(std::min<std::size_t>(out.trouble.size(), 300));
+  std::ranges::replace_if(out.trouble, [](unsigned char c) { return c < ' ' || c > '~'; }, '?');
+  return out;
+}
+
 error parse_refusal(int status, std::string_view body) {
   auto answer = bounded(body, short_answer_limit);
   std::string text = fmt::format("etcd answers with status {}", status);
@@ -344,6 +365,28 @@ expected<transaction_answer> etcd::commit(const transaction& wish, std::chrono::
   auto answer = call("/v3/kv/txn", json{{"compare", encode(wish.when)}, {"success", encode(wish.then)}, {"failure", encode(wish.otherwise)}}.dump(), budget, answer_limit);
   WEIR_TRY(answer);
   return parse_transaction(*answer);
+}
+
+std::vector<member_health> etcd::members() {
+  auto nothing = std::make_shared<const std::string>("{}");
+  std::vector<std::future<std::string>> answers;
+  for (auto& endpoint : options_.endpoints) {
+    auto told = std::make_shared<std::promise<std::string>>();
+    answers.push_back(told->get_future());
+    web_.send(request(endpoint, "/v3/maintenance/status", nothing, options_.patience, short_answer_limit),
+              [told, shown = !options_.certificate.empty()](const expected<http::client_response>& answer) {
+                if (!answer)
+                  return told->set_value(explained(answer.error(), shown).text);
+                if (answer->status != 200)
+                  return told->set_value(parse_refusal(answer->status, answer->body).text);
+                auto status = parse_member_status(answer->body);
+                told->set_value(!status ? status.error().text : status->has_leader || !status->trouble.empty() ? status->trouble : "it knows no leader of etcd");
+              });
+  }
+  std::vector<member_health> all;
+  for (std::size_t i = 0; i < answers.size(); ++i)
+    all.push_back({options_.endpoints[i], answers[i].get()});
+  return all;
 }
 
 } // namespace weir::election

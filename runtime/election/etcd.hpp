@@ -78,6 +78,19 @@ expected<std::int64_t> parse_keep_alive(std::string_view body);
 /// What an answer other than 200 says. invalid_input, too_many, not_found and forbidden are etcd's last word; unavailable may be otherwise at the next try.
 error parse_refusal(int status, std::string_view body);
 
+/// What a member says of itself: whether it knows who leads etcd, and what else is wrong with it, in etcd's words ("etcdserver: no leader",
+/// "memberID:… alarm:NOSPACE"), cut to 300 bytes of printable ASCII.
+struct member_status {
+  bool has_leader = false;
+  std::string trouble;
+};
+expected<member_status> parse_member_status(std::string_view body);
+
+struct member_health {
+  std::string endpoint;
+  std::string trouble; ///< why it does not serve; empty: it does
+};
+
 struct etcd_options {
   std::vector<std::string> endpoints; ///< client addresses of the members, "http://host:port" or "https://host:port"
   std::string authorities;            ///< file with the certificates that theirs are checked against; empty: the system's
@@ -99,6 +112,10 @@ public:
   expected<range_answer> range(std::string from, std::string end, unsigned limit, revision_number at = 0,
                                std::chrono::milliseconds budget = std::chrono::seconds(3));
   expected<transaction_answer> commit(const transaction& wish, std::chrono::milliseconds budget = std::chrono::seconds(3));
+
+  /// Asks all members at once how they are, and waits for the last answer, `patience` at most. In the order of the endpoints; whoever does not answer, knows
+  /// no leader or has raised an alarm (its disk is full) is in trouble.
+  std::vector<member_health> members();
 
 private:
   http::client_request request(const std::string& endpoint, std::string_view path, std::shared_ptr<const std::string> body, std::chrono::milliseconds deadline,

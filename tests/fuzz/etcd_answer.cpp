@@ -15,6 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::abort();
   if (const auto left = parse_keep_alive(text); left && *left < 0)
     std::abort();
+  if (const auto status = parse_member_status(text); status && (status->trouble.size() > 300 || status->trouble.find('\n') != std::string::npos))
+    std::abort();
   if (const auto said = parse_refusal(static_cast<int>(size % 600), text); said.text.empty() || said.text.size() > 400)
     std::abort();
   if (const auto parts = parse_pending(text))

@@ -35,6 +35,8 @@ def absent(healthy):
 def healthy():
     """Node a is coordinator, origin and director; b is a worker with two edges. Both tell of the whole cluster."""
     series = {}
+    series.update({"weir_election_etcd_member_up" + A + f', member="http://e{i}:2379"}}': "1x115" for i in (1, 2, 3)})
+    series["weir_election_standbys" + A + "}"] = "1x115"
     for at in (A, B):
         series.update({
             "up" + at + "}": "1x115",
@@ -121,6 +123,15 @@ FAILURES = [
                         **both("weir_node_phase", 'node="b", phase="down"', "_x21 1x18 stale")}, 60, {"WeirNodeDown": [{"job": "weir", "node": "b"}]}),
     ("a role dies again and again", {"process_cpu_seconds_total" + A + "}": "100+2x19 1 3 5 1 3 5 7+2x95"}, 90, {"WeirRoleDies": [ON_A]}),
     ("a node is restarted once", {"process_cpu_seconds_total" + A + "}": "100+2x19 1+2x95"}, 240, {}),
+
+    ("a member of etcd is lost", {"weir_election_etcd_member_up" + A + ', member="http://e2:2379"}': gauge(1, 0)}, 60,
+     {"WeirEtcdMemberDown": [{"job": "weir", "member": "http://e2:2379"}]}),
+    ("another coordinator alone does not reach a member", {"weir_election_etcd_member_up" + B + ', member="http://e2:2379"}': gauge(1, 0)}, 60,
+     {"WeirEtcdMemberDown": [{"job": "weir", "member": "http://e2:2379"}]}),
+    ("a member of etcd restarts", {"weir_election_etcd_member_up" + A + ', member="http://e2:2379"}': "1x19 0 1x94"}, 30, {}),
+    ("no coordinator stands by", {"weir_election_standbys" + A + "}": gauge(1, 0)}, 90, {"WeirStandbyCoordinatorMissing": [{"job": "weir"}]}),
+    ("a coordinator that stands by restarts", {"weir_election_standbys" + A + "}": "1x19 0x2 1x93"}, 45, {}),
+    ("etcd is lost to one of two coordinators", {"weir_election_standbys" + A + "}": absent(1), "weir_election_standbys" + B + "}": "1x115"}, 90, {}),
 
     ("an encoder has the wrong key", both("weir_hook_decisions_total", 'server_kind="srs", hook="publish", decision="refused"', counter(4, 1)), 180,
      {"WeirPublishRefused": [{"job": "weir", "server_kind": "srs"}]}),

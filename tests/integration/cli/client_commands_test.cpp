@@ -147,7 +147,7 @@ protected:
       };
       auto root = actor("node", "node", "node-1");
       root["children"] = {{{"name", "edge-1"}, {"kind", "edge"}, {"mailbox", 2}, {"restarts", 1}, {"status", {{"pid", 77}}}, {"children", json::array()}}};
-      json actors{root, actor("seat", "seat", "node-1", {{"leads", false}, {"leader", leader.load()}})}, silent = json::array();
+      json actors{root, actor("seat", "seat", "node-1", seat_status())}, silent = json::array();
       if (!r.query.has("here")) {
         actors.push_back(actor("uplink", "uplink", "node-2"));
         silent = {"node-3: not connected", "node-4: \x1b[2Jtimed out"};
@@ -182,6 +182,14 @@ protected:
     server = fmt::format("http://127.0.0.1:{}", web.port());
   }
 
+  json seat_status() const {
+    json status{{"leads", false}, {"leader", leader.load()}};
+    if (etcd_seen)
+      status.update(json{{"candidates", {"node-2", "node-4"}},
+                         {"etcd", {{{"member", "https://e1:2379"}, {"up", true}, {"trouble", ""}}, {{"member", "https://e2:2379"}, {"up", false}, {"trouble", "it sleeps"}}}}});
+    return status;
+  }
+
   struct result {
     int status;
     std::string out, err;
@@ -214,6 +222,7 @@ protected:
   std::atomic<int> runs{-1}; ///< on the node "other", one fewer at each look; negative: it is not there
   std::vector<std::pair<std::string, std::string>> more_coordinators; ///< name and phase; settled before the first request
   std::atomic<const char*> leader{""};                                ///< as the seat of node-1 knows it
+  std::atomic<bool> etcd_seen{false};                                 ///< by that seat
 };
 
 // --- exit statuses ------------------------------------------------------------------------------------------------------------
@@ -387,7 +396,8 @@ TEST_F(ClientCommands, StatusAndTopShowTheRtmpServers) {
   EXPECT_FALSE(was_asked("GET /introspect")) << "nor to ask";
   auto data = json::parse(weir({"status", "-o", "json"}).out);
   EXPECT_EQ(data["rtmp_servers"][1]["trouble"], "it answers 502");
-  EXPECT_EQ(data["coordinators"], (json{{{"name", "node-1"}, {"phase", "ready"}, {"leads", nullptr}}}));
+  EXPECT_EQ(data["coordinators"], (json{{{"name", "node-1"}, {"phase", "ready"}, {"leads", nullptr}, {"stands_by", nullptr}}}));
+  EXPECT_EQ(data["etcd"], json::array());
 }
 
 TEST_F(ClientCommands, StatusTellsWhoOfSeveralCoordinatorsLeads) {
@@ -395,10 +405,28 @@ TEST_F(ClientCommands, StatusTellsWhoOfSeveralCoordinatorsLeads) {
   leader = "node-2";
   EXPECT_NE(weir({"status"}).out.find("\n3 coordinators: node-1 stands by, node-2 leads, node-3 is down\n"), std::string::npos) << weir({"status"}).out;
   auto data = json::parse(weir({"status", "-o", "json"}).out);
-  EXPECT_EQ(data["coordinators"][1], (json{{"name", "node-2"}, {"phase", "ready"}, {"leads", true}}));
+  EXPECT_EQ(data["coordinators"][1], (json{{"name", "node-2"}, {"phase", "ready"}, {"leads", true}, {"stands_by", nullptr}}));
   EXPECT_EQ(data["coordinators"][0]["leads"], false);
   leader = ""; // or a node without a seat
   EXPECT_NE(weir({"status"}).out.find("\n3 coordinators: node-1 is ready, node-2 is ready, node-3 is down\n"), std::string::npos) << weir({"status"}).out;
+}
+
+TEST_F(ClientCommands, StatusAndTopShowWhoCouldTakeOverAndTheMembersOfEtcd) {
+  more_coordinators = {{"node-2", "ready"}, {"node-3", "down"}, {"node-4", "ready"}};
+  leader = "node-2";
+  etcd_seen = true;
+  for (auto* command : {"status", "top"}) {
+    auto out = weir({command}).out;
+    EXPECT_NE(out.find("\n4 coordinators: node-1 cannot take over, node-2 leads, node-3 is down, node-4 stands by\n"
+                       "2 members of etcd: 1 serve\n"
+                       "  https://e2:2379 it sleeps\n"),
+              std::string::npos)
+      << out;
+  }
+  auto data = json::parse(weir({"status", "-o", "json"}).out);
+  EXPECT_EQ(data["coordinators"][0]["stands_by"], false);
+  EXPECT_EQ(data["coordinators"][3]["stands_by"], true);
+  EXPECT_EQ(data["etcd"][1]["trouble"], "it sleeps");
 }
 
 TEST_F(ClientCommands, IntrospectDrawsTheTreesOfAllNodesAndNamesTheSilentOnes) {

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
 
@@ -56,7 +57,7 @@ protected:
     setup.election.cluster = "seats";
     setup.election.node = node;
     setup.election.address = "127.0.0.1:1";
-    setup.election.etcd.endpoints = etcd.endpoints();
+    setup.election.etcd = etcd.options();
     return spawned.emplace_back(system.spawn<caf::detached>(seat, std::move(setup)));
   }
   /// The kinds of all actors below it in the tree.
@@ -73,6 +74,13 @@ protected:
         },
         [](caf::error&) {});
     return kinds;
+  }
+  /// What it says of itself.
+  nlohmann::json status(const caf::actor& of) {
+    nlohmann::json told;
+    caf::scoped_actor self{system, true};
+    self->request(of, caf::duration{5s}, ask_status{}).receive([&](const actor_report& report) { told = nlohmann::json::parse(report.status); }, [](caf::error&) {});
+    return told;
   }
   bool leads(const caf::actor& one) { return below(one) == std::multiset<std::string>{"coordinator", "rtmp-watch"}; }
   bool stands_by(const caf::actor& one) { return below(one) == std::multiset<std::string>{"uplink"}; }
@@ -94,8 +102,16 @@ TEST_F(Seats, OnlyTheOneThatLeadsReadsTheListsOfRtmpServers) {
   ASSERT_TRUE(srs.wait_for_polls(2));
   EXPECT_TRUE(leads(a));
   EXPECT_TRUE(stands_by(b));
+  for (auto& one : {a, b}) {
+    EXPECT_TRUE(eventually([&] { return status(one)["standbys"] == 1; })) << status(one);
+    EXPECT_EQ(status(one)["candidates"], (nlohmann::json{"a", "b"}));
+    EXPECT_TRUE(eventually([&] { return status(one)["etcd"].size() == 3; })) << status(one);
+    for (auto& member : status(one)["etcd"])
+      EXPECT_EQ(member["up"], true) << member;
+  }
   caf::anon_send(a, stop{});
   ASSERT_TRUE(eventually([&] { return leads(b); }));
+  EXPECT_TRUE(eventually([&] { return status(b)["standbys"] == 0; })) << status(b);
   EXPECT_TRUE(srs.wait_for_polls(2)) << "whoever leads now reads them";
   EXPECT_TRUE(below(a).empty());
 }

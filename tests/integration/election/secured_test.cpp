@@ -10,7 +10,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Whether a call under these options fails, in these words.
+/// Whether every member refuses these options, in these words.
 void expect_refused(const etcd_options& options, const std::string& why) {
   SCOPED_TRACE(why);
   etcd there(options);
@@ -19,6 +19,8 @@ void expect_refused(const etcd_options& options, const std::string& why) {
   EXPECT_EQ(asked.error().code, error_code::unavailable);
   EXPECT_NE(asked.error().text.find(why), std::string::npos) << asked.error().text;
   EXPECT_NE(asked.error().text.find(options.endpoints[0]), std::string::npos) << asked.error().text;
+  for (auto& [endpoint, trouble] : there.members())
+    EXPECT_NE(trouble.find(why), std::string::npos) << endpoint << ": " << trouble;
 }
 
 } // namespace
@@ -38,6 +40,8 @@ TEST(SecuredEtcd, LetsInWhoShowsACertificateOfItsAuthorityAndTellsTheOthersWhy) 
   ASSERT_EQ(found->records.size(), 1u);
   EXPECT_EQ(found->records[0].value, "v");
   EXPECT_TRUE(there.keep_alive(*lease, 3s));
+  for (auto& [endpoint, trouble] : there.members())
+    EXPECT_EQ(trouble, "") << endpoint;
 
   auto without = members.options();
   without.certificate.clear();

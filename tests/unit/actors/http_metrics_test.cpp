@@ -141,6 +141,8 @@ TEST_F(HttpMetrics, TheTreeTellsWhatEachActorCounted) {
   tree.back()["status"]["ages"]["sum"] = ages.now().sum;
   tree.push_back(actor("director", "director", R"({"sessions": {"b-1": 4}, "moves": {"edge_left": 512, "weights": 3}})"));
   tree.push_back(actor("edge", "edge/b-1", R"({"requests": {"hit": 90, "miss": 10}})"));
+  tree.push_back(actor("seat", "seat", R"({"leads": true, "candidates": ["a", "b"], "standbys": 1,
+                                           "etcd": [{"member": "http://e1:2379", "up": true, "trouble": ""}, {"member": "http://e2:2379", "up": false, "trouble": "x"}]})"));
   tree.push_back(actor("silent", "silent", R"("timed out")"));
   auto text = node(tree);
   EXPECT_LINE(text, R"(weir_store_size_bytes{part="tables"} 1000)");
@@ -159,8 +161,13 @@ TEST_F(HttpMetrics, TheTreeTellsWhatEachActorCounted) {
   EXPECT_LINE(text, R"(weir_edge_requests_total{edge="b-1",cache="miss"} 10)");
   EXPECT_LINE(text, R"(weir_mailbox_messages{actor="stream"} 1)");
   EXPECT_LINE(text, R"(weir_actor_restarts_total{actor="stream"} 2)");
+  EXPECT_LINE(text, R"(weir_election_etcd_member_up{member="http://e1:2379"} 1)");
+  EXPECT_LINE(text, R"(weir_election_etcd_member_up{member="http://e2:2379"} 0)");
+  EXPECT_LINE(text, "weir_election_standbys 1");
+  auto unknown = node(json::array({actor("seat", "seat", R"({"candidates": null, "standbys": null, "etcd": []})")}));
+  EXPECT_EQ(unknown.find("weir_election"), std::string::npos) << "an etcd that does not answer is not one without standbys";
   auto alone = node(json::array({actor("node", "node/w1")}));
-  for (auto absent : {"weir_store", "weir_segment_age", "weir_sessions", "weir_steering", "weir_edge_requests"})
+  for (auto absent : {"weir_store", "weir_segment_age", "weir_sessions", "weir_steering", "weir_edge_requests", "weir_election"})
     EXPECT_EQ(alone.find(absent), std::string::npos) << absent << ": of whoever is not here nothing is told";
 }
 
