@@ -6,6 +6,7 @@ All tests go through one broadcast in order.
 """
 
 import contextlib
+import http.client
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from weir_node import PROGRAM, Encoder, LoggedCase, Node, _spawn, eventually, fetch, free_ports, main, processes, wait_until_playable, watched
@@ -46,6 +48,14 @@ class Etcd:
     def kill(self, i):
         self.members[i].kill()
         self.members[i].wait(10)
+
+    def leader(self):
+        """The number of the member that the others elected, by its own account."""
+        for i, client in enumerate(self.clients):
+            said = fetch(client + "/v3/maintenance/status", "POST", {}, timeout=3).json
+            if said["header"]["member_id"] == said.get("leader"):
+                return i
+        raise AssertionError("no member of etcd says that it leads")
 
     def remove(self):
         for member in self.members:
@@ -84,10 +94,44 @@ class Member(Node):
     def leads(self):
         return self.process.poll() is None and self.term() != 0
 
+    def metric(self, series):
+        """The value of a series as this node shows it, or None."""
+        for line in fetch(self.url + "/metrics", timeout=5).text.splitlines():
+            if line.startswith(series + " "):
+                return float(line.rsplit(" ", 1)[1])
+        return None
+
     def follows(self):
         """Who leads, as the election told it last."""
         said = re.findall(r" election follows .*leader=(\S+)", self.log()[self.former:])
         return said[-1] if said else ""
+
+
+class Writer:
+    """Makes streams, one after the other, until it is refused or has no answer: what was acknowledged until then must not be lost."""
+
+    def __init__(self, node):
+        self.node, self.made = node, {}  # id → name
+        self.thread = threading.Thread(target=self._write, daemon=True)
+        self.thread.start()
+
+    def _write(self):
+        while True:
+            name = f"by-{self.node.name}-{time.monotonic_ns()}"
+            try:
+                answer = self.node.call("POST", "/api/v1/streams", {"name": name}, timeout=3)
+            except (OSError, http.client.HTTPException):
+                return
+            if answer.status != 201:
+                return
+            self.made[answer.json["id"]] = name
+
+    def wait(self):
+        """All that was acknowledged, once nothing more is."""
+        self.thread.join(10)
+        if self.thread.is_alive():
+            raise AssertionError(f"{self.node.name} still takes streams")
+        return self.made
 
 
 class Election(LoggedCase):
@@ -118,10 +162,24 @@ class Election(LoggedCase):
     def other(self, node):
         return self.c2 if node is self.c1 else self.c1
 
-    def run_of(self, node):
-        """(phase, node, epoch, attempts, processes) of the ladder, as that node shows it."""
-        task = node.task(self.hls)
-        return task["phase"], task["node"], task["epoch"], task["attempts"], self.w1.pipelines()
+    def wait_for_standbys(self, through, count, within=10):
+        eventually(f"{count} stand by", lambda: through.metric("weir_election_standbys") == count, within)
+
+    def member_up(self, through, i):
+        return through.metric(f'weir_election_etcd_member_up{{member="{self.etcd.clients[i]}"}}')
+
+    def runs_of(self, node):
+        """(phase, node, epoch, attempts) of the ladder and of the restream, as that node shows them; and their processes."""
+        tasks = [node.task(id) for id in (self.hls, self.push)]
+        return [(t["phase"], t["node"], t["epoch"], t["attempts"]) for t in tasks], self.w1.pipelines()
+
+    def connections(self):
+        """Who publishes to the restream's target, by nginx's own account: a restream that was interrupted is another one."""
+        shown = fetch(f"http://127.0.0.1:{self.media.stat_port}/stat", timeout=5).text
+        for stream in re.findall(r"<stream>(.*?)</stream>", shown, re.S):
+            if "<name>out</name>" in stream:
+                return [re.search(r"<id>(\d+)</id>", c)[1] for c in re.findall(r"<client>(.*?)</client>", stream, re.S) if "<publishing/>" in c]
+        return []
 
     def wait_until_all_are_there(self, through, within=20):
         names = lambda: {n["name"] for n in through.items("/api/v1/nodes") if n["phase"] == "ready"}
@@ -130,21 +188,26 @@ class Election(LoggedCase):
     def take_over(self, loser, lose):
         """`loser` leads and is lost; returns the seconds until the other one answers as the coordinator that has what was made right before."""
         heir = self.other(loser)
-        before = self.run_of(loser)
-        self.assertEqual(before[0], "running")
+        before, connections = self.runs_of(loser), self.connections()
+        self.assertEqual([run[0] for run in before[0]], ["running"] * 2)
+        self.assertEqual((len(before[1]), len(connections)), (2, 1))
         with watched(self.media, "show", TARGET) as (follower, _):
             seams = follower.discontinuities()
             made = loser.add_stream(f"last-of-{loser.name}-{time.monotonic_ns()}")
+            writer = Writer(loser)
+            eventually("writes are under way", lambda: len(writer.made) >= 5, 10, every=0.01)
             lose()
             lost = time.monotonic()
             eventually("the other one coordinates", heir.leads, TAKE_OVER + SANITIZED, every=0.05)
             took = time.monotonic() - lost
             self.assertEqual(heir.get(f"/api/v1/streams/{made.id}")["name"], made.name, "nothing acknowledged is lost")
             self.assertEqual(heir.get(f"/api/v1/streams/{made.id}/key")["key"], made.key)
-            eventually("the same process goes on", lambda: self.run_of(heir) == before, 20)
+            acknowledged, there = writer.wait(), {s["id"]: s["name"] for s in heir.items("/api/v1/streams")}
+            self.assertEqual({id: there.get(id) for id in acknowledged}, acknowledged, "nothing acknowledged is lost")
+            eventually("the same processes go on", lambda: self.runs_of(heir) == before, 20)
             newest = follower.newest()
             eventually("playlists go on", lambda: follower.newest() >= newest + 2, 6 * TARGET)
-        self.assertEqual(self.run_of(heir), before)
+        self.assertEqual((self.runs_of(heir), self.connections()), (before, connections))
         self.assertEqual(follower.breaches, [])
         self.assertEqual(follower.discontinuities(), seams, [(m, vars(follower.seen[m][0])) for m in sorted(follower.seen)[-12:]])
         self.assertLess(took, TAKE_OVER)
@@ -158,6 +221,9 @@ class Election(LoggedCase):
         leader = self.leader()
         standby = self.other(leader)
         eventually("the other one follows", lambda: standby.follows() == leader.name, 5)
+        for node in (leader, standby):
+            self.wait_for_standbys(node, 1)
+            eventually("all members of etcd serve it", lambda node=node: all(self.member_up(node, i) == 1 for i in range(3)), 10)
         self.wait_until_all_are_there(leader)
         type(self).show = standby.add_stream("show")  # through the one that stands by
         type(self).hls = standby.add_hls(self.show)
@@ -166,41 +232,50 @@ class Election(LoggedCase):
         self.addClassCleanup(self.camera.stop)
         wait_until_playable(self.media, "show", 60)
         leader.wait_for_task(self.hls, "running", 20)
+        out = standby.add_stream("out")
+        type(self).push = standby.add_task(self.show, "restream", {"url": self.media.publish_url(out.name, out.key)})
+        leader.wait_for_task(self.push, "running", 20)
+        out.wait_for_phase("live", 20)
 
     def test_2_a_member_of_etcd_is_killed(self):
         """Nothing happens."""
         leader = self.leader()
-        before, term = self.run_of(leader), leader.term()
+        before, term = self.runs_of(leader), leader.term()
         for i in range(3):
             self.etcd.kill(i)
             for n in range(3):
                 leader.add_stream(f"without-{i}-{n}")
-            until = time.monotonic() + 7  # longer than the key lives
+            until = time.monotonic() + 6  # longer than the key lives
+            for node in (leader, self.other(leader)):
+                eventually("it is missed", lambda i=i, node=node: [self.member_up(node, n) for n in range(3)] == [float(n != i) for n in range(3)], 10)
             eventually("the key was renewed without the member", lambda until=until: leader.leads() and time.monotonic() > until, 10)
             self.etcd.start(i)
             eventually("the member is back", lambda i=i: fetch(self.etcd.clients[i] + "/health", timeout=3).status == 200, 30)
-        self.assertEqual((self.run_of(leader), leader.term()), (before, term))
+            eventually("it serves again", lambda i=i: self.member_up(leader, i) == 1, 10)
+        self.assertEqual((self.runs_of(leader), leader.term()), (before, term))
         self.assertFalse(self.other(leader).leads())
 
     def test_3_the_leader_is_killed(self):
         leader = self.leader()
         took = self.take_over(leader, leader.kill)
         sys.stderr.write(f"leader killed: the other one coordinates after {took:.1f} s\n")
+        self.wait_for_standbys(self.other(leader), 0)
         leader.start()
+        self.wait_for_standbys(self.other(leader), 1)
         self.assertFalse(leader.leads())
         self.wait_until_all_are_there(self.other(leader))
         eventually("the other one follows", lambda: leader.follows() == self.other(leader).name, 5)
 
     def test_4_the_leader_hangs_and_wakes(self):
-        """SIGSTOP for 15 s: when it wakes up it is no leader any more, says so, and stands by."""
+        """SIGSTOP for 12 s: when it wakes up it is no leader any more, says so, and stands by."""
         leader = self.leader()
         heir = self.other(leader)
         self.addCleanup(lambda: leader.pause(False))
         began = time.monotonic()
         took = self.take_over(leader, lambda: leader.pause(True))
         sys.stderr.write(f"leader hung: the other one coordinates after {took:.1f} s\n")
-        before, term = self.run_of(heir), heir.term()
-        eventually("15 s are over", lambda: time.monotonic() - began > 15, 20)
+        before, term = self.runs_of(heir), heir.term()
+        eventually("12 s are over", lambda: time.monotonic() - began > 12, 15)
         log = len(leader.log())
         leader.pause(False)
         late = leader.call("POST", "/api/v1/streams", {"name": "late"})
@@ -210,13 +285,31 @@ class Election(LoggedCase):
         self.assertIn(" seat stands-by", leader.log()[log:])
         self.assertEqual(heir.term(), term)
         self.wait_until_all_are_there(heir)
-        self.assertEqual(self.run_of(heir), before)
+        self.assertEqual(self.runs_of(heir), before)
         self.assertEqual({s["name"] for s in leader.items("/api/v1/streams")}, {s["name"] for s in heir.items("/api/v1/streams")})
 
-    def test_5_etcd_is_lost_and_comes_back(self):
+    def test_5_the_leader_and_the_leader_of_etcd_are_killed_at_once(self):
+        """Nobody can be elected until etcd has a leader again: both have to fit into the time."""
+        leader, member = self.leader(), self.etcd.leader()
+
+        def lose():
+            os.kill(leader.process.pid, signal.SIGKILL)
+            os.kill(self.etcd.members[member].pid, signal.SIGKILL)
+            leader.kill()  # both are dying: these wait for it
+            self.etcd.kill(member)
+
+        took = self.take_over(leader, lose)
+        sys.stderr.write(f"leader and leader of etcd killed: the other one coordinates after {took:.1f} s\n")
+        self.etcd.start(member)
+        eventually("the member is back", lambda: fetch(self.etcd.clients[member] + "/health", timeout=3).status == 200, 30)
+        leader.start()
+        self.wait_until_all_are_there(self.other(leader))
+        eventually("the other one follows", lambda: leader.follows() == self.other(leader).name, 5)
+
+    def test_6_etcd_is_lost_and_comes_back(self):
         """Without a majority nobody coordinates and nothing that runs ends; with one again somebody does."""
         leader = self.leader()
-        before = self.run_of(leader)
+        before = self.runs_of(leader)
         self.etcd.kill(0)
         self.etcd.kill(1)
         eventually("nobody coordinates", lambda: not self.c1.leads() and not self.c2.leads(), 8)
@@ -225,9 +318,9 @@ class Election(LoggedCase):
         self.etcd.start(1)
         leader = self.leader(40)
         self.wait_until_all_are_there(leader)
-        eventually("the same process goes on", lambda: self.run_of(leader) == before, 20)
+        eventually("the same processes go on", lambda: self.runs_of(leader) == before, 20)
 
-    def test_6_a_clean_end_hands_over_at_once(self):
+    def test_7_a_clean_end_hands_over_at_once(self):
         leader = self.leader()
         heir = self.other(leader)
         self.assertLessEqual(leader.stop(), 10)
