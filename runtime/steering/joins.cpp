@@ -60,18 +60,23 @@ std::map<std::string, std::uint64_t> join_admission::admitted() const {
   return all;
 }
 
+join_admission::farm join_admission::whole() const {
+  farm all;
+  bool bounded = true;
+  for (std::size_t e = 0; e < counts_.size(); ++e) {
+    all.used += estimate(e);
+    all.capacity += static_cast<double>(table_->edges[e].capacity_bps);
+    bounded = bounded && table_->edges[e].capacity_bps > 0;
+  }
+  return bounded ? all : farm{all.used, 0};
+}
+
 expected<void> join_admission::ready() const {
   if (!table_ || table_->primary.empty())
     return fail(error_code::unavailable, "no edge serves viewers");
-  double used = 0, capacity = 0;
-  bool bounded = true;
-  for (std::size_t e = 0; e < counts_.size(); ++e) {
-    used += estimate(e);
-    capacity += static_cast<double>(table_->edges[e].capacity_bps);
-    bounded = bounded && table_->edges[e].capacity_bps > 0;
-  }
-  if (bounded && used > capacity)
-    return fail(error_code::unavailable, fmt::format("edges carry {:.0f} of {:.0f} Mbit/s: no room for another viewer", used / 1e6, capacity / 1e6));
+  auto [used, capacity] = whole();
+  if (capacity > 0 && used > capacity)
+    return fail(error_code::too_many, fmt::format("edges carry {:.0f} of {:.0f} Mbit/s: no room for another viewer", used / 1e6, capacity / 1e6));
   return {};
 }
 
@@ -131,11 +136,7 @@ join join_admission::take(std::uint32_t bucket) {
   auto edge = table_->primary[bucket];
   ++counts_[edge]->in_flight.back();
   ++counts_[edge]->admitted;
-  double used = 0, capacity = 0;
-  for (std::size_t e = 0; e < counts_.size(); ++e) {
-    used += estimate(e);
-    capacity += static_cast<double>(table_->edges[e].capacity_bps);
-  }
+  auto [used, capacity] = whole();
   return {bucket, table_->epoch, edge, capacity > 0 && used > 0.95 * capacity};
 }
 

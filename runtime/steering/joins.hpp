@@ -23,7 +23,7 @@ struct join {
   std::uint32_t bucket = 0;
   edge_epoch epoch = 0;          ///< joined(v): goes into the viewer's addresses
   std::uint16_t edge = 0;        ///< index into the table
-  bool lowest_rungs_only = false; ///< the farm is over 95 % of its capacity
+  bool lowest_rungs_only = false; ///< the farm is over 95 % of its capacity: two rungs, not all (balancing.md 5.8)
 };
 
 class join_admission {
@@ -41,7 +41,7 @@ public:
   /// Suspect and draining edges take no new viewers; those that are there stay.
   void close(const edge_name& edge, bool closed);
 
-  /// Draws a bucket for a new viewer. `random` gives 64 random bits per call. Fails: unavailable (no edge, or farm full: 503).
+  /// Draws a bucket for a new viewer. `random` gives 64 random bits per call. Fails: unavailable (no edge), too_many (the farm is full).
   template <class Random>
   expected<join> admit(Random&& random) {
     WEIR_TRY(ready());
@@ -74,6 +74,11 @@ private:
     bool closed = false;
   };
   expected<void> ready() const;
+  /// Of the whole farm, bit/s. Capacity 0: an edge without bound is in it, and it is never full.
+  struct farm {
+    double used = 0, capacity = 0;
+  };
+  farm whole() const;
   bool open(std::size_t edge) const;
   double relative(std::size_t edge) const; ///< estimate by weight
   std::size_t least_loaded() const;

@@ -14,7 +14,6 @@ namespace weir::steering {
 
 namespace {
 
-constexpr std::size_t history_limit = 1024;
 constexpr std::uint16_t nobody = 0xffff;
 
 /// Buckets per edge by largest remainder: they add up to 1,024 exactly. `most` is the share rounded up.
@@ -196,7 +195,7 @@ void table_history::forget_before(edge_epoch oldest) {
 }
 
 const edge_target* table_history::edge(edge_epoch epoch, std::uint32_t bucket, bool backup) const {
-  auto found = tables_.lower_bound(epoch);
+  auto found = tables_.find(epoch);
   if (found == tables_.end() || found->second->edges.empty() || bucket >= bucket_count)
     return nullptr;
   auto& table = *found->second;

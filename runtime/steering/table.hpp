@@ -18,6 +18,8 @@ namespace weir::steering {
 inline constexpr std::size_t bucket_count = 1024;
 /// Most edges of one table.
 inline constexpr std::size_t edge_limit = 1000;
+/// Most tables that are kept, some 4 kB each: one each 5 s, the fastest that weights change, for 11 of the 12 h that a playlist may list.
+inline constexpr std::size_t history_limit = 8192;
 
 /// How much a bucket wants an edge: −w / ln h(bucket, edge), h uniform in (0, 1). The largest is its first choice.
 double preference(std::uint32_t bucket, std::string_view edge, std::int64_t weight_milli);
@@ -44,7 +46,7 @@ bucket_moves moves_between(const edge_table& a, const edge_table& b);
 /// Tables by epoch. Copies are cheap (shared tables): publish a changed copy to the threads that serve requests.
 class table_history {
 public:
-  /// Fails: invalid_input from check(); conflict when another table of that epoch is known already.
+  /// Beyond history_limit the oldest go. Fails: invalid_input from check(); conflict when another table of that epoch is known already.
   expected<void> add(edge_table table);
   /// Tables that no listed entry refers to: all before `oldest`. The newest always stays.
   void forget_before(edge_epoch oldest);
@@ -53,8 +55,20 @@ public:
   /// 0 without tables. A director must not show an entry or take a viewer whose epoch is above this: the address would change.
   edge_epoch newest_epoch() const { return tables_.empty() ? 0 : tables_.rbegin()->first; }
   std::shared_ptr<const edge_table> newest() const { return tables_.empty() ? nullptr : tables_.rbegin()->second; }
-  /// The edge of a bucket in an epoch; an epoch between two tables uses the later one. nullptr above the newest and without edges.
+  /// Whether it is known what an entry of that epoch was listed with. A former table that is gone cannot be told by another one, which names other edges
+  /// and would give an address that players know another; epoch 0, before the first edge, never had a table and never gets one.
+  bool knows(edge_epoch epoch) const { return epoch == 0 || tables_.contains(epoch); }
+  /// The edge of a bucket in an epoch; nullptr for an epoch without edges or without a table.
   const edge_target* edge(edge_epoch epoch, std::uint32_t bucket, bool backup) const;
+  /// The newest epoch whose table has one of these edges; 0: none has.
+  template <class Names>
+  edge_epoch newest_with(const Names& names) const {
+    for (auto at = tables_.rbegin(); at != tables_.rend(); ++at)
+      for (auto& e : at->second->edges)
+        if (names.contains(e.name))
+          return at->first;
+    return 0;
+  }
   /// Its base address; empty where edge() is nullptr.
   std::string_view base_url(edge_epoch epoch, std::uint32_t bucket, bool backup) const;
   std::size_t size() const { return tables_.size(); }

@@ -90,7 +90,11 @@ TEST(Joins, GoNeitherToClosedEdgesNorToAFullFarm) {
   for (auto& l : f.load)
     l = 8.1e9;
   f.report();
-  EXPECT_EQ(f.admission.admit(f.random).error().code, error_code::unavailable);
+  EXPECT_EQ(f.admission.admit(f.random).error().code, error_code::too_many);
+  auto unbounded = f.table->edges;
+  unbounded[2].capacity_bps = 0;
+  f.admission.use(std::make_shared<const edge_table>(make_table(2, unbounded, f.table.get())));
+  EXPECT_FALSE(f.admission.admit(f.random).value().lowest_rungs_only) << "an edge without bound is never full, nor nearly so";
   EXPECT_EQ(join_admission().admit(f.random).error().code, error_code::unavailable);
 }
 

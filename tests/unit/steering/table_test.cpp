@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <numeric>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -147,14 +148,49 @@ TEST(TableHistory, KeepsTheAddressOfAnEpochForEver) { // A18
   auto next = make_table(5, edges(10, t.primary[77]), &t);
   ASSERT_TRUE(history.add(next));
   EXPECT_EQ(history.base_url(3, 77, false), url);
-  EXPECT_NE(history.base_url(4, 77, false), url) << "an epoch without table of its own uses the later one";
-  EXPECT_EQ(history.base_url(4, 77, false), history.base_url(5, 77, false));
+  EXPECT_NE(history.base_url(5, 77, false), url);
+  EXPECT_TRUE(history.base_url(4, 77, false).empty()) << "whatever the table of 4 said, 5 does not say it";
+  EXPECT_FALSE(history.knows(4));
   EXPECT_TRUE(history.base_url(6, 77, false).empty());
   EXPECT_TRUE(history.add(t)) << "again is fine";
   auto other = make_table(3, edges(4));
   EXPECT_EQ(history.add(other).error().code, error_code::conflict);
   history.forget_before(4);
   EXPECT_EQ(history.size(), 1U);
+  EXPECT_TRUE(history.base_url(3, 77, false).empty()) << "no address is better than another one";
+  EXPECT_FALSE(history.knows(3));
+}
+
+TEST(TableHistory, AnEpochWithoutEdgesNeverGetsOne) {
+  table_history history;
+  EXPECT_TRUE(history.knows(0)) << "it is known that nobody served then";
+  EXPECT_TRUE(history.base_url(0, 77, false).empty());
+  ASSERT_TRUE(history.add(make_table(1, edges(2))));
+  ASSERT_TRUE(history.add(make_table(2, {})));
+  ASSERT_TRUE(history.add(make_table(3, edges(3))));
+  EXPECT_TRUE(history.base_url(0, 77, false).empty());
+  EXPECT_TRUE(history.base_url(2, 77, false).empty());
+  EXPECT_TRUE(history.knows(2));
+}
+
+TEST(TableHistory, IsBoundedAndLosesTheOldestFirst) {
+  table_history history;
+  for (edge_epoch epoch = 1; epoch <= history_limit + 3; ++epoch)
+    ASSERT_TRUE(history.add(make_table(epoch, {}))); // without edges they are small
+  EXPECT_EQ(history.size(), history_limit);
+  EXPECT_FALSE(history.knows(3));
+  EXPECT_TRUE(history.knows(4));
+}
+
+TEST(TableHistory, TellsHowLongAnEdgeWasInIt) {
+  table_history history;
+  auto all = make_table(1, edges(3)), fewer = make_table(2, edges(3, 1), &all);
+  ASSERT_TRUE(history.add(all));
+  ASSERT_TRUE(history.add(fewer));
+  EXPECT_EQ(history.newest_with(std::set{edge_name("edge1")}), 1U);
+  EXPECT_EQ(history.newest_with(std::set{edge_name("edge1"), edge_name("edge2")}), 2U);
+  EXPECT_EQ(history.newest_with(std::set{edge_name("edge7")}), 0U);
+  EXPECT_EQ(history.newest_with(std::set<edge_name>{}), 0U);
 }
 
 } // namespace
