@@ -21,7 +21,7 @@ std::string decimal(std::int64_t thousandths) { return fmt::format("{}.{:03}", t
 
 } // namespace
 
-expected<std::string> multivariant(const stream_log& log, viewer_key viewer) {
+expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std::size_t most_rungs) {
   if (log.entries.empty())
     return fail(error_code::not_found, fmt::format("stream {} has nothing to play yet", log.stream));
   std::vector<const listed_rung*> rungs;
@@ -31,6 +31,8 @@ expected<std::string> multivariant(const stream_log& log, viewer_key viewer) {
   if (rungs.empty())
     return fail(error_code::not_found, fmt::format("stream {} has no rung that works", log.stream));
   std::stable_sort(rungs.begin(), rungs.end(), [](auto* a, auto* b) { return a->average.bits_per_second > b->average.bits_per_second; });
+  if (rungs.size() > most_rungs)
+    rungs.erase(rungs.begin(), rungs.end() - static_cast<std::ptrdiff_t>(most_rungs));
   auto first = std::min_element(rungs.begin(), rungs.end(), [](auto* a, auto* b) {
     return std::abs(a->average.bits_per_second - preferred_rate) < std::abs(b->average.bits_per_second - preferred_rate);
   });

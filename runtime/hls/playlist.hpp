@@ -14,11 +14,11 @@ namespace weir::hls {
 inline constexpr std::string_view primary_pathway = "edge";
 inline constexpr std::string_view backup_pathway = "backup";
 
-/// The multivariant playlist of one viewer: all active rungs on both pathways, the one nearest to 2000 kbit/s first.
+/// The multivariant playlist of one viewer: the `most_rungs` cheapest of the active rungs on both pathways, the one nearest to 2000 kbit/s first.
 /// `viewer.backup` is ignored. Fails: not_found while the stream is not listed.
-expected<std::string> multivariant(const stream_log& log, viewer_key viewer);
+expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std::size_t most_rungs = max_rungs);
 
-/// The answer at a steering address. `ttl` is 30 s, 10 s while an edge drains (hls.md 7).
+/// The answer at a steering address. `ttl` is 30 s, 10 s while an edge drains (hls.md 7); `prefer_backup` puts that pathway first.
 std::string steering_manifest(const steering_address& at, std::chrono::seconds ttl, bool prefer_backup = false);
 
 /// Index of a rung by name; rungs that left the ladder are found as long as they are listed. Fails: not_found.

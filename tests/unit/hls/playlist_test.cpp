@@ -62,6 +62,26 @@ TEST(Playlist, ListsTheVariantNearestTo2000KbitFirstOnBothPathways) {
   EXPECT_EQ(p->steering.at("SERVER-URI"), "/steer/7.2/show");
 }
 
+TEST(Playlist, ListsTheCheapestVariantsOnlyWhereTheFarmIsNearlyFull) {
+  bench b;
+  b.slots(1, 1, 5);
+  auto log = b.log.snapshot();
+  log.rungs.push_back(log.rungs.front());
+  log.rungs.back().info.name = "180p";
+  log.rungs.back().peak = log.rungs.back().average = {300'000};
+  auto named = [&](std::size_t most) {
+    auto p = parse_multivariant_playlist(multivariant(log, {7, 2, false}, most).value()).value();
+    std::string names;
+    for (auto& v : p.variants)
+      names += v.uri.substr(v.uri.rfind('/') + 1) + ' ';
+    return names;
+  };
+  EXPECT_EQ(named(max_rungs), "720p.m3u8 360p.m3u8 180p.m3u8 720p.m3u8 360p.m3u8 180p.m3u8 ");
+  EXPECT_EQ(named(2), "360p.m3u8 180p.m3u8 360p.m3u8 180p.m3u8 ") << "on both pathways";
+  log.rungs.front().active = false; // 720p
+  EXPECT_EQ(named(1), "180p.m3u8 180p.m3u8 ");
+}
+
 TEST(Playlist, TakesEachEntrysEdgeFromTheLaterOfStampAndJoin) {
   bench b;
   b.slots(1, 1, 5);
