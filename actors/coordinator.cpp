@@ -32,6 +32,7 @@ constexpr std::int64_t keeps_up_milli = 970; ///< speed, as TRANSCODER counts it
 constexpr auto measured_after = 30s;       ///< of a run: its start costs more
 constexpr auto settle_before_moving = 30s; ///< of a run that is slower than real time, or of the cluster
 constexpr auto between_moves = 30s;        ///< for balance
+constexpr auto longest_window = 12h;       ///< of origin.window: whatever an origin listed that has been silent for so long is over
 constexpr double suspicious = 8;           ///< phi of a node's silence
 constexpr double deviations_of_that = 5.61; ///< in a normal distribution
 
@@ -1132,20 +1133,35 @@ void coordinator_state::drain_edges() {
   }
 }
 
+edge_epoch coordinator_state::oldest_named(time_point now) const {
+  auto oldest = edge_set::no_epoch;
+  for (auto& [node, says] : named)
+    if (now - says.heard <= longest_window)
+      oldest = std::min(oldest, says.oldest);
+  return oldest;
+}
+
 bool coordinator_state::judge_edges(time_point now, timestamp wall) {
   drain_edges();
-  auto change = edge_set.judge(now);
+  auto change = edge_set.judge(now, oldest_named(now));
   for (auto& p : change.phases)
     note("edge-" + std::string(to_string(p.to)), "edge/" + p.edge.value, p.reason, "coordinator", wall);
   if (!change.phases.empty())
     ++version;
-  if (!change.table)
-    return false;
-  auto& table = edge_set.table();
+  if (change.overflow)
+    log::warn("coordinator", "edge-tables-dropped", "newest={} limit={} why=playlists still name them; who watches those loads the stream anew", change.forgotten.back(),
+              steering::history_limit);
   store::batch batch;
-  batch.put_setting(edge_table_key(table.epoch), describe::to_json(table));
   for (auto old : change.forgotten)
     batch.remove_setting(edge_table_key(old));
+  auto& table = edge_set.table();
+  if (!change.table) {
+    if (!change.forgotten.empty())
+      if (auto done = setup.store->commit(batch, store::durability::lazy); !done)
+        log::error("coordinator", "edge-tables-not-removed", "epochs={} error={}", change.forgotten.size(), done.error().text);
+    return false;
+  }
+  batch.put_setting(edge_table_key(table.epoch), describe::to_json(table));
   if (auto done = setup.store->commit(batch, store::durability::synced); !done)
     log::error("coordinator", "edge-table-not-stored", "epoch={} error={}", table.epoch, done.error().text);
   std::string names;
@@ -1562,6 +1578,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         return to_caf(over.error());
       for (auto& l : *over)
         end_lease(l, "its node was removed");
+      my.named.erase(wish.name);
       for (auto& edge : its_edges) {
         end_child(self, my.edges[edge].monitor);
         my.edges.erase(edge);
@@ -1716,6 +1733,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       for (auto& [name, edge] : my.edges)
         tell(self, edge.monitor, probe_path{news.path});
     },
+    [=, &my](const edges_in_use& news) { my.named[news.node] = {news.oldest, now()}; },
     [=, &my](const watch& wish) {
       // Whoever hears nothing for a while says it again, perhaps over another connection: the former handle compares equal and is dead.
       std::erase(my.watchers, wish.who);
@@ -1725,7 +1743,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         tell(self, wish.who, table);
       for (auto& [id, entry] : my.streams)
         tell(self, wish.who, stream_notice{entry.spec.name, entry.status.phase, my.is_over(entry, now())});
-      tell(self, wish.who, edge_list{my.edge_set.statuses()}); // last: whoever has it has all
+      tell(self, wish.who, edge_list{my.edge_set.statuses(), my.edge_set.oldest()}); // last: whoever has it has all
     },
     [=, &my](const tick&) {
       if (!my.stood_still(now())) {
@@ -1755,7 +1773,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
           my.moved = now();
           move_away({move->seat, held.epoch}, "its node is crowded");
         }
-        tell_watchers(edge_list{my.edge_set.statuses()});
+        tell_watchers(edge_list{my.edge_set.statuses(), my.edge_set.oldest()});
       }
       if (now() - *pruned >= prune_every) {
         *pruned = now();

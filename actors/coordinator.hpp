@@ -108,6 +108,11 @@ struct coordinator_state {
   std::set<edge_name> drained_edges; ///< by hand
   std::vector<watcher_actor> watchers;
   weir::edge_set edge_set;
+  struct edges_named {
+    edge_epoch oldest = 0;
+    time_point heard{};
+  };
+  std::map<node_name, edges_named> named; ///< by playlists, as their origins say
   std::map<std::string, std::string> services; ///< RTMP server → its present service_id
   std::map<std::string, std::vector<std::string>> past_services; ///< and those that were before
   std::map<std::string, server_entry> servers; ///< that are watched
@@ -192,7 +197,9 @@ struct coordinator_state {
   void drain_edges();
   /// Whether viewers' playlists of the stream may end: not before everybody had time to say after our start that it goes on.
   bool is_over(const stream_entry& entry, time_point now) const;
-  /// Derives the edge table from what the monitors say; true when it is a new one.
+  /// The oldest edge epoch that a playlist may name; edge_set::no_epoch where no origin says that it lists anything.
+  edge_epoch oldest_named(time_point now) const;
+  /// Derives the edge table from what the monitors say; true when it is a new one. Those that nothing names any more are forgotten.
   bool judge_edges(time_point now, timestamp wall);
   /// Whether the origin takes only the newer run's segments, so that another one may start before this lease is over.
   bool fenced(const task_id& seat) const;

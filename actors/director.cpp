@@ -4,6 +4,7 @@
 #include "runtime/base/log.hpp"
 
 #include <algorithm>
+#include <set>
 
 namespace weir {
 
@@ -33,10 +34,15 @@ bool director_state::take(hls::stream_log log, time_point now) {
 }
 
 bool director_state::forget(time_point now) {
-  auto oldest = tables.newest_epoch();
+  auto oldest = oldest_table;
+  auto named_by = [&](const hls::stream_log& log) {
+    if (!log.entries.empty())
+      oldest = std::min(oldest, log.entries.front().edges);
+  };
   for (auto& [address, one] : streams)
-    if (!one.stream->log.entries.empty())
-      oldest = std::min(oldest, one.stream->log.entries.front().edges);
+    named_by(one.stream->log);
+  for (auto& [address, log] : early)
+    named_by(log);
   auto tables_before = tables.size(), streams_before = streams.size();
   tables.forget_before(oldest);
   auto followed = [&](const hls::stream_log& log) {
@@ -51,12 +57,36 @@ expected<void> director_state::take(edge_table table) {
   WEIR_TRY(tables.add(std::move(table)));
   if (watching.answered && before) // earlier ones moved nobody while we were here
     moves.add(steering::moves_between(*before, *tables.newest()));
+  note_drains();
   return {};
+}
+
+bool director_state::take(const edge_list& list) {
+  oldest_table = list.oldest_table;
+  director_view::edge_phases seen;
+  for (auto& e : list.edges)
+    seen.emplace(e.spec.name, e.phase);
+  if (phases && *phases == seen)
+    return false;
+  phases = std::make_shared<const director_view::edge_phases>(std::move(seen));
+  note_drains();
+  return true;
+}
+
+void director_state::note_drains() {
+  std::set<edge_name> draining;
+  if (phases)
+    for (auto& [edge, phase] : *phases)
+      if (phase == edge_phase::draining)
+        draining.insert(edge);
+  drained_until = draining.empty() ? 0 : tables.newest_with(draining);
 }
 
 std::shared_ptr<const director_view> director_state::view() const {
   auto made = std::make_shared<director_view>();
   made->tables = tables;
+  made->edges = phases;
+  made->drained_until = drained_until;
   made->complete = watching.answered;
   for (auto& [address, one] : streams) {
     made->by_address[address] = one.stream;
@@ -96,7 +126,7 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
     [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
     [=, &my](edge_table& table) {
       auto epoch = table.epoch;
-      if (epoch <= my.tables.newest_epoch())
+      if (my.tables.knows(epoch))
         return;
       if (auto added = my.take(std::move(table)); !added) {
         log::error("director", "edge-table-refused", "epoch={} error={}", epoch, added.error().text);
@@ -115,7 +145,8 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
       my.desk->with_admission([&](auto& admission) { admission.use(my.tables.newest()); });
     },
     [=, &my](const edge_list& list) {
-      if (my.watching.hears(now())) // the tables came before it
+      bool first = my.watching.hears(now()); // the tables came before it
+      if (my.take(list) || first)
         my.desk->show(my.view());
       my.desk->with_admission([&](auto& admission) {
         for (auto& e : list.edges) {

@@ -20,6 +20,9 @@ struct director_state {
   std::map<std::string, entry> streams; ///< by "name~instance"
   std::map<std::string, hls::stream_log> early; ///< logs that name an edge set which is still on its way: shown now, their addresses would change later
   steering::table_history tables;
+  edge_epoch oldest_table = 0;                 ///< that the coordinator keeps
+  std::shared_ptr<const director_view::edge_phases> phases; ///< of edges; null until the coordinator was heard
+  edge_epoch drained_until = 0;                ///< as in the view
   std::map<edge_name, std::uint64_t> reported; ///< sequence of the last report that admission has
   time_point started{};
   coordinator_watch watching; ///< whoever has answered has told all edge tables
@@ -29,10 +32,14 @@ struct director_state {
   bool take(hls::stream_log log, time_point now);
   /// Whether every edge set that the log names is here.
   bool knows_edges_of(const hls::stream_log& log) const { return log.entries.empty() || log.entries.back().edges <= tables.newest_epoch(); }
-  /// Forgets instances that ended or were followed by another one long ago, and edge sets that no listed entry names.
+  /// Forgets instances that ended or were followed by another one long ago, and edge sets that the coordinator forgot, unless an entry here names them:
+  /// right after our start we know fewer entries than viewers do, so what we know is no reason to forget.
   bool forget(time_point now);
-  /// Takes a newer table. Fails: as table_history::add().
+  /// Takes a table. Fails: as table_history::add().
   expected<void> take(edge_table table);
+  /// Takes what the coordinator sees of edges; true when the view changes.
+  bool take(const edge_list& list);
+  void note_drains();
   std::shared_ptr<const director_view> view() const;
 };
 

@@ -1,6 +1,7 @@
 #include "actors/edge_set.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 #include <utility>
 
@@ -11,7 +12,9 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto weigh_every = 5s;          ///< T of balancing.md 5.5
-constexpr auto table_lives = 10min;       ///< longer than any playlist names an epoch
+constexpr auto table_lives = 10min;       ///< at least, after another one replaced it: time for an origin to say after our start what it lists
+constexpr std::size_t few_buckets = 4;    ///< 0.4 % of the viewers: not worth a table for balance …
+constexpr auto few_wait = 30s;            ///< … unless it has stood off for that long
 constexpr double idle_share = 0.01;       ///< below this mean load there is nothing to balance
 constexpr auto restored_patience = 10s;   ///< for edges of the run before to be heard again
 
@@ -73,7 +76,16 @@ std::vector<edge_target> edge_set::targets(time_point now) const {
   return all;
 }
 
-edge_set::change edge_set::judge(time_point now) {
+double edge_set::ramp(const edge_name& edge, time_point oldest, time_point now) const {
+  auto since = jury_.serving_since(edge);
+  if (since - oldest <= options_.slow_start / 2)
+    return 1;
+  auto part = steering::slow_start(std::chrono::duration_cast<std::chrono::milliseconds>(now - since), options_.slow_start);
+  // In quarters: each step is a table, an event and a record, which long playlists keep for hours, and twelve steps a minute warm a cache no better than four.
+  return part < 0.25 ? 0.1 : std::floor(part * 4) / 4;
+}
+
+edge_set::change edge_set::judge(time_point now, edge_epoch oldest_named) {
   change made;
   made.phases = jury_.decide(now);
   for (auto& p : made.phases)
@@ -83,37 +95,36 @@ edge_set::change edge_set::judge(time_point now) {
       made.phases.push_back({.edge = name, .from = std::exchange(e.phase, phase), .to = phase, .reason = "set by hand"});
   for (auto& p : made.phases)
     made.cause += (made.cause.empty() ? "" : "; ") + fmt::format("{} is {} ({})", p.edge.value, to_string(p.to), p.reason);
+  time_point oldest = now;
+  for (auto& [name, e] : edges_)
+    if (e.phase == edge_phase::serving)
+      oldest = std::min(oldest, jury_.serving_since(name));
   if (now - weighed_ >= weigh_every) {
     weighed_ = now;
     std::vector<steering::edge_measure> loads;
     double sum = 0;
     for (auto& [name, e] : edges_)
-      if (e.phase == edge_phase::serving) {
+      // An edge in its slow start has less than its share because we want it so: the feedback would make up for that, with a table each time.
+      if (e.phase == edge_phase::serving && ramp(name, oldest, now) == 1) {
         loads.push_back({name, double(e.load.bits_per_second) / double(std::max<std::int64_t>(e.spec.capacity_bps, 1))});
         sum += loads.back().load;
       }
     bool idle = loads.size() < 2 || sum / double(loads.size()) < idle_share;
     bool moved = !idle && feedback_.step(loads);
-    time_point oldest = now;
-    for (auto& l : loads)
-      oldest = std::min(oldest, jury_.serving_since(l.edge));
-    for (auto& l : loads) {
-      // Slow start is for an edge that comes to others that serve already.
-      auto since = jury_.serving_since(l.edge);
-      auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now - since);
-      double ramp = since - oldest > options_.slow_start / 2 ? steering::slow_start(age, options_.slow_start) : 1;
-      double brown = jury_.brown_out(l.edge, now) ? 0.5 : 1;
-      auto weight = static_cast<std::int64_t>(1000 * feedback_.weight(l.edge) * ramp * brown);
-      edges_[l.edge].weight_milli = std::max<std::int64_t>(weight, 1);
-    }
-    if (moved && made.cause.empty())
-      made.cause = "loads differ";
-    else if (made.cause.empty())
-      made.cause = "a weight changed";
+    if (made.cause.empty())
+      made.cause = moved ? "loads differ" : "a weight changed";
   }
+  forget(made, oldest_named, now);
   if (made.cause.empty())
     return made;
 
+  for (auto& [name, e] : edges_) { // also of an edge that has only just come: else it had its whole share until the next interval
+    if (e.phase != edge_phase::serving)
+      continue;
+    double brown = jury_.brown_out(name, now) ? 0.5 : 1;
+    auto weight = static_cast<std::int64_t>(1000 * feedback_.weight(name) * ramp(name, oldest, now) * brown);
+    e.weight_milli = std::max<std::int64_t>(weight, 1);
+  }
   auto wanted = targets(now);
   auto& present = table();
   auto same = [](const edge_target& a, const edge_target& b) { return a.name == b.name && a.url == b.url; };
@@ -121,16 +132,25 @@ edge_set::change edge_set::judge(time_point now) {
   if (same_edges && wanted.empty())
     return made;
   auto next = steering::make_table(present.epoch + 1, wanted, &present);
-  if (!same_edges || steering::moved_buckets(present, next) != 0) {
+  auto moves = steering::moved_buckets(present, next);
+  bool small = made.phases.empty() && moves < few_buckets && now - made_ < few_wait;
+  if (!same_edges || (moves != 0 && !small)) {
     tables_.back().replaced = now;
     tables_.push_back({std::move(next), {}});
+    made_ = now;
     made.table = true;
   }
-  while (tables_.size() > 1 && now - tables_.front().replaced > table_lives) {
-    made.forgotten.push_back(tables_.front().table.epoch);
-    tables_.erase(tables_.begin());
-  }
   return made;
+}
+
+void edge_set::forget(change& made, edge_epoch oldest_named, time_point now) {
+  auto unneeded = [&](const dated& t) { return t.table.epoch < oldest_named && now - t.replaced > table_lives; };
+  while (tables_.size() > 1 && (tables_.size() > steering::history_limit || unneeded(tables_.front()))) {
+    made.overflow = made.overflow || !unneeded(tables_.front());
+    if (tables_.front().table.epoch != 0) // which never was a table
+      made.forgotten.push_back(tables_.front().table.epoch);
+    tables_.pop_front();
+  }
 }
 
 std::vector<edge_table> edge_set::history() const {

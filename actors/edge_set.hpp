@@ -7,6 +7,8 @@
 #include "schemas/node.hpp"
 
 #include <chrono>
+#include <deque>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -34,11 +36,15 @@ public:
     bool table = false;                        ///< table() is new
     std::string cause;                         ///< of the new table
     std::vector<edge_epoch> forgotten;         ///< tables that nobody needs any more
+    bool overflow = false;                     ///< they had to go before that, since there are too many
   };
-  /// Derives phases, weights and the table from what was observed.
-  change judge(time_point now);
+  static constexpr auto no_epoch = std::numeric_limits<edge_epoch>::max();
+  /// Derives phases, weights and the table from what was observed. `oldest_named`: of a listed entry; tables from there on are kept. no_epoch: nothing is listed.
+  change judge(time_point now, edge_epoch oldest_named = no_epoch);
 
   const edge_table& table() const { return tables_.back().table; }
+  /// Of the oldest table that is kept; 0: all are that there ever were.
+  edge_epoch oldest() const { return tables_.front().table.epoch; }
   /// Oldest first; listed segments may carry any of these epochs.
   std::vector<edge_table> history() const;
   std::vector<edge_status> statuses() const;
@@ -50,13 +56,17 @@ private:
     time_point replaced{};
   };
   std::vector<edge_target> targets(time_point now) const;
+  /// Part of its weight that an edge has which came to others that serve already; 1: all.
+  double ramp(const edge_name& edge, time_point oldest, time_point now) const;
+  void forget(change& made, edge_epoch oldest_named, time_point now);
 
   director_options options_;
   steering::edge_jury jury_;
   steering::weight_feedback feedback_;
   std::map<edge_name, edge_status> edges_;
-  std::vector<dated> tables_{1};
+  std::deque<dated> tables_{1};
   time_point weighed_{};
+  time_point made_{}; ///< the present table
   time_point settled_{};
   bool restored_ = false;
 };

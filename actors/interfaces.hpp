@@ -210,7 +210,7 @@ using coordinator_actor = typed_actor_t<
   // What STREAMs and TASKs see.
   void(stream_news), void(task_news),
   // Edges.
-  void(edge_hello), void(edge_load), void(edge_news), void(drain_edge), void(segment_listed),
+  void(edge_hello), void(edge_load), void(edge_news), void(drain_edge), void(segment_listed), void(edges_in_use),
   // Who wants edge sets and streams' phases.
   void(watch),
   // INTERNAL: each 250 ms: leases, nodes, edges.

@@ -423,6 +423,11 @@ struct segment_listed {
   std::string stream;
   std::string path; ///< "/s/…"
 };
+/// Origin → coordinator, every few seconds: what its playlists still name. Tables from that epoch on must be kept, or listed addresses would be lost.
+struct edges_in_use {
+  node_name node;        ///< the origin's
+  edge_epoch oldest = 0; ///< of a listed entry; with nothing listed the epoch in force
+};
 /// Coordinator → edge monitors: what to fetch as a probe. Empty: the edge's own health address.
 struct probe_path {
   std::string path;
@@ -436,13 +441,15 @@ struct probe_result {
 /// All edges with their loads, each second, for joins.
 struct edge_list {
   std::vector<edge_status> edges;
+  edge_epoch oldest_table = 0; ///< those before it are forgotten: nothing listed names them
 };
 WEIR_MESSAGE(edge_hello, spec)
 WEIR_MESSAGE(edge_news, edge, view, phi_milli, text, load)
 WEIR_MESSAGE(segment_listed, stream, path)
+WEIR_MESSAGE(edges_in_use, node, oldest)
 WEIR_MESSAGE(probe_path, path)
 WEIR_MESSAGE(probe_result, good, milliseconds, error)
-WEIR_MESSAGE(edge_list, edges)
+WEIR_MESSAGE(edge_list, edges, oldest_table)
 
 /// Coordinator → origins: a stream's publication as seen from the control plane.
 struct stream_notice {

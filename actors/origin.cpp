@@ -17,6 +17,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::size_t stream_limit = 10'000;
+constexpr auto names_told_every = 5s;
 
 /// What a writer says of itself: the body of PUT /origin/v1/streams/{stream}/writers/{epoch}.
 struct writer_body {
@@ -101,6 +102,14 @@ expected<void> origin_state::take(const segment_offer& offer, timestamp now, hls
   ++written;
   bytes += offer.bytes->size();
   return {};
+}
+
+edge_epoch origin_state::oldest_named() const {
+  auto oldest = edges;
+  for (auto& [stream, log] : logs)
+    if (auto named = log.oldest_edges())
+      oldest = std::min(oldest, *named);
+  return oldest;
 }
 
 void origin_state::note_ages(const hls::stream_log& shown, std::size_t listed, timestamp now) {
@@ -194,6 +203,10 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
       for (auto& [stream, log] : my.logs) {
         publish(log, log.tick(my.edges, wall()));
         expire(log);
+      }
+      if (now() - my.names_told >= names_told_every) {
+        my.names_told = now();
+        tell(self, coordinator, edges_in_use{my.setup.node, my.oldest_named()});
       }
       my.watching.follow(self, coordinator, watcher_actor{me});
       tell_after(self, 250ms, me, tick{});

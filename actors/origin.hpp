@@ -16,6 +16,7 @@ struct origin_setup {
   std::shared_ptr<origin::segment_store> store;
   origin_options options;
   hls::log_options log;
+  node_name node; ///< that it is on
 };
 
 struct origin_state {
@@ -31,6 +32,7 @@ struct origin_state {
   metrics::histogram ages{metrics::scale::media}; ///< of the first frames of segments when they were listed, in seconds
   time_point started{};
   coordinator_watch watching;
+  time_point names_told{};
 
   /// Reads all logs and sweeps what no log knows. Fails: corrupt, naming the stream.
   expected<void> load(timestamp now);
@@ -38,6 +40,8 @@ struct origin_state {
   expected<void> announce(const writer_hello& hello);
   /// Stores one segment; `change` says what viewers see now.
   expected<void> take(const segment_offer& offer, timestamp now, hls::log_change& change);
+  /// The oldest epoch that a listed entry carries; with nothing listed the one in force.
+  edge_epoch oldest_named() const;
   /// Notes how old the newest `listed` entries are, those apart that are gaps in every rung.
   void note_ages(const hls::stream_log& shown, std::size_t listed, timestamp now);
 };
@@ -45,9 +49,9 @@ struct origin_state {
 /// Segments behind an address: fenced writes, one segment log a stream, retention.
 ///
 /// Parent:  the program; its end ends the node. Detached: it writes files.
-/// Tells:   DIRECTORs each log that changed; COORDINATOR the newest listed segment, for probes.
+/// Tells:   DIRECTORs each log that changed; COORDINATOR the newest listed segment, for probes, and which edge tables are still named.
 /// Fails:   to start when a log cannot be read: its numbers would begin again.
-/// Numbers: late rungs and gaps are decided every 250 ms.
+/// Numbers: late rungs and gaps are decided every 250 ms; the tables in use are told every 5 s.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_state> self, origin_setup setup, coordinator_actor coordinator);
 

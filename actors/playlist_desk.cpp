@@ -3,16 +3,23 @@
 #include "runtime/base/secret.hpp"
 #include "runtime/http/gzip.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <random>
 
 namespace weir {
+
+using namespace std::chrono_literals;
+
 namespace {
 
 constexpr std::string_view playlist_type = "application/vnd.apple.mpegurl";
 constexpr std::string_view plain_fields = "Vary: Accept-Encoding\r\n";
 constexpr std::string_view coded_fields = "Vary: Accept-Encoding\r\nContent-Encoding: gzip\r\n";
 constexpr std::size_t most_coded = 512; ///< forms of one playlist; a cluster has fewer edges
+constexpr std::size_t rungs_when_nearly_full = 2; ///< balancing.md 5.8
+constexpr std::size_t not_fetched_yet = 3;        ///< newest entries, a hold-back: players may have the older ones
+constexpr std::chrono::seconds hurried_ttl = 10s; ///< hls.md 7: while an edge drains or is in doubt
 
 bool refuse(http::fast_answer& a, int status, std::string_view text, std::string_view extra = {}) {
   a.status = status;
@@ -67,24 +74,30 @@ std::shared_ptr<const std::string> coded_playlists::of(const std::vector<std::st
   return made_[key] = coded.empty() ? nullptr : std::make_shared<const std::string>(std::move(coded));
 }
 
+bool director_view::leaves(const edge_target& edge) const {
+  if (!edges)
+    return false;
+  auto known = edges->find(edge.name);
+  return known == edges->end() || (known->second != edge_phase::serving && known->second != edge_phase::starting); // starting: its coordinator has only just come
+}
+
 void playlist_desk::show(std::shared_ptr<const director_view> view) {
   {
     std::lock_guard lock(showing_);
     shown_ = std::move(view);
   }
-  version_.fetch_add(1, std::memory_order_release);
+  static std::atomic<std::uint64_t> shows{0};
+  version_.store(shows.fetch_add(1, std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
 const director_view* playlist_desk::view() const {
   // Each thread keeps the view that it read last: a request costs one atomic load, not a reference count that all threads fight for.
-  thread_local const playlist_desk* of = nullptr;
   thread_local std::uint64_t version = 0;
   thread_local std::shared_ptr<const director_view> mine;
   auto now = version_.load(std::memory_order_acquire);
-  if (of != this || version != now) {
+  if (version != now) {
     std::lock_guard lock(showing_);
     mine = shown_;
-    of = this;
     version = now;
   }
   return mine.get();
@@ -99,16 +112,22 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
     return unknown(a, seen, "this stream is not live\n");
   }
   steering::join joined;
-  if (seen->tables.newest_epoch() != 0) {
+  if (!seen->tables.empty()) {
     std::lock_guard lock(joining_);
     auto drawn = admission_.admit(random_bits);
     if (!drawn) {
       counts_.refused_joins.fetch_add(1, std::memory_order_relaxed);
-      return refuse(a, 503, "all edges are full; please try again in a moment\n", "Retry-After: 5\r\n");
+      return drawn.error().code == error_code::too_many
+               ? refuse(a, 503, "all edges are full; please try again in a moment\n", "Retry-After: 5\r\nWeir-Reason: full\r\n")
+               : refuse(a, 503, "no edge serves viewers; please try again in a moment\n", "Retry-After: 5\r\n");
     }
     joined = *drawn;
+  } else if (own_base_.empty()) {
+    counts_.refused_joins.fetch_add(1, std::memory_order_relaxed);
+    return refuse(a, 503, "no edge serves viewers yet\n", "Retry-After: 1\r\n");
   }
-  auto text = hls::multivariant(stream->second->log, {.bucket = joined.bucket, .joined = joined.epoch, .backup = false});
+  auto text = hls::multivariant(stream->second->log, {.bucket = joined.bucket, .joined = joined.epoch, .backup = false},
+                                joined.lowest_rungs_only ? rungs_when_nearly_full : hls::max_rungs);
   if (!text)
     return refuse(a, 404, "this stream has no segments yet\n");
   counts_.joins.fetch_add(1, std::memory_order_relaxed);
@@ -153,7 +172,19 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
   a.content_type = playlist_type;
   a.cache_control = "max-age=1";
   thread_local std::vector<std::string_view> pieces;
-  rung->playlist.pieces(viewer.joined, [&](edge_epoch epoch) { return seen->tables.base_url(epoch, viewer.bucket, viewer.backup); }, pieces);
+  bool lost = false;
+  auto base = [&](edge_epoch epoch) {
+    auto url = seen->tables.base_url(epoch, viewer.bucket, viewer.backup);
+    if (url.empty() && seen->tables.knows(epoch)) // listed while no edge served, and at the origin's address for ever
+      url = own_base_;
+    lost = lost || url.empty();
+    return url;
+  };
+  rung->playlist.pieces(viewer.joined, base, pieces);
+  if (lost) { // whoever loads the stream anew joins an edge set that is known
+    counts_.unknown.fetch_add(1, std::memory_order_relaxed);
+    return seen->complete ? refuse(a, 410, "this playlist names edges that are forgotten; please load the stream anew\n") : unknown(a, seen, {});
+  }
   a.extra = plain_fields;
   if (auto coded = takes_coded(r) ? rung->coded->of(pieces) : nullptr) {
     a.extra = coded_fields;
@@ -169,12 +200,25 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
 bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answer& a) {
   auto* seen = view();
   auto address = hls::parse_steering_path(r.path);
-  if (!seen || !address)
+  if (!address)
     return refuse(a, 404, "there is no such steering manifest\n");
   counts_.steering.fetch_add(1, std::memory_order_relaxed);
+  auto stream = seen ? seen->live.find(address->stream) : decltype(seen->live.find(""))();
+  if (!seen || stream == seen->live.end()) // 410 ends steering; after another error the player asks again
+    return seen && seen->complete ? refuse(a, 410, "this stream is over\n") : unknown(a, seen, {});
+  auto& entries = stream->second->log.entries;
+  // What the player has still to fetch decides: where nobody serves any more its next request would fail, or wait.
+  auto leaves = [&](bool backup) {
+    return std::any_of(entries.end() - static_cast<std::ptrdiff_t>(std::min(entries.size(), not_fetched_yet)), entries.end(), [&](auto& e) {
+      auto* edge = seen->tables.edge(std::max(e.edges, address->viewer.joined), address->viewer.bucket, backup);
+      return edge && seen->leaves(*edge);
+    });
+  };
+  bool main_leaves = leaves(false), backup_leaves = leaves(true);
+  bool drains = seen->drained_until != 0 && !entries.empty() && entries.front().edges <= seen->drained_until;
   a.content_type = "application/vnd.apple.steering-list";
   a.cache_control = "no-store";
-  own(a, hls::steering_manifest(*address, steering_ttl_));
+  own(a, hls::steering_manifest(*address, main_leaves || backup_leaves || drains ? std::min(steering_ttl_, hurried_ttl) : steering_ttl_, main_leaves && !backup_leaves));
   return true;
 }
 

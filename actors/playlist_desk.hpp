@@ -41,12 +41,21 @@ struct director_view {
   std::map<std::string, std::shared_ptr<const stream>, std::less<>> live;      ///< by name: what new viewers get
   std::map<std::string, std::shared_ptr<const stream>, std::less<>> by_address; ///< by "name~instance"
   steering::table_history tables;
+  using edge_phases = std::map<edge_name, edge_phase>;
+  std::shared_ptr<const edge_phases> edges; ///< as the coordinator sees them; null until it was heard
+  edge_epoch drained_until = 0;             ///< the newest table that names a draining edge: entries up to it may still be fetched there; 0: none drains
   bool complete = false; ///< all that the coordinator and the origins know has been heard
+
+  /// Whether players had better fetch elsewhere: it drains, is suspect or dead, or was removed.
+  bool leaves(const edge_target& edge) const;
 };
 
 class playlist_desk {
 public:
-  explicit playlist_desk(std::chrono::seconds steering_ttl, steering::join_options joins = {}) : steering_ttl_(steering_ttl), admission_(joins) {}
+  /// `own_base`: where viewers fetch what was listed while no edge served, "http://host:port" of the origin here; empty: there is none, and without edges
+  /// nobody gets in.
+  explicit playlist_desk(std::chrono::seconds steering_ttl, steering::join_options joins = {}, std::string own_base = {})
+    : steering_ttl_(steering_ttl), own_base_(std::move(own_base)), admission_(joins) {}
 
   void show(std::shared_ptr<const director_view> view);
   /// Runs `f` on the admission of new viewers.
@@ -70,7 +79,8 @@ private:
   const director_view* view() const;
 
   std::chrono::seconds steering_ttl_;
-  std::atomic<std::uint64_t> version_{0};
+  std::string own_base_;
+  std::atomic<std::uint64_t> version_{0}; ///< of what is shown; the same number for no other desk
   mutable std::mutex showing_;
   std::shared_ptr<const director_view> shown_;
   std::mutex joining_;

@@ -227,7 +227,7 @@ expected<void> node_program::spawn() {
     auto segments = origin::open_folder_store(options.dir);
     WEIR_TRY(segments);
     std::shared_ptr<origin::segment_store> store = std::move(*segments);
-    auto keeper = system.spawn<caf::detached>(origin_keeper, origin_setup{store, options, {.grace = config_.coordinator.publish_grace}}, coordinator_);
+    auto keeper = system.spawn<caf::detached>(origin_keeper, origin_setup{store, options, {.grace = config_.coordinator.publish_grace}, node_name{config_.node.name}}, coordinator_);
     keep("origin", keeper);
     origin_actors.push_back(keeper);
     // The runs that write to it keep it over a restart of this node.
@@ -240,7 +240,7 @@ expected<void> node_program::spawn() {
   // director
   if (has(role::director)) {
     desk_ = std::make_shared<playlist_desk>(std::chrono::duration_cast<std::chrono::seconds>(config_.director.steering_ttl),
-                                            steering::join_options{.epsilon = config_.director.slack_percent / 100.0});
+                                            steering::join_options{.epsilon = config_.director.slack_percent / 100.0}, has(role::origin) ? base_url_ : std::string{});
     keep("director", system.spawn(director, desk_, coordinator_, origin_actors));
     add_director_routes(*server_, desk_);
   }

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -111,6 +112,8 @@ public:
   std::uint64_t refused_count() const { return refused_; }
   std::uint64_t next_msn() const { return next_msn_; }
   lease_epoch epoch() const { return writer_epoch_; } ///< of the writer that is in charge; 0 before the first
+  /// The oldest edge epoch that a listed entry carries: stamps never fall. None while nothing is listed.
+  std::optional<edge_epoch> oldest_edges() const { return open_ && !entries_.empty() ? std::optional(entries_.front().edges) : std::nullopt; }
   std::uint64_t standby_used() const { return standby_used_; } ///< times that a standby took over
 
   /// The whole state, versioned; written atomically by the origin after each change.

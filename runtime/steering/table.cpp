@@ -180,26 +180,41 @@ bucket_moves moves_between(const edge_table& a, const edge_table& b) {
 expected<void> table_history::add(edge_table table) {
   WEIR_TRY(check(table));
   auto epoch = table.epoch;
-  auto [known, added] = tables_.try_emplace(epoch, std::make_shared<const edge_table>(table));
-  if (!added && (known->second->primary != table.primary || known->second->backup != table.backup || known->second->edges.size() != table.edges.size() ||
-                 moved_buckets(*known->second, table) != 0))
-    return fail(error_code::conflict, fmt::format("edge epoch {} has another table already", epoch));
-  while (tables_.size() > history_limit)
-    tables_.erase(tables_.begin());
+  if (auto* known = find(epoch)) {
+    if (known->primary != table.primary || known->backup != table.backup || known->edges.size() != table.edges.size() || moved_buckets(*known, table) != 0)
+      return fail(error_code::conflict, fmt::format("edge epoch {} has another table already", epoch));
+    return {};
+  }
+  list more;
+  more.reserve(tables_->size() + 1);
+  auto later = std::ranges::lower_bound(*tables_, epoch, {}, &list::value_type::first);
+  more.assign(tables_->begin(), later);
+  more.emplace_back(epoch, std::make_shared<const edge_table>(std::move(table)));
+  more.insert(more.end(), later, tables_->end());
+  if (more.size() > history_limit)
+    more.erase(more.begin(), more.end() - history_limit);
+  tables_ = std::make_shared<const list>(std::move(more));
   return {};
 }
 
 void table_history::forget_before(edge_epoch oldest) {
-  while (tables_.size() > 1 && tables_.begin()->first < oldest)
-    tables_.erase(tables_.begin());
+  auto keep = std::ranges::lower_bound(*tables_, oldest, {}, &list::value_type::first);
+  if (keep == tables_->end() && !empty())
+    --keep;
+  if (keep != tables_->begin())
+    tables_ = std::make_shared<const list>(keep, tables_->end());
+}
+
+const edge_table* table_history::find(edge_epoch epoch) const {
+  auto found = std::ranges::lower_bound(*tables_, epoch, {}, &list::value_type::first);
+  return found == tables_->end() || found->first != epoch ? nullptr : found->second.get();
 }
 
 const edge_target* table_history::edge(edge_epoch epoch, std::uint32_t bucket, bool backup) const {
-  auto found = tables_.find(epoch);
-  if (found == tables_.end() || found->second->edges.empty() || bucket >= bucket_count)
+  auto* table = find(epoch);
+  if (table == nullptr || table->edges.empty() || bucket >= bucket_count)
     return nullptr;
-  auto& table = *found->second;
-  return &table.edges[(backup ? table.backup : table.primary)[bucket]];
+  return &table->edges[(backup ? table->backup : table->primary)[bucket]];
 }
 
 std::string_view table_history::base_url(edge_epoch epoch, std::uint32_t bucket, bool backup) const {

@@ -8,9 +8,9 @@
 #include "schemas/error.hpp"
 #include "schemas/node.hpp"
 
-#include <map>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace weir::steering {
@@ -43,7 +43,7 @@ struct bucket_moves {
 };
 bucket_moves moves_between(const edge_table& a, const edge_table& b);
 
-/// Tables by epoch. Copies are cheap (shared tables): publish a changed copy to the threads that serve requests.
+/// Tables by epoch. Copies are cheap (they share everything): publish a copy to the threads that serve requests.
 class table_history {
 public:
   /// Beyond history_limit the oldest go. Fails: invalid_input from check(); conflict when another table of that epoch is known already.
@@ -51,19 +51,19 @@ public:
   /// Tables that no listed entry refers to: all before `oldest`. The newest always stays.
   void forget_before(edge_epoch oldest);
 
-  bool empty() const { return tables_.empty(); }
+  bool empty() const { return tables_->empty(); }
   /// 0 without tables. A director must not show an entry or take a viewer whose epoch is above this: the address would change.
-  edge_epoch newest_epoch() const { return tables_.empty() ? 0 : tables_.rbegin()->first; }
-  std::shared_ptr<const edge_table> newest() const { return tables_.empty() ? nullptr : tables_.rbegin()->second; }
+  edge_epoch newest_epoch() const { return empty() ? 0 : tables_->back().first; }
+  std::shared_ptr<const edge_table> newest() const { return empty() ? nullptr : tables_->back().second; }
   /// Whether it is known what an entry of that epoch was listed with. A former table that is gone cannot be told by another one, which names other edges
   /// and would give an address that players know another; epoch 0, before the first edge, never had a table and never gets one.
-  bool knows(edge_epoch epoch) const { return epoch == 0 || tables_.contains(epoch); }
+  bool knows(edge_epoch epoch) const { return epoch == 0 || find(epoch) != nullptr; }
   /// The edge of a bucket in an epoch; nullptr for an epoch without edges or without a table.
   const edge_target* edge(edge_epoch epoch, std::uint32_t bucket, bool backup) const;
   /// The newest epoch whose table has one of these edges; 0: none has.
   template <class Names>
   edge_epoch newest_with(const Names& names) const {
-    for (auto at = tables_.rbegin(); at != tables_.rend(); ++at)
+    for (auto at = tables_->rbegin(); at != tables_->rend(); ++at)
       for (auto& e : at->second->edges)
         if (names.contains(e.name))
           return at->first;
@@ -71,10 +71,13 @@ public:
   }
   /// Its base address; empty where edge() is nullptr.
   std::string_view base_url(edge_epoch epoch, std::uint32_t bucket, bool backup) const;
-  std::size_t size() const { return tables_.size(); }
+  std::size_t size() const { return tables_->size(); }
 
 private:
-  std::map<edge_epoch, std::shared_ptr<const edge_table>> tables_;
+  using list = std::vector<std::pair<edge_epoch, std::shared_ptr<const edge_table>>>; ///< oldest first
+  const edge_table* find(edge_epoch epoch) const;
+
+  std::shared_ptr<const list> tables_ = std::make_shared<const list>(); ///< never changed: replaced
 };
 
 } // namespace weir::steering

@@ -87,6 +87,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const edge_news&) {},
     [=](const drain_edge&) {},
     [=](const segment_listed&) {},
+    [=](const edges_in_use&) {},
     [=](const watch&) {},
     [=](const tick&) {},
     [=](const stop&) { self->quit(); },

@@ -316,6 +316,46 @@ TEST_F(Coordinator, HandsOverWhatADrainedNodeRunsOnlyWhenAnotherCanTakeIt) { // 
   EXPECT_TRUE(state->take(b, t0 + 2s, wall, lost).renewed.empty());
 }
 
+TEST_F(Coordinator, KeepsTheEdgeTablesThatAnOriginNamesAndStoresNoOthers) {
+  auto t = t0;
+  auto run = [&](std::chrono::milliseconds d) {
+    for (auto until = t + d; t < until; t += 250ms) {
+      for (auto name : {"e1", "e2"})
+        state->edge_set.observe(edge_name{name}, steering::edge_view::up, "", {}, 0, t);
+      state->judge_edges(t, wall);
+    }
+  };
+  auto epochs = [&] {
+    std::vector<edge_epoch> all;
+    for (auto& table : state->edge_set.history())
+      all.push_back(table.epoch);
+    return all;
+  };
+  for (auto name : {"e1", "e2"})
+    state->edge_set.add({.name = edge_name{name}, .node = {}, .url = std::string("http://") + name, .capacity_bps = 1'000'000'000}, t);
+  run(10s);
+  state->drained_edges.insert(edge_name{"e1"});
+  run(1s);
+  state->drained_edges.clear();
+  run(10s);
+  const auto all = epochs();
+  ASSERT_GE(all.size(), 3u);
+  state->named[node_name{"far"}] = {all[1], t};
+  state->named[node_name{"near"}] = {all.back(), t};
+  t += 5h;
+  state->judge_edges(t, wall);
+  const std::vector kept(all.begin() + 1, all.end());
+  EXPECT_EQ(epochs(), kept) << "an origin names them, whether it is heard at present or not";
+  reopen();
+  EXPECT_EQ(epochs(), kept) << "no more are stored";
+  EXPECT_EQ(state->oldest_named(t), edge_set::no_epoch);
+  state->named[node_name{"far"}] = {all[1], t};
+  state->named[node_name{"near"}] = {all.back(), t};
+  EXPECT_EQ(state->oldest_named(t + 12h), all[1]);
+  state->named[node_name{"near"}].heard += 1s;
+  EXPECT_EQ(state->oldest_named(t + 12h + 1s), all.back()) << "whatever the other one listed is over";
+}
+
 TEST_F(Coordinator, ACreationThatIsSentTwiceMakesOneThing) {
   auto of = stream().id;
   auto make = [&](std::string request) {

@@ -46,7 +46,7 @@ hls::stream_log log_of(std::uint64_t version, std::uint64_t entries, edge_epoch 
 class Director : public ::testing::Test {
 public:
   director_state state;
-  std::shared_ptr<playlist_desk> desk = std::make_shared<playlist_desk>(30s);
+  std::shared_ptr<playlist_desk> desk = std::make_shared<playlist_desk>(30s, steering::join_options{}, "http://origin");
   director_state::time_point now{std::chrono::hours(1)};
 
   Director() {
@@ -57,6 +57,24 @@ public:
     desk->show(state.view());
     if (state.tables.newest())
       desk->with_admission([&](auto& a) { a.use(state.tables.newest()); });
+  }
+  /// What the coordinator says each second.
+  void hear(const std::map<std::string, edge_phase>& phases, edge_epoch oldest_table = 0) {
+    edge_list list;
+    list.oldest_table = oldest_table;
+    for (auto& [name, phase] : phases) {
+      list.edges.emplace_back();
+      list.edges.back().spec.name = edge_name{name};
+      list.edges.back().phase = phase;
+    }
+    state.take(list);
+    show();
+  }
+  static std::string steering_path(std::uint32_t bucket, edge_epoch joined) { return hls::path_of(hls::steering_address{{bucket, joined, false}, "conf"}); }
+  static std::uint32_t bucket_of(const edge_table& t, std::string_view edge) {
+    for (std::uint32_t b = 0;; ++b)
+      if (t.edges.at(t.primary.at(b)).name.value == edge)
+        return b;
   }
   std::string extra; ///< header lines of the last answer
   std::pair<int, std::string> get(std::string_view path, std::string_view accepts = {}) {
@@ -161,6 +179,167 @@ TEST_F(Director, AnAddressOnceListedNeverChanges) {
   }
 }
 
+TEST_F(Director, AnEntryListedBeforeTheFirstEdgeKeepsItsAddress) {
+  auto log = log_of(1, 6, 0);
+  state.take(log, now);
+  show();
+  EXPECT_NE(get("/hls/conf/index.m3u8").second.find(".0/conf~1/"), std::string::npos) << "viewers join the epoch without edges";
+  auto before = get("/p/17.0/conf~1/720p.m3u8").second;
+  EXPECT_NE(before.find("\nhttp://origin/s/conf~1/7/720p/5.ts\n"), std::string::npos) << "whole, as the later ones will be: players know no entry without host beside them";
+  ASSERT_TRUE(state.take(table(1, {"a"})));
+  show();
+  EXPECT_EQ(get("/p/17.0/conf~1/720p.m3u8").second, before);
+  log.version = 2;
+  log.entries.push_back(log.entries.back());
+  log.entries.back().msn = 6;
+  log.entries.back().edges = 1;
+  state.take(log, now);
+  show();
+  auto after = get("/p/17.0/conf~1/720p.m3u8").second;
+  for (int msn = 0; msn < 6; ++msn)
+    EXPECT_NE(after.find(fmt::format("\nhttp://origin/s/conf~1/7/720p/{}.ts\n", msn)), std::string::npos) << msn;
+  EXPECT_NE(after.find("\nhttp://a/s/conf~1/7/720p/6.ts\n"), std::string::npos);
+}
+
+TEST_F(Director, WithoutAnOriginBesideItNobodyGetsInBeforeTheFirstEdge) {
+  desk = std::make_shared<playlist_desk>(30s);
+  state.take(log_of(1, 6, 0), now);
+  show();
+  EXPECT_EQ(get("/hls/conf/index.m3u8").first, 503);
+  EXPECT_EQ(extra, "Retry-After: 1\r\n");
+  EXPECT_NE(get("/p/17.0/conf~1/720p.m3u8").first, 200) << "there is no address to give";
+  ASSERT_TRUE(state.take(table(1, {"a"})));
+  show();
+  EXPECT_EQ(get("/hls/conf/index.m3u8").first, 200);
+  EXPECT_EQ(get("/p/17.1/conf~1/720p.m3u8").first, 200);
+}
+
+TEST_F(Director, SaysThatAnEdgeSetIsForgottenRatherThanGiveAnotherAddress) {
+  ASSERT_TRUE(state.take(table(7, {"a", "b"}))); // the coordinator keeps no older ones
+  state.take(log_of(1, 6, 3), now);
+  show();
+  EXPECT_EQ(get("/p/17.3/conf~1/720p.m3u8").first, 410);
+  EXPECT_EQ(get("/p/17.7/conf~1/720p.m3u8").first, 200) << "whoever loads the stream anew joins the newest one";
+  state.watching.answered = false;
+  show();
+  EXPECT_EQ(get("/p/17.3/conf~1/720p.m3u8").first, 503) << "the older ones may be on their way";
+}
+
+TEST_F(Director, AViewerOfANearlyFullFarmGetsTheTwoCheapestRungs) {
+  ASSERT_TRUE(state.take(table(1, {"a"}))); // of 1 Mbit/s
+  auto log = log_of(1, 6, 1);
+  for (auto [name, rate] : {std::pair{"360p", 800'000}, std::pair{"1080p", 6'000'000}, std::pair{"180p", 300'000}}) {
+    log.rungs.push_back(log.rungs.front());
+    log.rungs.back().info.name = name;
+    log.rungs.back().peak = log.rungs.back().average = {rate};
+  }
+  state.take(log, now);
+  show();
+  auto load = [&](std::uint64_t sequence, std::int64_t bps) { desk->with_admission([&](auto& a) { a.report(edge_name{"a"}, sequence, bps); }); };
+  auto offered = [&] {
+    std::set<std::string> names;
+    auto text = get("/hls/conf/index.m3u8").second;
+    for (auto name : {"180p", "360p", "720p", "1080p"})
+      if (text.find(fmt::format("/{}.m3u8", name)) != std::string::npos)
+        names.insert(name);
+    return names;
+  };
+  desk = std::make_shared<playlist_desk>(30s, steering::join_options{.viewer_bps = 1000});
+  show();
+  load(1, 500'000);
+  EXPECT_EQ(offered(), (std::set<std::string>{"180p", "360p", "720p", "1080p"}));
+  load(2, 970'000);
+  EXPECT_EQ(offered(), (std::set<std::string>{"180p", "360p"}));
+  auto few = get("/hls/conf/index.m3u8").second;
+  EXPECT_EQ(few.find("#EXT-X-STREAM-INF"), few.find("#EXT-X-STREAM-INF:BANDWIDTH=800000,")) << "the one nearest to 2000 kbit/s first";
+  load(3, 1'100'000);
+  EXPECT_EQ(get("/hls/conf/index.m3u8"), (std::pair<int, std::string>{503, "all edges are full; please try again in a moment\n"}));
+  EXPECT_EQ(extra, "Retry-After: 5\r\nWeir-Reason: full\r\n");
+  EXPECT_EQ(desk->counts().refused_joins.load(), 1u);
+  load(4, 500'000);
+  EXPECT_EQ(get("/hls/conf/index.m3u8").first, 200);
+}
+
+TEST_F(Director, SteeringPrefersTheBackupWhileItsEdgeIsUnwell) {
+  auto first = table(1, {"a", "b", "c"});
+  ASSERT_TRUE(state.take(first));
+  state.take(log_of(1, 6, 1), now);
+  hear({{"a", edge_phase::serving}, {"b", edge_phase::serving}, {"c", edge_phase::serving}});
+  const auto bucket = bucket_of(first, "a");
+  const auto path = steering_path(bucket, 1);
+  const auto backup = first.edges.at(first.backup.at(bucket)).name.value, third = std::string(backup == "b" ? "c" : "b");
+  const auto well = fmt::format(R"({{"VERSION":1,"TTL":30,"RELOAD-URI":"{}","PATHWAY-PRIORITY":["edge","backup"]}})", path);
+  const auto unwell = fmt::format(R"({{"VERSION":1,"TTL":10,"RELOAD-URI":"{}","PATHWAY-PRIORITY":["backup","edge"]}})", path);
+  const auto no_better = fmt::format(R"({{"VERSION":1,"TTL":10,"RELOAD-URI":"{}","PATHWAY-PRIORITY":["edge","backup"]}})", path);
+  EXPECT_EQ(get(path), std::pair(200, well));
+  for (auto phase : {edge_phase::suspect, edge_phase::dead, edge_phase::draining}) {
+    hear({{"a", phase}, {"b", edge_phase::serving}, {"c", edge_phase::serving}});
+    EXPECT_EQ(get(path), std::pair(200, unwell)) << to_string(phase);
+  }
+  hear({{"b", edge_phase::serving}, {"c", edge_phase::serving}});
+  EXPECT_EQ(get(path), std::pair(200, unwell)) << "it was removed";
+  hear({{"a", edge_phase::dead}, {backup, edge_phase::dead}, {third, edge_phase::serving}});
+  EXPECT_EQ(get(path), std::pair(200, no_better));
+  hear({{"a", edge_phase::serving}, {backup, edge_phase::suspect}, {third, edge_phase::serving}});
+  EXPECT_EQ(get(path), std::pair(200, no_better));
+  hear({{"a", edge_phase::serving}, {backup, edge_phase::serving}, {third, edge_phase::dead}});
+  EXPECT_EQ(get(path), std::pair(200, well)) << "another viewer's edge";
+  hear({{"a", edge_phase::starting}, {"b", edge_phase::starting}, {"c", edge_phase::starting}});
+  EXPECT_EQ(get(path), std::pair(200, well)) << "a coordinator that has only just started knows nothing bad of them";
+
+  // The dead edge is out of the table: once what may still be to fetch is elsewhere, its pathway is as good as the other.
+  ASSERT_TRUE(state.take(steering::make_table(2, {first.edges[1], first.edges[2]}, &first)));
+  auto log = log_of(2, 9, 1);
+  for (std::size_t i = 6; i < 9; ++i)
+    log.entries[i].edges = i == 6 ? 1 : 2;
+  state.take(log, now);
+  hear({{"a", edge_phase::dead}, {"b", edge_phase::serving}, {"c", edge_phase::serving}});
+  EXPECT_EQ(get(path), std::pair(200, unwell));
+  log.version = 3;
+  log.entries[6].edges = 2;
+  state.take(log, now);
+  show();
+  EXPECT_EQ(get(path), std::pair(200, well));
+}
+
+TEST_F(Director, SteeringAsksPlayersSoonWhileAnEdgeServesOut) {
+  auto first = table(1, {"a", "b", "c"});
+  ASSERT_TRUE(state.take(first));
+  ASSERT_TRUE(state.take(steering::make_table(2, {first.edges[1], first.edges[2]}, &first)));
+  std::uint32_t other = 0; // a viewer that never was on it
+  while (first.primary[other] == 0 || first.backup[other] == 0)
+    ++other;
+  auto log = log_of(1, 9, 2);
+  log.entries.front().edges = 1;
+  state.take(log, now);
+  hear({{"a", edge_phase::draining}, {"b", edge_phase::serving}, {"c", edge_phase::serving}});
+  EXPECT_NE(get(steering_path(other, 1)).second.find("\"TTL\":10,"), std::string::npos);
+  log.version = 2;
+  log.entries.front().edges = 2;
+  state.take(log, now);
+  show();
+  EXPECT_NE(get(steering_path(other, 1)).second.find("\"TTL\":30,"), std::string::npos) << "nothing listed names it any more, however long it stays drained";
+}
+
+TEST_F(Director, SteeringIsGoneWithTheStream) {
+  ASSERT_TRUE(state.take(table(1, {"a"})));
+  state.watching.answered = false;
+  show();
+  EXPECT_EQ(get(steering_path(3, 1)).first, 503) << "it may go on: nothing was heard yet";
+  state.watching.answered = true;
+  auto log = log_of(1, 6, 1);
+  state.take(log, now);
+  show();
+  EXPECT_EQ(get(steering_path(3, 1)).first, 200);
+  log.version = 2;
+  log.ended = true;
+  state.take(log, now);
+  show();
+  EXPECT_EQ(get(steering_path(3, 1)).first, 410);
+  EXPECT_EQ(get("/steer/3.1/nobody").first, 410);
+  EXPECT_EQ(get("/steer/3.1/").first, 404);
+}
+
 TEST_F(Director, HoldsALogThatNamesAnEdgeSetWhichIsNotHereYet) {
   ASSERT_TRUE(state.tables.add(table(1, {"a"})));
   EXPECT_TRUE(state.knows_edges_of(log_of(1, 6, 1)));
@@ -220,13 +399,23 @@ TEST_F(Director, SaysThatTheOriginIsSilentRatherThanServeAnOldPlaylist) {
   EXPECT_EQ(get("/p/1.0/conf~1/720p.m3u8").first, 503);
 }
 
-TEST_F(Director, ForgetsEdgeSetsThatNoListedEntryNames) {
+TEST_F(Director, ForgetsEdgeSetsThatTheCoordinatorForgotAndNoListedEntryNames) {
   for (edge_epoch e = 1; e <= 50; ++e)
     ASSERT_TRUE(state.tables.add(table(e, {"a", "b"})));
-  state.take(log_of(1, 6, 48), now);
+  EXPECT_FALSE(state.forget(now)) << "the logs are still on their way, and may name any of them";
+  state.early["conf~1"] = log_of(1, 6, 20);
+  hear({{"a", edge_phase::serving}}, 48);
   state.forget(now);
-  EXPECT_LE(state.tables.size(), 4u);
-  EXPECT_NE(state.tables.edge(48, 3, false), nullptr);
+  EXPECT_TRUE(state.tables.knows(20)) << "named by a log that waits for its newest table";
+  state.early.clear();
+  state.take(log_of(1, 6, 40), now);
+  state.forget(now);
+  EXPECT_FALSE(state.tables.knows(39));
+  EXPECT_TRUE(state.tables.knows(40)) << "the coordinator did not hear our origin for long, but we show its playlists";
+  state.take(log_of(2, 6, 49), now);
+  state.forget(now);
+  EXPECT_FALSE(state.tables.knows(47));
+  EXPECT_TRUE(state.tables.knows(48));
 }
 
 } // namespace

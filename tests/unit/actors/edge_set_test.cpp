@@ -96,6 +96,87 @@ TEST_F(EdgeSet, ADrainedEdgeGetsNoNewEntries) {
   EXPECT_EQ(names(), (std::set<std::string>{"a", "b"}));
 }
 
+TEST_F(EdgeSet, KeepsEveryTableThatAListedEntryNames) {
+  add("a");
+  add("b");
+  std::map<std::string, edge_view> views{{"a", edge_view::up}, {"b", edge_view::up}};
+  run(10s, views);
+  for (bool drain : {true, false, true, false}) {
+    set.drain(edge_name{"a"}, drain);
+    run(10s, views);
+  }
+  auto tables = set.history();
+  ASSERT_GE(tables.size(), 4u);
+  auto named = tables[1].epoch;
+  t += 5h;
+  EXPECT_TRUE(set.judge(t, tables[0].epoch).forgotten.empty());
+  auto forgotten = set.judge(t, named).forgotten;
+  EXPECT_EQ(forgotten, std::vector{tables[0].epoch});
+  EXPECT_EQ(set.oldest(), named);
+  // A restarted coordinator has not heard yet what is listed.
+  edge_set again;
+  again.restore(set.history(), t);
+  EXPECT_TRUE(again.judge(t + 9min).forgotten.empty());
+  EXPECT_TRUE(again.judge(t + 11min, named).forgotten.empty());
+  EXPECT_FALSE(again.judge(t + 11min).forgotten.empty());
+  EXPECT_GT(again.oldest(), named);
+  EXPECT_FALSE(again.history().empty());
+}
+
+TEST_F(EdgeSet, DropsTheOldestTablesWhenThereAreTooManyAndSaysSo) {
+  std::vector<edge_table> many;
+  for (edge_epoch epoch = 1; epoch <= steering::history_limit + 2; ++epoch)
+    many.push_back({.epoch = epoch, .edges = {}, .primary = {}, .backup = {}}); // without edges: small
+  set.restore(many, t);
+  auto change = set.judge(t, 1);
+  EXPECT_TRUE(change.overflow);
+  EXPECT_EQ(change.forgotten, (std::vector<edge_epoch>{1, 2}));
+  EXPECT_FALSE(set.judge(t, 1).overflow);
+  EXPECT_EQ(set.history().size(), steering::history_limit);
+}
+
+TEST_F(EdgeSet, ASlowStartMakesFourTablesAndNoneForBalance) {
+  std::map<std::string, edge_view> views{{"a", edge_view::up}, {"b", edge_view::up}};
+  add("a");
+  add("b");
+  run(70s, views, {{"a", 400'000'000}, {"b", 400'000'000}});
+  add("c");
+  views["c"] = edge_view::up;
+  auto share = [&] { return std::ranges::count_if(set.table().primary, [&](auto i) { return set.table().edges[i].name.value == "c"; }); };
+  std::vector<std::string> changes;
+  std::vector<std::ptrdiff_t> shares;
+  for (int second = 0; second < 80; ++second) {
+    // It carries what its share brings.
+    auto of_c = share() * 800'000'000 / 1024;
+    for (auto& c : run(1s, views, {{"a", (800'000'000 - of_c) / 2}, {"b", (800'000'000 - of_c) / 2}, {"c", of_c}}))
+      changes.push_back(c);
+    if (shares.empty() || share() != shares.back())
+      shares.push_back(share());
+  }
+  EXPECT_LE(std::ranges::count(changes, "table"), 8) << "one as it comes, one a quarter, and what balance asks for in the end";
+  EXPECT_TRUE(std::ranges::is_sorted(shares)) << "only ever more";
+  ASSERT_GE(shares.size(), 5u);
+  EXPECT_LT(shares[1], 1024 / 10) << "it begins with little";
+  EXPECT_NEAR(static_cast<double>(shares.back()), 1024.0 / 3, 34) << "and ends with its share: balance does not push it up while it is held down";
+}
+
+TEST_F(EdgeSet, AWeightThatMovesNearlyNothingMakesNoTable) {
+  director_options options;
+  options.gain_percent = 1;
+  options.dead_band_percent = 1;
+  set = edge_set{options};
+  add("a");
+  add("b");
+  std::map<std::string, edge_view> views{{"a", edge_view::up}, {"b", edge_view::up}};
+  run(90s, views);
+  auto before = set.table().epoch;
+  run(30s, views, {{"a", 520'000'000}, {"b", 480'000'000}});
+  auto after = set.table().epoch;
+  EXPECT_LE(after, before + 2) << "each step moves less than a bucket";
+  run(10min, views, {{"a", 520'000'000}, {"b", 480'000'000}});
+  EXPECT_GT(set.table().epoch, after) << "but what stays is followed in the end";
+}
+
 TEST_F(EdgeSet, ARestartKeepsTheTableAndNeverRepeatsAnEpoch) {
   add("a");
   add("b");

@@ -79,6 +79,25 @@ TEST_F(Origin, NotesHowOldSegmentsAreWhenTheyAreListed) {
   EXPECT_EQ(counted.buckets[0], 1u);
 }
 
+TEST_F(Origin, TellsTheOldestEdgeTableThatIsStillNamed) {
+  state->edges = 3;
+  EXPECT_EQ(state->oldest_named(), 3u) << "nothing is listed: what is in force";
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 14; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  state->edges = 9;
+  for (std::uint64_t slot = 14; slot < 16; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  EXPECT_EQ(state->oldest_named(), 3u);
+  state = open();
+  EXPECT_EQ(state->oldest_named(), 0u) << "not heard yet what is in force";
+  state->edges = 9;
+  EXPECT_EQ(state->oldest_named(), 3u);
+  for (std::uint64_t slot = 16; slot < 60; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  EXPECT_EQ(state->oldest_named(), 9u) << "those of 3 left the window";
+}
+
 TEST_F(Origin, RefusesAndCountsAnOldEpoch) {
   ASSERT_TRUE(announce(65536));
   ASSERT_TRUE(put(65536, 10));
