@@ -1,7 +1,7 @@
 // What the player page counts and how it waits. Pure, so that it tests without a browser.
 import type { LoadPolicy } from "hls.js";
 
-export type PlayerState = "loading" | "waiting" | "unknown" | "blocked" | "playing" | "buffering" | "paused" | "ended" | "error" | "unsupported";
+export type PlayerState = "loading" | "waiting" | "full" | "unknown" | "blocked" | "playing" | "buffering" | "paused" | "ended" | "error" | "unsupported";
 
 /** Counts the times a running picture stood still: the element's `waiting` and the library's stall error are the same incident. */
 export class StallMeter {
@@ -54,6 +54,16 @@ export function pollDelay(attempt: number, random: () => number = Math.random): 
   return Math.round(Math.min(2000 * 1.5 ** Math.min(attempt, 20), 10_000) * (0.8 + 0.4 * random()));
 }
 
+/**
+ * Why the playlist was refused: whether all edges are full, and the milliseconds after which to ask again. Never earlier than the answer's
+ * Retry-After says, and up to 40 % later, so that those who were turned away do not come back at one instant.
+ */
+export function refusal(status: number, header: (name: string) => string | null, random: () => number = Math.random): { full: boolean; wait: number } {
+  const seconds = Number(header("Retry-After") ?? "");
+  const told = seconds > 0 && seconds <= 600 ? seconds : 5; // a date, or nonsense, is nothing that Weir says
+  return { full: status === 503 && header("Weir-Reason") === "full", wait: Math.round(told * 1000 * (1 + 0.4 * random())) };
+}
+
 interface Answer {
   code?: number;
 }
@@ -73,6 +83,20 @@ export function loadPolicy(targetDuration: number): LoadPolicy {
         shouldRetry: (config, done, isTimeout, answer: Answer | undefined, stock) =>
           stock || (config !== null && config !== undefined && !isTimeout && done < config.maxNumRetry && !answer?.code),
       },
+    },
+  };
+}
+
+/** The same for the first playlist: its 503 says how long to wait, and the page does; three more requests within two seconds would only add to the crowd. */
+export function manifestPolicy(targetDuration: number): LoadPolicy {
+  const { default: policy } = loadPolicy(targetDuration);
+  const retry = policy.errorRetry;
+  if (!retry) return { default: policy };
+  const { shouldRetry } = retry;
+  return {
+    default: {
+      ...policy,
+      errorRetry: { ...retry, shouldRetry: (config, done, isTimeout, answer: Answer | undefined, stock) => answer?.code !== 503 && (shouldRetry?.(config, done, isTimeout, answer as never, stock) ?? stock) },
     },
   };
 }

@@ -4,7 +4,7 @@ import type { ErrorData } from "hls.js";
 import { ApiError, publicStream } from "./api";
 import { bitRate, duration, number } from "./format";
 import { pickLanguage, words } from "./i18n";
-import { loadPolicy, pollDelay, Refill, StallMeter, streamOfPath, type PlayerState } from "./playback";
+import { loadPolicy, manifestPolicy, pollDelay, Refill, refusal, StallMeter, streamOfPath, type PlayerState } from "./playback";
 import { h, patch, type Child } from "./render/dom";
 import { button, chip, fact } from "./render/parts";
 
@@ -73,10 +73,9 @@ function unload(): void {
 }
 
 /** Looks again later: what is shown meanwhile is `next`. */
-function later(next: PlayerState, why = ""): void {
+function later(next: PlayerState, why = "", wait = pollDelay(attempt++)): void {
   unload();
   clearTimeout(timer);
-  const wait = pollDelay(attempt++);
   retryAt = Date.now() + wait;
   timer = setTimeout(() => void look(), wait);
   become(next, why);
@@ -107,7 +106,7 @@ function load(): void {
 function loadWithLibrary(): void {
   const policy = loadPolicy(6);
   const player = new Hls({
-    manifestLoadPolicy: policy, playlistLoadPolicy: policy, fragLoadPolicy: policy,
+    manifestLoadPolicy: manifestPolicy(6), playlistLoadPolicy: policy, fragLoadPolicy: policy,
     capLevelToPlayerSize: true, // a phone does not fetch what it cannot show
     backBufferLength: 30,
   });
@@ -136,6 +135,9 @@ function onError(player: HlsType, data: ErrorData): void {
     return;
   }
   const status = data.response?.code ?? 0;
+  const answer = data.networkDetails as Partial<XMLHttpRequest> | null | undefined; // whatever its loader fetched with
+  const refused = refusal(status, (header) => answer?.getResponseHeader?.(header) ?? null);
+  if (data.details === Hls.ErrorDetails.MANIFEST_LOAD_ERROR && refused.full) return later("full", "", refused.wait);
   if (data.details === Hls.ErrorDetails.MANIFEST_LOAD_ERROR && (status === 404 || status === 503)) return later(endedOnce ? "ended" : "waiting"); // live, first segment to come
   ++errors.fatal;
   if (data.type === Hls.ErrorTypes.MEDIA_ERROR && Date.now() - recoveredAt > 10_000) {
@@ -151,6 +153,20 @@ function onError(player: HlsType, data: ErrorData): void {
   }
   stalls.stood(false); // the picture goes away
   later("error", `${data.details}${status ? ` (HTTP ${status})` : ""}${data.error?.message ? `: ${data.error.message}` : ""}`);
+}
+
+/** The element never tells why it could not load its playlist: asks for that once more. */
+async function explain(message: string): Promise<void> {
+  try {
+    const { status, headers } = await fetch(source, { cache: "no-store" });
+    const refused = refusal(status, (header) => headers.get(header));
+    if (refused.full) return later("full", "", refused.wait);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    message ||= error.message; // not even the server answers
+  }
+  ++errors.fatal;
+  later("error", message);
 }
 
 /** Milliseconds without a new picture after which the source counts as over (its list has ended), or is loaded anew. */
@@ -251,8 +267,7 @@ video.addEventListener("ended", () => {
 });
 video.addEventListener("error", () => {
   if (hls || !video.getAttribute("src")) return; // the library reports its own
-  ++errors.fatal;
-  later("error", video.error?.message ?? "");
+  void explain(video.error?.message ?? "");
 });
 video.addEventListener("volumechange", () => draw());
 video.addEventListener("click", toggle);
@@ -282,6 +297,7 @@ function overlayView(): Child {
     case "loading": return h("div", { class: "veil", key: "veil" }, dots(), announced(t("player_loading")));
     case "buffering": return h("div", { key: "buffering", role: "status", "aria-label": t("player_loading") }, dots());
     case "waiting": return veil(t("player_waiting"), t("player_waiting_detail"), true);
+    case "full": return veil(t("player_full"), t("player_full_detail"), true);
     case "unknown": return veil(t("player_unknown"), t("player_unknown_detail"), true);
     case "ended": return veil(t("player_ended"), t("player_ended_detail"), false);
     case "error": return veil(t("player_error"), reason, true);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { loadPolicy, pollDelay, Refill, StallMeter, streamOfPath } from "../src/playback";
+import { loadPolicy, manifestPolicy, pollDelay, Refill, refusal, StallMeter, streamOfPath } from "../src/playback";
 import { template } from "../src/render/forms";
 
 test("one incident is one stall, whoever reports it", () => {
@@ -48,6 +48,32 @@ test("the preset is hls.md 8.4 rule 4, and a closed port is tried again", () => 
   assert.equal(retry(2, 0), false);
   assert.equal(retry(0, 404), false);
   assert.equal(retry(0, 503, false, true), true);
+});
+
+test("the first playlist's 503 is the page's to wait for, all else is tried again as ever", () => {
+  const { errorRetry, ...rest } = manifestPolicy(4).default;
+  const { errorRetry: usual, ...usualRest } = loadPolicy(4).default;
+  assert.deepEqual(rest, usualRest);
+  assert.equal(errorRetry?.maxNumRetry, usual?.maxNumRetry);
+  const retry = (done: number, code: number, stock = false): boolean | undefined =>
+    errorRetry?.shouldRetry?.(errorRetry, done, false, { url: "", data: undefined, code } as never, stock);
+  assert.equal(retry(0, 503, true), false);
+  assert.equal(retry(0, 502, true), true);
+  assert.equal(retry(0, 0), true);
+  assert.equal(retry(0, 404), false);
+});
+
+test("a full farm is told from a stream that is not live, and asked again when it says so, by each at another time", () => {
+  const answer = (fields: Record<string, string>) => (name: string): string | null => fields[name] ?? null;
+  const full = answer({ "Retry-After": "5", "Weir-Reason": "full" });
+  assert.deepEqual(refusal(503, full, () => 0), { full: true, wait: 5000 });
+  assert.deepEqual(refusal(503, full, () => 1), { full: true, wait: 7000 });
+  assert.deepEqual(refusal(503, answer({ "Retry-After": "30", "Weir-Reason": "full" }), () => 0), { full: true, wait: 30_000 });
+  assert.equal(refusal(503, answer({ "Retry-After": "1" })).full, false, "its director has only just started");
+  assert.equal(refusal(404, full).full, false);
+  assert.equal(refusal(0, answer({})).full, false);
+  for (const odd of ["", "Sat, 28 Nov 2026 03:00:00 GMT", "-1", "1e9", "0"])
+    assert.equal(refusal(503, answer({ "Retry-After": odd, "Weir-Reason": "full" }), () => 0).wait, 5000, odd);
 });
 
 test("polls slow down to 10 s and are spread", () => {
