@@ -160,6 +160,11 @@ struct process::child : std::enable_shared_from_this<process::child> {
     const std::lock_guard lock(mutex);
     requested = true;
   }
+  /// TERM, and after `grace` KILL.
+  void terminate(std::chrono::milliseconds grace) {
+    send(guarded() ? pid : -pid, SIGTERM);
+    reactor::instance().at(clock::now() + grace, [self = shared_from_this()] { self->destroy(); });
+  }
   /// The guard kills more than the group (all descendants), but a stopped or broken guard must not save anyone.
   void destroy() {
     if (!guarded())
@@ -356,8 +361,15 @@ void process::stop(std::chrono::milliseconds grace) {
   if (!child_ || !running())
     return;
   child_->request();
-  child_->send(child_->guarded() ? child_->pid : -child_->pid, SIGTERM);
-  reactor::instance().at(clock::now() + grace, [one = child_] { one->destroy(); });
+  child_->terminate(grace);
+}
+
+void process::quit(std::chrono::milliseconds patience, std::chrono::milliseconds grace) {
+  if (!child_ || !running())
+    return;
+  child_->request();
+  child_->send(child_->pid, SIGQUIT);
+  reactor::instance().at(clock::now() + patience, [one = child_, grace] { one->terminate(grace); });
 }
 
 void process::kill_now() {

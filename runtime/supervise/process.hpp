@@ -72,6 +72,9 @@ public:
 
   /// TERM, and after `grace` KILL, to the whole group. Returns at once.
   void stop(std::chrono::milliseconds grace);
+  /// QUIT to the process itself, through the guard when there is one: nginx ends when the answers under way are out. After `patience` as
+  /// stop(grace). Returns at once.
+  void quit(std::chrono::milliseconds patience, std::chrono::milliseconds grace);
   /// KILL to the whole group. Returns at once.
   void kill_now();
   /// A signal to the process itself, through the guard when there is one (HUP, QUIT, INT, TERM).

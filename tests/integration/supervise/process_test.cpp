@@ -342,6 +342,26 @@ TEST(Guard, ForwardsSignalsToTheLeaderOnly) {
   EXPECT_EQ(one->wait(5s).value().code, 9);
 }
 
+TEST(Guard, LetsItsProgramEndByQuitAndGoesOnToTermAndKill) {
+  for (const auto& [quit, term, code, signal] : {std::tuple{"exit 9", "exit 8", 9, 0}, {"echo quit", "exit 8", 8, 0}, {"echo quit", "echo term", 0, SIGKILL}}) {
+    auto how = shell(std::string("trap '") + quit + "' QUIT; trap '" + term + "' TERM; echo ready; while :; do sleep 0.05; done");
+    how.guarded = true;
+    auto one = process::spawn(std::move(how));
+    ASSERT_TRUE(one);
+    ASSERT_TRUE(eventually([&] { return !one->last_lines().empty(); }));
+    const auto asked = clock_type::now();
+    one->quit(300ms, 300ms);
+    const auto end = one->wait(5s);
+    const auto took = clock_type::now() - asked;
+    ASSERT_TRUE(end) << quit << ", " << term;
+    EXPECT_EQ(end->code, code) << quit << ", " << term;
+    EXPECT_EQ(end->signal, signal) << quit << ", " << term;
+    EXPECT_TRUE(end->requested);
+    EXPECT_GE(took, code == 9 ? 0ms : code == 8 ? 290ms : 590ms);
+    EXPECT_LT(took, 3s);
+  }
+}
+
 TEST(Guard, KillsDescendantsThatLeftTheGroup) {
   auto how = shell("setsid sh -c 'trap \"\" TERM HUP; echo $$; sleep 600' & wait");
   how.guarded = true;
