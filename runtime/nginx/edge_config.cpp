@@ -12,6 +12,8 @@ expected<std::string> render(const edge_config& config) {
   using namespace std::chrono_literals;
   WEIR_TRY(check_address("listen", config.listen));
   WEIR_TRY(check_local_address("status", config.status));
+  if (!config.certificate.empty())
+    WEIR_TRY(check_path("certificate", config.certificate.starts_with('/') ? config.certificate : "/" + config.certificate));
   if (config.origins.empty())
     return fail(error_code::invalid_config, "origins: at least one is needed");
   for (const auto& origin : config.origins)
@@ -36,6 +38,14 @@ expected<std::string> render(const edge_config& config) {
   const auto user = geteuid() != 0 ? std::string() : fmt::format("user {};\n", config.worker_user.empty() ? "root" : config.worker_user);
   // The lock must outlast the origin's worst answer: with nginx's 5 s a blocking reload becomes one origin request for each viewer.
   const auto lock = std::chrono::ceil<std::chrono::seconds>(3 * config.target_duration + 1s).count();
+
+  // Chain and key in one file: no moment in which nginx could read the one of yesterday with the other of today.
+  const auto tls = config.certificate.empty() ? std::string() : fmt::format(R"(
+    ssl_certificate {0};
+    ssl_certificate_key {0};
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_cache shared:tls:8m;
+    ssl_session_timeout 1h;)", config.certificate);
 
   // reuseport only where several workers need it: with it, an nginx that should be dead would silently keep its share of the viewers.
   return fmt::format(R"(# Written by Weir for a caching edge. Changes are lost at the next start.
@@ -77,7 +87,7 @@ http {{
   }}
 
   server {{
-    listen {listen}{reuseport};
+    listen {listen}{http2}{reuseport};{tls}
     # `always`: a 404 or 502 without them is a network error in a browser.
     add_header Access-Control-Allow-Origin "*" always;
     add_header Access-Control-Expose-Headers "Age, Date, Retry-After, Content-Length, Content-Range" always;
@@ -146,7 +156,8 @@ http {{
                      fmt::arg("drain", config.drain.count()), fmt::arg("connections", config.worker_connections), fmt::arg("format", edge_log_format),
                      fmt::arg("log", log), fmt::arg("cache", config.cache_path), fmt::arg("cache_size", config.cache_size.bytes),
                      fmt::arg("inactive", config.segment_validity.count()), fmt::arg("servers", servers), fmt::arg("listen", config.listen),
-                     fmt::arg("reuseport", config.workers > 1 ? " reuseport" : ""), fmt::arg("host", config.origins.front().starts_with("unix:") ? "origin" : config.origins.front()),
+                     fmt::arg("reuseport", config.workers > 1 ? " reuseport" : ""), fmt::arg("http2", config.certificate.empty() ? "" : " ssl http2"), fmt::arg("tls", tls),
+                     fmt::arg("host", config.origins.front().starts_with("unix:") ? "origin" : config.origins.front()),
                      fmt::arg("read", lock + 1), fmt::arg("tries", config.origins.size()), fmt::arg("valid", config.segment_validity.count()), fmt::arg("lock", lock),
                      fmt::arg("status", config.status));
 }

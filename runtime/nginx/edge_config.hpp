@@ -11,6 +11,7 @@ namespace weir::nginx {
 
 struct edge_config {
   std::string listen = "0.0.0.0:8081";      ///< where viewers come
+  std::string certificate;                  ///< file with chain and key (PEM), absolute or relative to the prefix folder: TLS and HTTP/2; empty: plain HTTP
   std::string status;                       ///< where GET /status answers (stub_status): loopback "127.0.0.1:port" or "unix:/path"
   std::vector<std::string> origins;         ///< "host:port", asked in turn
   std::string cache_path = "cache";         ///< absolute, or relative to the prefix folder; best on tmpfs
@@ -20,7 +21,7 @@ struct edge_config {
   std::chrono::seconds segment_validity{600};      ///< at least the playlist window; names never repeat
   int workers = 1;
   int worker_connections = 8192;
-  std::chrono::seconds drain{30};           ///< QUIT lets transfers end for so long
+  std::chrono::seconds drain{30};           ///< a reload lets transfers of the former configuration end for so long
   std::string worker_user;                  ///< when we are root: user of the workers, with a group of the same name (www-data); empty: root
 };
 

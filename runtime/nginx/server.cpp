@@ -105,7 +105,7 @@ expected<void> prefix::sweep() const {
   return {};
 }
 
-expected<void> prefix::install(std::string_view configuration) const {
+expected<void> prefix::check(std::string_view configuration) const {
   const auto candidate = file("nginx.conf.new");
   {
     std::ofstream out(candidate, std::ios::binary | std::ios::trunc);
@@ -127,6 +127,12 @@ expected<void> prefix::install(std::string_view configuration) const {
       words += (words.empty() ? "" : "\n") + line;
     return fail(error_code::invalid_config, words.empty() ? "nginx -t: " + supervise::to_string(done->status) : words);
   }
+  return {};
+}
+
+expected<void> prefix::install(std::string_view configuration) const {
+  WEIR_TRY(check(configuration));
+  const auto candidate = file("nginx.conf.new");
   if (std::rename(candidate.c_str(), file("nginx.conf").c_str()) != 0)
     return fail(system_error(file("nginx.conf")));
   return {};

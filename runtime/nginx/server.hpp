@@ -3,6 +3,7 @@
 //
 //   ingest_config, edge_config   what is configured → text of nginx.conf, nothing injectable     (values.hpp)
 //   prefix                       the folder of one nginx, swept of what an earlier run left       (here)
+//   certificate_keeper           certificate and key of an edge, renewed while it serves           (certificate.hpp)
 //   edge_log                     access log and stub_status → edge_load                           (edge_log.hpp)
 //
 //   auto folder = nginx::prefix::prepare("/var/lib/weir/edge-1");
@@ -10,7 +11,8 @@
 //   WEIR_TRY(folder->install(*text));            // nginx -t says yes
 //   auto how = folder->start();                  // a guarded launch: add on_line and on_exit
 //   auto child = supervise::process::spawn(std::move(how));   // before each later start: folder->sweep()
-//   child->signal(SIGHUP);                       // after another install(): reload;  SIGQUIT: drain and end
+//   child->signal(SIGHUP);                       // after another install(): reload
+//   child->quit(4s, 1s);                         // answers under way are finished, what is left after 4 s is cut off
 #include "runtime/supervise/process.hpp"
 #include "schemas/error.hpp"
 
@@ -28,7 +30,10 @@ public:
   /// Ends processes of nginx that an earlier run left here (workers outlive a killed master and would keep the port) and removes the
   /// pid file and the sockets on which nobody listens any more. For before each start. Blocks for up to 2 s. Errors: unavailable (they do not die).
   expected<void> sweep() const;
-  /// Checks the configuration with `nginx -t` and puts it in place. Blocks for up to 10 s. Errors: invalid_config with nginx's own words; io_failed.
+  /// Whether `nginx -t` takes the configuration and the files that it names; nothing changes. Blocks for up to 10 s. Errors: invalid_config with nginx's
+  /// own words; io_failed.
+  expected<void> check(std::string_view configuration) const;
+  /// Checks the configuration and puts it in place. Errors: as check().
   expected<void> install(std::string_view configuration) const;
   /// How to start it: guarded, in this folder.
   supervise::launch start() const;

@@ -1,4 +1,5 @@
 // A real nginx as caching edge in front of a tiny origin.
+#include "runtime/nginx/certificate.hpp"
 #include "runtime/nginx/edge_config.hpp"
 #include "runtime/nginx/edge_log.hpp"
 #include "runtime/nginx/server.hpp"
@@ -7,8 +8,9 @@
 #include "tests/integration/nginx/tiny_http.hpp"
 
 #include <barrier>
-#include <sys/un.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/un.h>
 
 using namespace weir;
 using namespace weir::nginx;
@@ -51,7 +53,8 @@ struct edge {
     nginx = std::move(*started);
     ASSERT_TRUE(eventually([&] { return answers(); })) << last_line();
   }
-  bool answers() const { return tiny_http::ask(port, "/").status == 404; }
+  /// An edge with TLS answers plain HTTP too, with a complaint.
+  bool answers() const { return tiny_http::ask(port, "/").status == (config.certificate.empty() ? 404 : 400); }
   std::string last_line() const {
     const auto lines = nginx.last_lines();
     return lines.empty() ? "" : lines.back();
@@ -60,6 +63,89 @@ struct edge {
     nginx.stop(2s);
     nginx.wait(5s);
   }
+};
+
+/// Makes NAME.pem, a certificate for 127.0.0.1 that signs itself, and NAME.key.
+certificate_files new_certificate(const folder& home, const std::string& name) {
+  certificate_files files{home / (name + ".pem"), home / (name + ".key")};
+  const auto made = supervise::run_to_end({.program = "openssl",
+                                           .arguments = {"req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3", "-subj", "/CN=" + name,
+                                                         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", files.key, "-out", files.certificate}},
+                                          20s);
+  EXPECT_TRUE(made && made->status.ok());
+  return files;
+}
+void copy(const std::string& from, const std::string& to) { std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing); }
+
+/// What curl prints, and its exit code in brackets when that is not 0.
+std::string curl(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), {"-s", "--max-time", "20", "-o", "/dev/null"});
+  const auto done = supervise::run_to_end({.program = "curl", .arguments = std::move(arguments)}, 30s);
+  if (!done)
+    return done.error().text;
+  return (done->lines.empty() ? "" : done->lines.back()) + (done->status.ok() ? "" : fmt::format("({})", done->status.code));
+}
+
+/// An edge whose certificate is kept as EDGE keeps it.
+struct tls_edge : edge {
+  certificate_files files = new_certificate(home, "first");
+  certificate_files served{home / "live.pem", home / "live.key"};
+  certificate_keeper keeper{served, *at, "edge.pem"};
+
+  explicit tls_edge(const tiny_http::server& origin) : edge(origin) {
+    config.certificate = "edge.pem";
+    put(files);
+    const auto taken = keeper.take(text());
+    EXPECT_TRUE(taken) << taken.error().text;
+  }
+  void put(const certificate_files& pair) {
+    copy(pair.certificate, served.certificate);
+    copy(pair.key, served.key);
+  }
+  certificate_keeper::text_with text() {
+    return [this](const std::string& certificate) {
+      auto other = config;
+      other.certificate = certificate;
+      return render(other);
+    };
+  }
+  certificate_keeper::news look() { return keeper.look(text()); }
+  std::string url(std::string_view target) const { return fmt::format("https://127.0.0.1:{}{}", port, target); }
+  /// Whether a new connection is shown exactly this certificate.
+  bool shows(const certificate_files& pair) const { return curl({"--cacert", pair.certificate, "-w", "%{http_code}", url("/s/a/1/r/1.ts")}) == "200"; }
+};
+
+constexpr std::size_t long_body = 32 << 20; ///< more than the buffers of two sockets hold
+
+/// A download that stands still, with most of it to come, until it is told to go on. From the cache: before 1.25.4 a worker of
+/// nginx that was asked to end may leave in the midst of a fetch that nothing slows down, because no timer runs while its thread pool reads.
+class slow_download {
+public:
+  slow_download(const folder& home, const std::string& url) : file_(home / "download") {
+    EXPECT_EQ(curl({"-k", "-w", "%{http_code}", url}), "200");
+    auto started = process::spawn({.program = "curl", .arguments = {"-s", "-k", "--limit-rate", "16M", "-o", file_, "-w", "%{http_code} %{size_download}", url}});
+    EXPECT_TRUE(started);
+    curl_ = std::move(*started);
+    EXPECT_TRUE(eventually([&] { return size() > 0; }));
+    kill(curl_.pid(), SIGSTOP);
+    EXPECT_LT(size(), long_body / 2) << "it was too fast to be stopped";
+  }
+  /// Lets it run to its end; what curl says of it.
+  std::string end() {
+    kill(curl_.pid(), SIGCONT);
+    const auto status = curl_.wait(20s);
+    const auto lines = curl_.last_lines();
+    return (lines.empty() ? "" : lines.back()) + (!status ? "(hangs)" : status->ok() ? "" : fmt::format("({})", status->code));
+  }
+
+private:
+  std::size_t size() const {
+    std::error_code absent;
+    const auto bytes = std::filesystem::file_size(file_, absent);
+    return absent ? 0 : bytes;
+  }
+  std::string file_;
+  process curl_;
 };
 
 constexpr std::string_view cors = "Access-Control-Allow-Origin: *";
@@ -201,10 +287,147 @@ TEST(Edge, ComesBackAtItsPortWithinASecondWhicheverOfItsProcessesIsKilled) {
   }
 }
 
+TEST(Edge, SpeaksTlsWithHttp2AndWithoutIt) {
+  tiny_http::server origin([](const auto&) { return tiny_http::response(200, "body"); });
+  tls_edge one(origin);
+  one.start();
+  const auto asked = [&](std::vector<std::string> how) {
+    how.insert(how.end(), {"--cacert", one.files.certificate, "-w", "%{http_code} %{http_version} %{size_download} %header{access-control-allow-origin}", one.url("/s/a/1/r/1.ts")});
+    return curl(how);
+  };
+  EXPECT_EQ(asked({"--http2"}), "200 2 4 *");
+  EXPECT_EQ(asked({"--http1.1"}), "200 1.1 4 *");
+  EXPECT_EQ(asked({"--tls-max", "1.2"}), "200 2 4 *");
+  EXPECT_EQ(origin.requests(), 1);
+  EXPECT_EQ(std::filesystem::status(one.at->file("edge.pem")).permissions(), std::filesystem::perms::owner_read | std::filesystem::perms::owner_write) << "it holds the key";
+  EXPECT_TRUE(parse_stub_status(tiny_http::ask(one.status_port, "/status").body)) << "its figures stay plain";
+}
+
+TEST(Edge, ShowsARenewedCertificateToNewConnectionsWhileADownloadGoesOn) {
+  const std::string body(long_body, 's');
+  tiny_http::server origin([&](const auto& request) { return tiny_http::response(200, request.target() == "/s/a/1/r/1.ts" ? "short" : body); });
+  tls_edge one(origin);
+  one.start();
+  ASSERT_TRUE(one.shows(one.files));
+  const auto renewed = new_certificate(one.home, "second");
+  ASSERT_FALSE(one.shows(renewed));
+
+  slow_download before(one.home, one.url("/s/a/1/r/2.ts"));
+  EXPECT_EQ(one.look(), certificate_keeper::news::none) << "nothing has changed";
+  one.put(renewed);
+  EXPECT_EQ(one.look(), certificate_keeper::news::none) << "the other file may be still to come";
+  EXPECT_EQ(one.look(), certificate_keeper::news::renewed);
+  one.nginx.signal(SIGHUP);
+  EXPECT_TRUE(eventually([&] { return one.shows(renewed); }));
+  EXPECT_EQ(before.end(), fmt::format("200 {}", long_body));
+  EXPECT_EQ(one.look(), certificate_keeper::news::none);
+  EXPECT_TRUE(one.nginx.running());
+}
+
+TEST(Edge, KeepsItsCertificateWhenTheRenewedOneIsBad) {
+  tiny_http::server origin([](const auto&) { return tiny_http::response(200, "body"); });
+  tls_edge one(origin);
+  one.start();
+  const auto other = new_certificate(one.home, "second");
+  const auto refused = [&](std::string_view why) {
+    EXPECT_EQ(one.look(), certificate_keeper::news::none);
+    EXPECT_EQ(one.look(), certificate_keeper::news::refused);
+    EXPECT_NE(one.keeper.trouble().find(why), std::string::npos) << one.keeper.trouble();
+    EXPECT_NE(one.keeper.trouble().find(one.served.certificate), std::string::npos) << "the operator's file, not our copy of it: " << one.keeper.trouble();
+    EXPECT_EQ(one.look(), certificate_keeper::news::none) << "said once";
+    EXPECT_FALSE(one.keeper.trouble().empty());
+    EXPECT_FALSE(std::filesystem::exists(one.at->file("edge.pem.new")));
+    EXPECT_TRUE(one.shows(one.files));
+  };
+  copy(other.certificate, one.served.certificate); // without its key
+  refused("key values mismatch");
+  std::ofstream(one.served.certificate) << "no certificate\n";
+  refused("PEM_read_bio");
+  std::filesystem::remove(one.served.certificate);
+  refused("No such file");
+
+  // nginx dies while the bad one stands there: it comes back with the good one.
+  kill(master_of(*one.at), SIGKILL);
+  ASSERT_TRUE(one.nginx.wait(5s));
+  one.start_again();
+  EXPECT_TRUE(one.shows(one.files));
+
+  one.put(one.files);
+  EXPECT_EQ(one.look(), certificate_keeper::news::none);
+  EXPECT_EQ(one.keeper.trouble(), "") << "what is served is what is there";
+}
+
+TEST(Edge, RefusesToStartWithoutAGoodCertificate) {
+  folder home;
+  auto at = prefix::prepare(home / "edge");
+  ASSERT_TRUE(at);
+  const auto good = new_certificate(home, "good"), other = new_certificate(home, "other");
+  edge_config config;
+  config.listen = "127.0.0.1:" + std::to_string(tiny_http::free_port());
+  config.status = "127.0.0.1:" + std::to_string(tiny_http::free_port());
+  config.origins = {"127.0.0.1:1"};
+  const auto text = [&](const std::string& certificate) {
+    config.certificate = certificate;
+    return render(config);
+  };
+  const auto mixed = certificate_keeper({good.certificate, other.key}, *at, "edge.pem").take(text);
+  ASSERT_FALSE(mixed);
+  EXPECT_EQ(mixed.error().code, error_code::invalid_config);
+  EXPECT_TRUE(mixed.error().text.starts_with(good.certificate + " and " + other.key + ": ")) << mixed.error().text;
+  const auto absent = certificate_keeper({good.certificate, home / "absent.key"}, *at, "edge.pem").take(text);
+  ASSERT_FALSE(absent);
+  EXPECT_EQ(absent.error().code, error_code::not_found);
+  EXPECT_TRUE(certificate_keeper(good, *at, "edge.pem").take(text));
+}
+
+TEST(Edge, LetsADownloadEndWhenItIsStopped) {
+  const std::string body(long_body, 's');
+  tiny_http::server origin([&](const auto&) { return tiny_http::response(200, body); });
+  edge one(origin);
+  one.start();
+  slow_download under_way(one.home, fmt::format("http://127.0.0.1:{}/s/a/1/r/1.ts", one.port));
+  one.nginx.quit(30s, 1s);
+  EXPECT_TRUE(eventually([&] { return tiny_http::ask(one.port, "/").status == 0; })) << "nobody new comes in";
+  EXPECT_TRUE(one.nginx.running());
+  EXPECT_EQ(under_way.end(), fmt::format("200 {}", long_body));
+  const auto end = one.nginx.wait(5s);
+  ASSERT_TRUE(end) << "it ends with its last download, not with its patience";
+  EXPECT_TRUE(end->ok()) << supervise::to_string(*end);
+  EXPECT_TRUE(nginx_in(one.at->path()).empty());
+}
+
+TEST(Edge, CutsADownloadOffThatOutlastsItsPatience) {
+  const std::string body(long_body, 's');
+  tiny_http::server origin([&](const auto&) { return tiny_http::response(200, body); });
+  edge one(origin);
+  one.start();
+  slow_download under_way(one.home, fmt::format("http://127.0.0.1:{}/s/a/1/r/1.ts", one.port));
+  one.nginx.quit(300ms, 500ms);
+  ASSERT_TRUE(one.nginx.wait(5s));
+  EXPECT_TRUE(nginx_in(one.at->path()).empty());
+  EXPECT_NE(under_way.end(), fmt::format("200 {}", long_body));
+}
+
+TEST(Edge, NothingIsLeftWhenItsOwnerIsKilledWhileADownloadHoldsItsEnd) {
+  const std::string body(long_body, 's');
+  tiny_http::server origin([&](const auto&) { return tiny_http::response(200, body); });
+  folder home;
+  const auto port = tiny_http::free_port();
+  auto owner = process::spawn({.arguments = {"_owner", home / "edge", std::to_string(port), std::to_string(tiny_http::free_port()), std::to_string(origin.port())}});
+  ASSERT_TRUE(owner);
+  ASSERT_TRUE(eventually([&] { return tiny_http::ask(port, "/").status == 404; }));
+  slow_download under_way(home, fmt::format("http://127.0.0.1:{}/s/a/1/r/1.ts", port));
+  owner->signal(SIGUSR1); // it asks its nginx to end
+  ASSERT_TRUE(eventually([&] { return tiny_http::ask(port, "/").status == 0; }));
+  ASSERT_FALSE(nginx_in(home / "edge").empty()) << "the download holds it";
+  kill(owner->pid(), SIGKILL);
+  EXPECT_TRUE(eventually([&] { return nginx_in(home / "edge").empty(); }));
+}
+
 TEST(Edge, NothingIsLeftWhenItsOwnerIsKilled) {
   folder home;
   const auto port = std::to_string(tiny_http::free_port());
-  auto owner = process::spawn({.arguments = {"_owner", home / "edge", port, std::to_string(tiny_http::free_port())}});
+  auto owner = process::spawn({.arguments = {"_owner", home / "edge", port, std::to_string(tiny_http::free_port()), "1"}});
   ASSERT_TRUE(owner);
   ASSERT_TRUE(eventually([&] { return tiny_http::ask(std::stoi(port), "/").status == 404; }));
   EXPECT_FALSE(nginx_in(home / "edge").empty());

@@ -3,17 +3,24 @@
 #include "runtime/nginx/server.hpp"
 #include "runtime/supervise/guard.hpp"
 
+#include <csignal>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 namespace {
 
+/// FOLDER PORT STATUS-PORT ORIGIN-PORT: starts an edge; USR1 asks it to end, with half a minute for what is under way.
 int owner_mode(char** argv) {
   using namespace weir;
+  using namespace std::chrono_literals;
+  sigset_t asked;
+  sigemptyset(&asked);
+  sigaddset(&asked, SIGUSR1);
+  sigprocmask(SIG_BLOCK, &asked, nullptr); // before there are threads
   nginx::edge_config config;
   config.listen = std::string("127.0.0.1:") + argv[3];
   config.status = std::string("127.0.0.1:") + argv[4];
-  config.origins = {"127.0.0.1:1"};
+  config.origins = {std::string("127.0.0.1:") + argv[5]};
   auto at = nginx::prefix::prepare(argv[2]);
   const auto text = nginx::render(config);
   if (!at || !text || !at->install(*text))
@@ -21,8 +28,9 @@ int owner_mode(char** argv) {
   auto child = supervise::process::spawn(at->start());
   if (!child)
     return 1;
-  for (;;)
-    pause();
+  for (int number = 0;;)
+    if (sigwait(&asked, &number) == 0)
+      child->quit(30s, 1s);
 }
 
 } // namespace

@@ -92,9 +92,25 @@ TEST(EdgeConfig, SeveralWorkersShareThePort) {
   EXPECT_TRUE(holds(render(config), "listen 0.0.0.0:8081 reuseport;"));
 }
 
+TEST(EdgeConfig, SpeaksTlsAndHttp2WhereItHasACertificate) {
+  auto config = good_edge();
+  const auto plain = render(config);
+  EXPECT_TRUE(holds(plain, "listen 0.0.0.0:8081;"));
+  EXPECT_FALSE(holds(plain, "ssl"));
+  config.certificate = "edge.pem";
+  const auto text = render(config);
+  ASSERT_TRUE(text) << text.error().text;
+  for (const auto* part : {"listen 0.0.0.0:8081 ssl http2;", "ssl_certificate edge.pem;", "ssl_certificate_key edge.pem;", "ssl_protocols TLSv1.2 TLSv1.3;",
+                           "listen unix:/run/weir/edge/status.sock;"})
+    EXPECT_TRUE(holds(text, part)) << part;
+  config.workers = 2;
+  config.certificate = "/run/weir/edge/edge.pem";
+  EXPECT_TRUE(holds(render(config), "listen 0.0.0.0:8081 ssl http2 reuseport;"));
+}
+
 TEST(EdgeConfig, RefusesToCarryAnInjection) {
   for (const auto& poison : poisons) {
-    for (auto member : {&edge_config::listen, &edge_config::status, &edge_config::cache_path, &edge_config::log_socket, &edge_config::worker_user}) {
+    for (auto member : {&edge_config::listen, &edge_config::status, &edge_config::cache_path, &edge_config::log_socket, &edge_config::worker_user, &edge_config::certificate}) {
       auto config = good_edge();
       config.*member += poison;
       const auto text = render(config);
