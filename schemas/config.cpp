@@ -53,6 +53,26 @@ void check_ranges(complaints& out, std::string_view path, const std::vector<std:
       out.push_back({fmt::format("{}[{}]", path, i), parsed.error().text});
 }
 
+// What a page's policy can name: scheme, host and port, the first label perhaps a wildcard. It knows no IPv6 addresses.
+bool browser_source(std::string_view text) {
+  for (std::string_view scheme : {"https://", "http://"})
+    if (text.starts_with(scheme)) {
+      text.remove_prefix(scheme.size());
+      if (text.starts_with("*."))
+        text.remove_prefix(2);
+      auto colon = text.find(':');
+      auto host = text.substr(0, colon);
+      return !host.empty() && plain_word(host) && (colon == std::string_view::npos || parse_host_port(text));
+    }
+  return false;
+}
+
+std::string with_words(std::string text, std::string_view word, std::string_view value) {
+  for (auto at = text.find(word); at != std::string::npos; at = text.find(word, at + value.size()))
+    text.replace(at, word.size(), value);
+  return text;
+}
+
 bool parse_address(std::string_view text, std::array<std::uint8_t, 16>& out) {
   std::string word(text);
   in_addr four{};
@@ -244,6 +264,9 @@ complaints director_options::check() const {
   complaints out;
   if (probe_timeout > probe_every)
     out.push_back({"probe_timeout", fmt::format("{} is longer than probe_every, {}", to_string(probe_timeout), to_string(probe_every))});
+  for (std::size_t i = 0; i < edge_hosts.size(); ++i)
+    if (!browser_source(edge_hosts[i]))
+      out.push_back({fmt::format("edge_hosts[{}]", i), fmt::format("{:?} is not an address of the form https://HOST, https://*.DOMAIN, or the same with :PORT", edge_hosts[i])});
   return out;
 }
 
@@ -256,13 +279,39 @@ complaints edge_options::check() const {
   };
   check_host("listen_host", listen_host);
   check_host("public_host", public_host);
-  if (public_host.empty() && (listen_host == "0.0.0.0" || listen_host == "::"))
+  if (public_host.empty() && public_url.empty() && (listen_host == "0.0.0.0" || listen_host == "::"))
     out.push_back({"public_host", fmt::format("is empty, but viewers cannot reach {}: write the name or address of this machine", listen_host)});
+  if (!public_url.empty()) {
+    auto one = edge_url(*this, 1, first_port);
+    check_url(out, "public_url", one, {"http", "https"});
+    if (one.find_first_of("{}?#;,'") != std::string::npos)
+      out.push_back({"public_url", fmt::format("{:?} holds more than an address, {{n}} and {{port}}", public_url)});
+    if (instances > 1 && edge_url(*this, 1, 1) == edge_url(*this, 2, 2))
+      out.push_back({"public_url", fmt::format("{:?} is one address for {} edges: write {{n}} or {{port}} where they differ", public_url, instances)});
+    if (!public_host.empty())
+      out.push_back({"public_host", "is not used where edge.public_url says how viewers reach the edges", false});
+  }
+  for (auto [field_name, value, other] : {std::tuple{"certificate", &certificate, &key}, std::tuple{"key", &key, &certificate}}) {
+    if (value->empty() && !other->empty())
+      out.push_back({field_name, "is empty: TLS needs edge.certificate and edge.key"});
+    if (!value->empty() && !value->starts_with('/'))
+      out.push_back({field_name, fmt::format("{:?} is not an absolute path", *value)});
+  }
   if (first_port != 0 && first_port + instances > 65'536)
     out.push_back({"first_port", fmt::format("{} leaves no room for {} ports", first_port, instances)});
   for (std::size_t i = 0; i < origins.size(); ++i)
     check_url(out, fmt::format("origins[{}]", i), origins[i].empty() ? " " : origins[i], {"http", "https"});
   return out;
+}
+
+std::string edge_url(const edge_options& options, unsigned number, std::uint16_t port) {
+  auto url = options.public_url;
+  if (url.empty())
+    url = fmt::format("{}://{}", options.certificate.empty() ? "http" : "https", to_string(host_port{options.public_host.empty() ? options.listen_host : options.public_host, port}));
+  url = with_words(with_words(std::move(url), "{n}", std::to_string(number)), "{port}", std::to_string(port));
+  while (url.ends_with('/'))
+    url.pop_back();
+  return url;
 }
 
 bool node_config::has(role wanted) const {
@@ -327,6 +376,10 @@ complaints node_config::check() const {
   if (auto listener = parse_host_port(http.listen); has(role::edge) && edge.first_port != 0 && listener && listener->port >= edge.first_port &&
                                                     listener->port < edge.first_port + edge.instances)
     out.push_back({"http.listen", fmt::format("port {} is one of the edges' ports {}..{}", listener->port, edge.first_port, edge.first_port + edge.instances - 1)});
+  if (has(role::edge) && http.public_url.starts_with("https://") && edge_url(edge, 1, edge.first_port).starts_with("http://"))
+    out.push_back({edge.public_url.empty() ? "edge.certificate" : "edge.public_url",
+                   fmt::format("playlists name {}, which browsers do not load in a page at {} (http.public_url): set edge.certificate and edge.key, or an https:// address in edge.public_url",
+                               edge_url(edge, 1, edge.first_port), http.public_url), false});
   auto beyond = [](const std::string& text) {
     auto there = parse_host_port(text);
     return there && !is_loopback(there->host);

@@ -329,6 +329,8 @@ struct director_options {
   std::chrono::milliseconds probe_timeout = std::chrono::milliseconds(500);
   std::uint32_t suspect_phi = 8;
   std::chrono::milliseconds steering_ttl = std::chrono::seconds(30);
+  std::string edge_authorities;
+  std::vector<std::string> edge_hosts;
 
   static constexpr auto fields() {
     using o = director_options;
@@ -343,6 +345,8 @@ struct director_options {
       field("probe_timeout", &o::probe_timeout, {50ms, 5s}, "Time within which a probe must be answered; at most probe_every.", needs_restart),
       field("suspect_phi", &o::suspect_phi, {1, 16}, "Suspicion (phi accrual) from which an edge gets no new viewers.", needs_restart),
       field("steering_ttl", &o::steering_ttl, {5s, 5min}, "How often players ask again which edge suits them (Content Steering).", needs_restart),
+      field("edge_authorities", &o::edge_authorities, {0, 4096}, "Certificates (PEM) that those of the edges are checked against by probes; the system's when empty, which browsers know.", needs_restart),
+      field("edge_hosts", &o::edge_hosts, {0, 64}, "Addresses that edges may have later, such as https://*.edge.example.org: the player page may fetch from there, too, without being loaded anew.", needs_restart),
     };
   }
   std::vector<complaint> check() const;
@@ -353,6 +357,8 @@ struct edge_options {
   std::string listen_host = "127.0.0.1";
   std::uint16_t first_port = 8081;
   std::string public_host;
+  std::string public_url;
+  std::string certificate, key;
   bit_rate egress{1'000'000'000};
   byte_size cache_size{1LL << 30};
   std::string cache_dir;
@@ -365,6 +371,9 @@ struct edge_options {
       field("listen_host", &o::listen_host, {1, 255}, "Address that they listen on; 0.0.0.0 for viewers elsewhere.", needs_restart),
       field("first_port", &o::first_port, {0, 65'000}, "Port of the first one, the others follow; 0 takes free ones.", needs_restart),
       field("public_host", &o::public_host, {0, 255}, "Name or address by which viewers reach them; listen_host when empty.", needs_restart),
+      field("public_url", &o::public_url, {0, 250}, "How viewers reach them where something stands before them, such as https://edge-{n}.example.org; {n} is the number of the instance, {port} its port. Made of public_host and port when empty.", needs_restart),
+      field("certificate", &o::certificate, {0, 4096}, "Their certificate with its chain (PEM): with it they speak TLS and HTTP/2. A renewed file is in use within 15 s.", needs_restart),
+      field("key", &o::key, {0, 4096}, "The key of their certificate (PEM, mode 0600).", needs_restart),
       field("egress", &o::egress, {bit_rate{1'000'000}, bit_rate{1'000'000'000'000}}, "Bit rate that each of them can send: its share of the machine's network.", needs_restart),
       field("cache_size", &o::cache_size, {byte_size{16 << 20}, byte_size{1LL << 40}}, "Disk space of each cache.", needs_restart),
       field("cache_dir", &o::cache_dir, {0, 4096}, "Folder of the caches; DATA_DIR/edge when empty.", needs_restart),
@@ -420,6 +429,9 @@ struct node_config {
   bool has(role wanted) const;
   std::vector<role> role_list() const; ///< without `all` and without repeats, in the order of the enum
 };
+
+/// The base address of an edge for viewers. `number` counts from 1. Without a trailing slash.
+std::string edge_url(const edge_options& options, unsigned number, std::uint16_t port);
 
 /// What is wrong with a ladder beyond the bounds of its fields: repeated names, rungs out of order, an unknown x264 preset.
 std::vector<complaint> check(const ladder_spec& ladder);

@@ -77,12 +77,49 @@ void add_ladders(loaded_config& loaded, const fs::path& folder, const environmen
       ladders.push_back(std::move(ladder));
 }
 
+/// Whether the files of certificates and keys are there and are what they should be; which of them fit together, who uses them says.
+void check_certificates(loaded_config& loaded) {
+  auto& config = loaded.config;
+  struct wanted {
+    std::string_view group, name;
+    const std::string& file;
+    std::string_view holds, words;
+    bool is_private;
+  };
+  std::vector<wanted> files;
+  if (config.has(role::edge)) {
+    files.push_back({"edge", "certificate", config.edge.certificate, "-----BEGIN CERTIFICATE-----", "certificate", false});
+    files.push_back({"edge", "key", config.edge.key, "PRIVATE KEY-----", "key", true});
+  }
+  if (config.has(role::coordinator)) // it probes
+    files.push_back({"director", "edge_authorities", config.director.edge_authorities, "-----BEGIN CERTIFICATE-----", "certificate", false});
+  for (auto& w : files) {
+    if (w.file.empty())
+      continue;
+    auto* group = loaded.tree.find(w.group);
+    auto* written = group ? group->find(w.name) : nullptr;
+    auto say = [&](std::string what, bool fatal) {
+      loaded.found.push_back({written ? written->at : place{}, fmt::format("{}.{}", w.group, w.name), fmt::format("/{}/{}", w.group, w.name), std::move(what), fatal});
+    };
+    std::error_code unknown; // a file that cannot be asked cannot be read either
+    auto text = read_file(w.file, file_limit);
+    if (!text)
+      say(text.error().text, true);
+    else if (text->find(w.holds) == std::string::npos)
+      say(fmt::format("{} holds no {} (PEM)", w.file, w.words), true);
+    else if (w.is_private && (fs::status(w.file, unknown).permissions() & fs::perms::others_all) != fs::perms::none)
+      say(fmt::format("{} can be read by everyone on this machine: chmod o= {}", w.file, w.file), false);
+  }
+}
+
 loaded_config finish(loaded_config loaded, const fs::path& folder, const environment& variables, bool files) {
   override_from(loaded.tree, shape_of<node_config>(), variables, loaded.found);
   decode_options options;
   options.read_secret = files ? secret_reader(variables) : [](const std::string&, const place&) -> expected<std::string> { return std::string(); };
   if (decode(loaded.tree, loaded.config, loaded.found, options)) {
     add_ladders(loaded, folder, variables, files);
+    if (files)
+      check_certificates(loaded);
     if (loaded.config.node.name.empty())
       loaded.config.node.name = host_name();
   }

@@ -2,6 +2,7 @@
 #include "runtime/describe/node_config.hpp"
 
 #include <filesystem>
+#include <fmt/format.h>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -114,6 +115,57 @@ TEST_F(NodeConfig, LaddersComeFromFilesAndReplaceBuiltInOnes) {
   auto text = said(load_node_config(folder_ / "n.yaml", {}));
   EXPECT_NE(text.find("preset: \"slowest\" is not one of"), std::string::npos) << text;
   EXPECT_NE(text.find("rungs[1].name: \"a\" is the name of another rung"), std::string::npos) << text;
+}
+
+TEST_F(NodeConfig, CertificatesOfEdgesAreFilesThatAreThere) {
+  auto at = [&](const std::string& name) { return (folder_ / name).string(); };
+  auto path = write("n.yaml", "edge:\n  certificate: " + at("c.pem") + "\n  key: " + at("c.key") + "\ndirector: {edge_authorities: " + at("ca.pem") + "}\n");
+  EXPECT_EQ(said(load_node_config(path, {})), "n.yaml:2:16: edge.certificate: c.pem: No such file or directory\n"
+                                              "n.yaml:3:8: edge.key: c.key: No such file or directory\n"
+                                              "n.yaml:4:30: director.edge_authorities: ca.pem: No such file or directory\n");
+  write("c.pem", "-----BEGIN PRIVATE KEY-----\n");
+  write("c.key", "-----BEGIN CERTIFICATE-----\n");
+  write("ca.pem", "-----BEGIN CERTIFICATE-----\n");
+  EXPECT_EQ(said(load_node_config(path, {})), "n.yaml:2:16: edge.certificate: c.pem holds no certificate (PEM)\n"
+                                              "n.yaml:3:8: edge.key: c.key holds no key (PEM)\n");
+  write("c.pem", "-----BEGIN CERTIFICATE-----\n");
+  write("c.key", "-----BEGIN EC PRIVATE KEY-----\n", 0644);
+  auto loaded = load_node_config(path, {});
+  EXPECT_TRUE(loaded.good());
+  EXPECT_EQ(said(loaded), "n.yaml:3:8: warning: edge.key: c.key can be read by everyone on this machine: chmod o= c.key\n");
+  write("c.key", "-----BEGIN EC PRIVATE KEY-----\n", 0640);
+  EXPECT_EQ(said(load_node_config(path, {})), "");
+}
+
+TEST(NodeConfigText, EdgesHaveAddressesThatBrowsersCanUse) {
+  EXPECT_EQ(complaints("edge: {certificate: /c.pem}\n"), "n.yaml:1:7: edge.key: is empty: TLS needs edge.certificate and edge.key\n");
+  EXPECT_EQ(complaints("edge:\n  certificate: c.pem\n  key: /c.key\n"), "n.yaml:2:16: edge.certificate: \"c.pem\" is not an absolute path\n");
+  const std::string page = "http: {public_url: \"https://live.example.org\"}\n";
+  EXPECT_EQ(complaints(page), "n.yaml:1:1: warning: edge.certificate: playlists name http://127.0.0.1:8081, which browsers do not load in a page at https://live.example.org "
+                              "(http.public_url): set edge.certificate and edge.key, or an https:// address in edge.public_url\n");
+  EXPECT_EQ(complaints(page + "edge: {certificate: /c.pem, key: /c.key}\n"), "");
+  EXPECT_EQ(complaints(page + "edge: {public_url: \"https://edge-{n}.example.org/\"}\n"), "");
+  EXPECT_EQ(complaints(page + "edge: {public_url: \"http://edge.example.org:{port}\"}\n").substr(0, 61), "n.yaml:2:20: warning: edge.public_url: playlists name http://");
+  EXPECT_EQ(complaints("edge: {public_url: \"https://edge.example.org\"}\n"),
+            "n.yaml:1:20: edge.public_url: \"https://edge.example.org\" is one address for 2 edges: write {n} or {port} where they differ\n");
+  EXPECT_EQ(complaints("edge: {public_url: \"https://edge.example.org\", instances: 1, listen_host: 0.0.0.0}\n"), "");
+  EXPECT_EQ(complaints("edge: {public_url: \"https://edge-{number}.example.org\", instances: 1}\n"),
+            "n.yaml:1:20: edge.public_url: \"https://edge-{number}.example.org\" holds more than an address, {n} and {port}\n");
+  EXPECT_EQ(complaints("edge: {public_url: edge.example.org, instances: 1}\n"),
+            "n.yaml:1:20: edge.public_url: \"edge.example.org\" is not an address of the form http://HOST or https://HOST\n");
+  EXPECT_EQ(complaints("director: {edge_hosts: [\"https://*.edge.example.org\", \"http://10.0.0.1:8081\"]}\n"), "");
+  for (auto bad : {"edge.example.org", "https://", "https://*.", "https://a/b", "https://a;b", "https://*.*.org", "https://[::1]:80", "https://a:0x1"})
+    EXPECT_NE(complaints(fmt::format("director: {{edge_hosts: [\"{}\"]}}\n", bad)).find("director.edge_hosts[0]: "), std::string::npos) << bad;
+}
+
+TEST(EdgeUrl, IsWhatViewersUse) {
+  edge_options edges;
+  EXPECT_EQ(edge_url(edges, 1, 8081), "http://127.0.0.1:8081");
+  edges.public_host = "::1";
+  edges.certificate = "/c.pem";
+  EXPECT_EQ(edge_url(edges, 2, 8082), "https://[::1]:8082");
+  edges.public_url = "https://edge-{n}.example.org:{port}/e{n}/";
+  EXPECT_EQ(edge_url(edges, 2, 8082), "https://edge-2.example.org:8082/e2");
 }
 
 TEST(NodeConfigText, VariablesOfTheEnvironmentAreReplaced) {
