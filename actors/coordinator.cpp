@@ -1141,6 +1141,14 @@ edge_epoch coordinator_state::oldest_named(time_point now) const {
   return oldest;
 }
 
+void coordinator_state::note_certificate(const edge_load& before, const edge_load& now, timestamp wall) {
+  const auto subject = "edge/" + now.edge.value;
+  if (!before.certificate.empty() && !now.certificate.empty() && before.certificate != now.certificate)
+    note("edge-certificate-renewed", subject, fmt::format("The edge shows a new certificate: {}.", now.certificate), subject, wall);
+  if (!now.certificate_trouble.empty() && before.certificate_trouble != now.certificate_trouble)
+    note("edge-certificate-refused", subject, fmt::format("A new certificate is not used: {}. The edge still shows {}.", now.certificate_trouble, now.certificate), subject, wall);
+}
+
 bool coordinator_state::judge_edges(time_point now, timestamp wall) {
   drain_edges();
   auto change = edge_set.judge(now, oldest_named(now));
@@ -1703,15 +1711,25 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         spawn_monitor(news.spec);
       if (moved || fresh)
         my.note("edge-joined", "edge/" + news.spec.name.value, fmt::format("The edge serves at {}.", news.spec.url), news.spec.node.value, wall());
+      if ((moved || fresh) && my.setup.playback_base.starts_with("https://") && news.spec.url.starts_with("http://")) {
+        log::warn("coordinator", "edge-without-tls", "edge={} url={} pages={}", news.spec.name.value, news.spec.url, my.setup.playback_base);
+        my.note("edge-without-tls", "edge/" + news.spec.name.value,
+                fmt::format("The edge serves at {}, which browsers do not load in a page at {}: set edge.certificate and edge.key, or edge.public_url, on its node.", news.spec.url,
+                            my.setup.playback_base),
+                news.spec.node.value, wall());
+      }
     },
     [=, &my](const edge_load& load) {
       if (auto edge = my.edges.find(load.edge); edge != my.edges.end())
         tell(self, edge->second.monitor, load);
     },
     [=, &my](const edge_news& news) {
+      auto* known = my.edge_set.find(news.edge);
+      const auto before = known ? known->load : edge_load{};
       if (!my.edge_set.observe(news.edge, news.view, news.text, news.load, news.phi_milli, now()))
         return;
       ++my.version;
+      my.note_certificate(before, news.load, wall());
       if (my.judge_edges(now(), wall()))
         tell_watchers(my.edge_set.table());
     },

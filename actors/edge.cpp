@@ -3,10 +3,72 @@
 #include "actors/nginx_child.hpp"
 #include "actors/reporting.hpp"
 #include "runtime/base/log.hpp"
+#include "runtime/cluster/authority.hpp"
+
+#include <csignal>
 
 namespace weir {
 
 using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto look_every = 5s; ///< at the files of the certificate
+constexpr auto patience = 4s;   ///< with downloads, when the edge is stopped; the node has promised to be gone within 10 s
+constexpr auto grace = 1s;      ///< from TERM to KILL after it
+constexpr const char* pair_file = "edge.pem";
+
+/// The configuration's text with another certificate.
+nginx::certificate_keeper::text_with text_of(const nginx::edge_config& config) {
+  return [&config](const std::string& certificate) {
+    auto other = config;
+    other.certificate = certificate;
+    return nginx::render(other);
+  };
+}
+
+/// For people and for whoever waits for it to change.
+std::string words_of(const nginx::prefix& folder) {
+  auto facts = cluster::read_certificate(folder.file(pair_file));
+  return facts ? fmt::format("{} until {}", facts->subject, to_rfc3339(facts->not_after)) : "not readable: " + facts.error().text;
+}
+
+} // namespace
+
+expected<void> edge_state::prepare() {
+  auto made = nginx::prefix::prepare(setup.folder, !setup.config.worker_user.empty(), setup.program);
+  WEIR_TRY(made);
+  folder = std::move(*made);
+  setup.config.log_socket = folder->file("log.sock");
+  auto reader = nginx::edge_log_reader::open(setup.config.log_socket, setup.spec.name, !setup.config.worker_user.empty());
+  WEIR_TRY(reader);
+  log = std::move(*reader);
+  if (!setup.certificate.certificate.empty()) {
+    setup.config.certificate = pair_file;
+    certificate.emplace(setup.certificate, *folder, pair_file);
+    WEIR_TRY(certificate->take(text_of(setup.config)));
+    shown_certificate = words_of(*folder);
+  }
+  auto text = nginx::render(setup.config);
+  WEIR_TRY(text);
+  return folder->install(*text);
+}
+
+void edge_state::look_at_certificate(caf::actor_clock::time_point now) {
+  if (!certificate || stopping || now - looked < look_every)
+    return;
+  looked = now;
+  switch (certificate->look(text_of(setup.config))) {
+  case nginx::certificate_keeper::news::none:
+    return;
+  case nginx::certificate_keeper::news::renewed:
+    nginx.signal(SIGHUP); // one that is just dead reads the new one when it starts
+    shown_certificate = words_of(*folder);
+    return log::info("edge", "certificate-renewed", "edge={} certificate={}", setup.spec.name.value, shown_certificate);
+  case nginx::certificate_keeper::news::refused:
+    return log::error("edge", "certificate-refused", "edge={} error={} still_used={}", setup.spec.name.value, certificate->trouble(), shown_certificate);
+  }
+}
 
 edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, edge_setup setup, std::shared_ptr<http::client> client, coordinator_actor coordinator) {
   auto& my = self->state;
@@ -15,18 +77,6 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
   auto me = edge_actor{self};
   auto now = [self] { return self->clock().now(); };
 
-  auto prepare = [&my]() -> expected<void> {
-    auto folder = nginx::prefix::prepare(my.setup.folder, !my.setup.config.worker_user.empty(), my.setup.program);
-    WEIR_TRY(folder);
-    my.folder = std::move(*folder);
-    my.setup.config.log_socket = my.folder->file("log.sock");
-    auto log = nginx::edge_log_reader::open(my.setup.config.log_socket, my.setup.spec.name, !my.setup.config.worker_user.empty());
-    WEIR_TRY(log);
-    my.log = std::move(*log);
-    auto text = nginx::render(my.setup.config);
-    WEIR_TRY(text);
-    return my.folder->install(*text);
-  };
   auto start = [=, &my] {
     auto child = start_nginx(*my.folder, me, ++my.generation, my.setup.spec.name.value);
     if (!child) {
@@ -40,7 +90,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
     log::info("edge", "nginx-started", "edge={} url={} pid={}", my.setup.spec.name.value, my.setup.spec.url, my.nginx.pid());
   };
 
-  if (auto ready = prepare(); !ready) {
+  if (auto ready = my.prepare(); !ready) {
     log::critical("edge", "not-configured", "edge={} error={}", my.setup.spec.name.value, ready.error().text);
     self->quit(to_caf(ready.error()));
     return edge_actor::behavior_type::make_empty_behavior();
@@ -58,8 +108,11 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       load.up = my.up;
       load.restarts = my.starts ? my.starts - 1 : 0;
       load.trouble = my.trouble;
+      load.certificate = my.shown_certificate;
+      load.certificate_trouble = my.certificate ? my.certificate->trouble() : std::string{};
       tell(self, coordinator, load);
       tell_after(self, 1s, me, tick{});
+      my.look_at_certificate(now());
       // Its answer is part of the next report: one second old at most.
       fetch_status(*client, me, my.setup.status_url, 800ms);
     },
@@ -89,12 +142,13 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       my.stopping = true;
       if (!my.nginx.running())
         return self->quit(caf::exit_reason::user_shutdown);
-      my.nginx.stop(2s);
+      my.nginx.quit(patience, grace);
     },
     [=, &my](const ask_status&) {
       auto totals = my.log->totals();
       nlohmann::json status{{"url", my.setup.spec.url}, {"up", my.up}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"connections", my.status.active},
-                            {"log_lines_unreadable", my.log->unreadable()}, {"trouble", my.trouble}, {"requests", {{"hit", totals.hits}, {"miss", totals.misses}, {"none", totals.uncached}}}};
+                            {"log_lines_unreadable", my.log->unreadable()}, {"trouble", my.trouble}, {"certificate", my.shown_certificate},
+                            {"certificate_trouble", my.certificate ? my.certificate->trouble() : ""}, {"requests", {{"hit", totals.hits}, {"miss", totals.misses}, {"none", totals.uncached}}}};
       return report_of(self, "edge/" + my.setup.spec.name.value, status, my.started, {}, my.starts ? my.starts - 1 : 0);
     },
   };

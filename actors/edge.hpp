@@ -1,5 +1,6 @@
 #pragma once
 #include "actors/interfaces.hpp"
+#include "runtime/nginx/certificate.hpp"
 #include "runtime/nginx/edge_config.hpp"
 #include "runtime/nginx/edge_log.hpp"
 #include "runtime/nginx/server.hpp"
@@ -20,6 +21,7 @@ struct edge_setup {
   std::string folder;
   std::string program = "/usr/sbin/nginx";
   std::string status_url; ///< where its stub_status answers
+  nginx::certificate_files certificate; ///< the operator's; without names it speaks plain HTTP
 };
 
 struct edge_state {
@@ -27,6 +29,9 @@ struct edge_state {
   edge_setup setup;
   std::optional<nginx::prefix> folder;
   std::optional<nginx::edge_log_reader> log;
+  std::optional<nginx::certificate_keeper> certificate;
+  std::string shown_certificate; ///< whose it is and until when, as viewers see it
+  caf::actor_clock::time_point looked{}; ///< at the operator's files
   supervise::process nginx;
   supervise::backoff failures{1, {.first = std::chrono::milliseconds(100), .cap = std::chrono::seconds(10), .jitter_percent = 0, .park_after = 0}};
   std::uint64_t generation = 0;
@@ -37,6 +42,11 @@ struct edge_state {
   std::string trouble;
   bool stopping = false;
   caf::actor_clock::time_point started{};
+
+  /// Makes its folder and what nginx reads there. Errors: those of prefix::prepare(), certificate_keeper::take() and prefix::install(), io_failed.
+  expected<void> prepare();
+  /// Takes over a renewed certificate and lets nginx read it; what it refuses stands in the log and in the reports. At most each 5 s.
+  void look_at_certificate(caf::actor_clock::time_point now);
 };
 
 /// nginx as one caching edge: configured, run, measured, restarted at its address.
@@ -44,7 +54,8 @@ struct edge_state {
 /// Parent:  the program; its end ends the node. Detached: it waits for `nginx -t` and for old processes to end.
 /// Tells:   COORDINATOR each second: that it is there, and its load.
 /// Fails:   to start when nginx refuses its configuration; nginx's own words are in the log.
-/// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s.
+/// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s; a renewed certificate is in use after 5 to 12 s; when the edge is
+///          stopped, downloads under way have 4 s to end.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, edge_setup setup, std::shared_ptr<http::client> client, coordinator_actor coordinator);
 

@@ -148,6 +148,8 @@ struct edge_load {
   bool up = false;                   ///< nginx answers stub_status
   std::uint64_t restarts = 0;        ///< of its nginx since the node's start
   std::string trouble;               ///< why it is not up
+  std::string certificate;           ///< what it shows to viewers, in words that change with it; empty without TLS
+  std::string certificate_trouble;   ///< why a newer one is not used
 
   static constexpr auto fields() {
     using o = edge_load;
@@ -165,6 +167,8 @@ struct edge_load {
       field("up", &o::up, "Whether nginx answers."),
       field("restarts", &o::restarts, "Restarts of its nginx."),
       field("trouble", &o::trouble, "Why it is not up."),
+      field("certificate", &o::certificate, "The certificate that it shows to viewers."),
+      field("certificate_trouble", &o::certificate_trouble, "Why a newer certificate is not used."),
     };
   }
 };
