@@ -45,6 +45,7 @@ bool director_state::forget(time_point now) {
     named_by(log);
   auto tables_before = tables.size(), streams_before = streams.size();
   tables.forget_before(oldest);
+  gather_urls();
   auto followed = [&](const hls::stream_log& log) {
     return std::ranges::any_of(streams, [&](auto& other) { return other.second.stream->log.stream == log.stream && other.second.stream->log.instance > log.instance; });
   };
@@ -55,6 +56,7 @@ bool director_state::forget(time_point now) {
 expected<void> director_state::take(edge_table table) {
   auto before = tables.newest();
   WEIR_TRY(tables.add(std::move(table)));
+  gather_urls();
   if (watching.answered && before) // earlier ones moved nobody while we were here
     moves.add(steering::moves_between(*before, *tables.newest()));
   note_drains();
@@ -64,13 +66,17 @@ expected<void> director_state::take(edge_table table) {
 bool director_state::take(const edge_list& list) {
   oldest_table = list.oldest_table;
   director_view::edge_phases seen;
-  for (auto& e : list.edges)
+  listed.clear();
+  for (auto& e : list.edges) {
     seen.emplace(e.spec.name, e.phase);
-  if (phases && *phases == seen)
-    return false;
-  phases = std::make_shared<const director_view::edge_phases>(std::move(seen));
-  note_drains();
-  return true;
+    listed.push_back(e.spec.url);
+  }
+  const bool others = gather_urls(), same = phases && *phases == seen;
+  if (!same) {
+    phases = std::make_shared<const director_view::edge_phases>(std::move(seen));
+    note_drains();
+  }
+  return others || !same;
 }
 
 void director_state::note_drains() {
@@ -82,11 +88,23 @@ void director_state::note_drains() {
   drained_until = draining.empty() ? 0 : tables.newest_with(draining);
 }
 
+bool director_state::gather_urls() {
+  auto all = tables.urls();
+  all.insert(all.end(), listed.begin(), listed.end());
+  std::ranges::sort(all);
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  if (edge_urls && *edge_urls == all)
+    return false;
+  edge_urls = std::make_shared<const std::vector<std::string>>(std::move(all));
+  return true;
+}
+
 std::shared_ptr<const director_view> director_state::view() const {
   auto made = std::make_shared<director_view>();
   made->tables = tables;
   made->edges = phases;
   made->drained_until = drained_until;
+  made->edge_urls = edge_urls;
   made->complete = watching.answered;
   for (auto& [address, one] : streams) {
     made->by_address[address] = one.stream;

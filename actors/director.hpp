@@ -23,6 +23,8 @@ struct director_state {
   edge_epoch oldest_table = 0;                 ///< that the coordinator keeps
   std::shared_ptr<const director_view::edge_phases> phases; ///< of edges; null until the coordinator was heard
   edge_epoch drained_until = 0;                ///< as in the view
+  std::vector<std::string> listed; ///< addresses of the edges that the coordinator knows now, dead ones included: they may come back
+  std::shared_ptr<const std::vector<std::string>> edge_urls; ///< of `listed` and of all tables
   std::map<edge_name, std::uint64_t> reported; ///< sequence of the last report that admission has
   time_point started{};
   coordinator_watch watching; ///< whoever has answered has told all edge tables
@@ -40,6 +42,8 @@ struct director_state {
   /// Takes what the coordinator sees of edges; true when the view changes.
   bool take(const edge_list& list);
   void note_drains();
+  /// Gathers `edge_urls` anew; true when they changed.
+  bool gather_urls();
   std::shared_ptr<const director_view> view() const;
 };
 

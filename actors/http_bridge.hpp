@@ -9,6 +9,9 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace weir {
 
@@ -21,7 +24,11 @@ struct http_bridge_setup {
   hook_options hooks;
   std::string known_keys_file;                      ///< where keys are kept for when the coordinator is away; empty: not at all
   std::vector<rtmp_server_options> foreign_servers; ///< whose callbacks carry a secret of their own
-  std::string edge_origins;                         ///< for the pages' content security policy: "http://host:port …"
+  /// Base addresses of all edges that playlists may name, for the player page's policy; thread-safe. Without it, as on a node without a director, the
+  /// coordinator is asked.
+  std::function<std::vector<std::string>()> edge_urls;
+  std::vector<std::string> own_edges;               ///< base addresses of this node's edges
+  std::vector<std::string> edge_hosts;              ///< director.edge_hosts
   /// What is not ready, in words; empty when all is.
   std::function<std::vector<std::string>(const cluster_view&)> not_ready;
 };
@@ -37,7 +44,17 @@ struct http_bridge_state {
     std::uint64_t version = 0;   ///< of the state that it has
   };
 
+  using edge_urls_wanted = std::function<void(const std::vector<std::string>&)>;
+  /// What the coordinator said of the edges, for pages.
+  struct known_edges {
+    std::vector<std::string> urls;
+    std::optional<caf::actor_clock::time_point> heard;
+    bool asked = false; ///< an answer is awaited
+    std::vector<edge_urls_wanted> waiting;
+  };
+
   http_bridge_setup setup;
+  known_edges edges;
   std::vector<follower> followers;
   std::uint64_t rounds = 0;     ///< of the feed, half a second each
   std::uint64_t hooks = 0;
@@ -66,6 +83,11 @@ void in_bridge(const http_bridge_actor& bridge, std::function<void(http_bridge_s
 void add_hook_routes(http::server& server, const http_bridge_actor& bridge, const http_bridge_setup& setup);
 void add_api_routes(http::server& server, const http_bridge_actor& bridge, const http_bridge_setup& setup);
 void add_page_routes(http::server& server, const http_bridge_actor& bridge, const http_bridge_setup& setup);
+
+/// The content security policy of our pages: no inline script or style, nothing from elsewhere but what the edges serve. `hosts` are named as they stand.
+/// Where the edges are so many that servers on the way would refuse the header, or have addresses that a policy cannot name (IPv6), their schemes are named
+/// instead.
+std::string page_policy(const std::vector<std::string>& edge_urls, const std::vector<std::string>& hosts);
 
 /// Who may use the API, the dashboard and introspection: the bearer token, or the cookie made from it at sign-in.
 class api_access {

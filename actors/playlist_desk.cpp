@@ -103,6 +103,11 @@ const director_view* playlist_desk::view() const {
   return mine.get();
 }
 
+std::vector<std::string> playlist_desk::edge_urls() const {
+  auto* seen = view();
+  return seen && seen->edge_urls ? *seen->edge_urls : std::vector<std::string>{};
+}
+
 bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_answer& a) {
   auto* seen = view();
   auto name = hls::parse_multivariant_path(r.path);

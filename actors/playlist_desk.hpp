@@ -44,6 +44,7 @@ struct director_view {
   using edge_phases = std::map<edge_name, edge_phase>;
   std::shared_ptr<const edge_phases> edges; ///< as the coordinator sees them; null until it was heard
   edge_epoch drained_until = 0;             ///< the newest table that names a draining edge: entries up to it may still be fetched there; 0: none drains
+  std::shared_ptr<const std::vector<std::string>> edge_urls; ///< of all edges that viewers may be sent to; null: none is known
   bool complete = false; ///< all that the coordinator and the origins know has been heard
 
   /// Whether players had better fetch elsewhere: it drains, is suspect or dead, or was removed.
@@ -69,6 +70,9 @@ public:
   bool answer_multivariant(const http::fast_request& r, http::fast_answer& a);
   bool answer_media(const http::fast_request& r, http::fast_answer& a);
   bool answer_steering(const http::fast_request& r, http::fast_answer& a);
+
+  /// The base addresses of all edges of the cluster that playlists may name, now and while a page that is loaded now stays open as far as one can know.
+  std::vector<std::string> edge_urls() const;
 
   struct counters {
     std::atomic<std::uint64_t> joins{0}, refused_joins{0}, playlists{0}, stale{0}, unknown{0}, steering{0};

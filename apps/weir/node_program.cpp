@@ -246,7 +246,7 @@ expected<void> node_program::spawn() {
   }
 
   // edges
-  std::string edge_origins;
+  std::vector<std::string> edge_urls;
   if (has(role::edge)) {
     auto ports = free_ports(2 * config_.edge.instances); // for their figures, and for viewers where none are configured
     WEIR_TRY(ports);
@@ -258,11 +258,12 @@ expected<void> node_program::spawn() {
       edge_setup setup;
       setup.spec.name = edge_name{fmt::format("{}-{}", config_.node.name, i + 1)};
       setup.spec.node = node_name{config_.node.name};
-      setup.spec.url = config_.edge.public_host.empty() ? reachable("http", {}, listen) : "http://" + to_string(host_port{config_.edge.public_host, port});
+      setup.spec.url = edge_url(config_.edge, i + 1, port);
       setup.spec.capacity_bps = config_.edge.egress.bits_per_second;
       setup.folder = fmt::format("{}/edge-{}", config_.data_dir, i + 1);
       setup.program = config_.nginx.program;
       setup.status_url = "http://" + status + "/status";
+      setup.certificate = {config_.edge.certificate, config_.edge.key};
       setup.config.listen = listen;
       setup.config.status = status;
       for (auto& o : config_.edge.origins)
@@ -273,7 +274,7 @@ expected<void> node_program::spawn() {
         setup.config.cache_path = fmt::format("{}/edge-{}", config_.edge.cache_dir, i + 1);
       setup.config.cache_size = config_.edge.cache_size;
       setup.config.target_duration = timing_of(config_.origin.profile).target;
-      edge_origins += " " + setup.spec.url;
+      edge_urls.push_back(setup.spec.url);
       keep("edge " + setup.spec.name.value, system.spawn<caf::detached>(edge, std::move(setup), client_, coordinator_));
     }
   }
@@ -326,7 +327,8 @@ expected<void> node_program::spawn() {
   for (auto& r : roots_)
     tell_anon(tree, show_root{r.actor});
   http_bridge_setup bridge_setup{.coordinator = coordinator_, .introspection = tree, .api_token = api_token_, .metrics = std::make_shared<metrics::registry>(), .hooks = config_.hooks, .foreign_servers = config_.rtmp_servers,
-                                 .edge_origins = edge_origins, .not_ready = [edges = has(role::edge), ingest = has(role::ingest), name = config_.node.name](const cluster_view& view) {
+                                 .edge_urls = desk_ ? [desk = desk_] { return desk->edge_urls(); } : std::function<std::vector<std::string>()>{}, .own_edges = edge_urls, .edge_hosts = config_.director.edge_hosts,
+                                 .not_ready = [edges = has(role::edge), ingest = has(role::ingest), name = config_.node.name](const cluster_view& view) {
                                    std::vector<std::string> missing;
                                    auto me = std::ranges::find(view.nodes, name, [](auto& n) { return n.spec.name.value; });
                                    if (me == view.nodes.end() || me->phase != node_phase::ready)
@@ -399,20 +401,24 @@ void node_program::end() {
   caf::scoped_actor self{*system_, true};
   // In reverse: nobody new comes in, runs deliver their last segments, then whoever they deliver to. Coordinator and origin are last.
   std::vector<std::string> order{"node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "door", "seat", "coordinator", "uplink"};
-  for (auto& what : order)
-    for (auto& r : roots_) {
-      if (!r.name.starts_with(what))
-        continue;
-      self->monitor(r.actor);
-      caf::anon_send(r.actor, weir::stop{});
-      bool gone = false;
-      auto left = std::max(deadline - std::chrono::steady_clock::now(), std::chrono::steady_clock::duration{100ms});
-      self->receive([&](const caf::down_msg&) { gone = true; }, caf::after(std::chrono::duration_cast<std::chrono::milliseconds>(left)) >> [] {});
-      if (!gone) {
-        log::error("weir", "role-hangs", "role={} killed=true", r.name);
-        caf::anon_send_exit(r.actor, caf::exit_reason::kill);
+  for (auto& what : order) {
+    std::vector<root*> leaving; // of one kind together: each edge may wait for its downloads
+    for (auto& r : roots_)
+      if (r.name.starts_with(what)) {
+        self->monitor(r.actor);
+        caf::anon_send(r.actor, weir::stop{});
+        leaving.push_back(&r);
       }
+    for (bool waits = true; waits && !leaving.empty();) {
+      auto left = std::max(deadline - std::chrono::steady_clock::now(), std::chrono::steady_clock::duration{100ms});
+      self->receive([&](const caf::down_msg& gone) { std::erase_if(leaving, [&](root* r) { return r->actor.address() == gone.source; }); },
+                    caf::after(std::chrono::duration_cast<std::chrono::milliseconds>(left)) >> [&] { waits = false; });
     }
+    for (auto* r : leaving) {
+      log::error("weir", "role-hangs", "role={} killed=true", r->name);
+      caf::anon_send_exit(r->actor, caf::exit_reason::kill);
+    }
+  }
   server_->stop(1s);
   for (auto& r : roots_)
     r.actor = nullptr;

@@ -222,4 +222,14 @@ std::string_view table_history::base_url(edge_epoch epoch, std::uint32_t bucket,
   return e == nullptr ? std::string_view{} : std::string_view(e->url);
 }
 
+std::vector<std::string> table_history::urls() const {
+  std::unordered_set<std::string_view> seen;
+  for (auto& [epoch, table] : *tables_)
+    for (auto& e : table->edges)
+      seen.insert(e.url);
+  std::vector<std::string> all(seen.begin(), seen.end());
+  std::ranges::sort(all);
+  return all;
+}
+
 } // namespace weir::steering

@@ -9,6 +9,7 @@
 #include "schemas/node.hpp"
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -71,6 +72,8 @@ public:
   }
   /// Its base address; empty where edge() is nullptr.
   std::string_view base_url(edge_epoch epoch, std::uint32_t bucket, bool backup) const;
+  /// The base addresses of all edges that a table here names, sorted, each once.
+  std::vector<std::string> urls() const;
   std::size_t size() const { return tables_->size(); }
 
 private:

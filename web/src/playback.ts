@@ -64,6 +64,14 @@ export function refusal(status: number, header: (name: string) => string | null,
   return { full: status === 503 && header("Weir-Reason") === "full", wait: Math.round(told * 1000 * (1 + 0.4 * random())) };
 }
 
+/**
+ * Whether a player that failed loads its page anew rather than only the stream. The page's policy names the edges that were there when it
+ * was loaded; what came later stays barred until the next load. `last` is when that was done before, both in milliseconds: at most once a minute.
+ */
+export function renewsPage(barred: boolean, now: number, last: number): boolean {
+  return barred && now - last >= 60_000;
+}
+
 interface Answer {
   code?: number;
 }

@@ -4,7 +4,7 @@ import type { ErrorData } from "hls.js";
 import { ApiError, publicStream } from "./api";
 import { bitRate, duration, number } from "./format";
 import { pickLanguage, words } from "./i18n";
-import { loadPolicy, manifestPolicy, pollDelay, Refill, refusal, StallMeter, streamOfPath, type PlayerState } from "./playback";
+import { loadPolicy, manifestPolicy, pollDelay, Refill, refusal, renewsPage, StallMeter, streamOfPath, type PlayerState } from "./playback";
 import { h, patch, type Child } from "./render/dom";
 import { button, chip, fact } from "./render/parts";
 
@@ -28,6 +28,7 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 let endedOnce = false;
 let recoveredAt = 0;
 let edge = "";
+let barred = false; // an edge that the page's policy does not name
 const edges: Record<string, number> = {};
 const stalls = new StallMeter();
 const refill = new Refill();
@@ -72,9 +73,19 @@ function unload(): void {
   refill.reset();
 }
 
+/** Loads the page anew where only that can help. */
+function renewed(): boolean {
+  const key = "weir-page-renewed";
+  if (!renewsPage(barred, Date.now(), Number(sessionStorage.getItem(key) ?? 0))) return false;
+  sessionStorage.setItem(key, String(Date.now()));
+  location.reload();
+  return true;
+}
+
 /** Looks again later: what is shown meanwhile is `next`. */
 function later(next: PlayerState, why = "", wait = pollDelay(attempt++)): void {
   unload();
+  if (next === "error" && renewed()) return;
   clearTimeout(timer);
   retryAt = Date.now() + wait;
   timer = setTimeout(() => void look(), wait);
@@ -244,6 +255,9 @@ function toLive(): void {
   play();
 }
 
+document.addEventListener("securitypolicyviolation", (event) => {
+  if (event.effectiveDirective === "connect-src") barred = true;
+});
 video.addEventListener("playing", () => {
   attempt = 0;
   endedOnce = false;

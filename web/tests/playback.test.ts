@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { loadPolicy, manifestPolicy, pollDelay, Refill, refusal, StallMeter, streamOfPath } from "../src/playback";
+import { loadPolicy, manifestPolicy, pollDelay, Refill, refusal, renewsPage, StallMeter, streamOfPath } from "../src/playback";
 import { template } from "../src/render/forms";
 
 test("one incident is one stall, whoever reports it", () => {
@@ -19,6 +19,13 @@ test("one incident is one stall, whoever reports it", () => {
   meter.reset();
   meter.stood(false);
   assert.equal(meter.count, 2);
+});
+
+test("a page whose policy bars an edge is loaded anew, once a minute", () => {
+  assert.equal(renewsPage(false, 1_000_000, 0), false, "the stream failed for another reason");
+  assert.equal(renewsPage(true, 1_000_000, 0), true);
+  assert.equal(renewsPage(true, 1_059_999, 1_000_000), false);
+  assert.equal(renewsPage(true, 1_060_000, 1_000_000), true);
 });
 
 test("a picture that ran dry waits for a second segment", () => {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace weir::testing {
@@ -31,6 +32,7 @@ struct coordinator_script {
   bool silent = false;
   weir::roster roster;
   tree_list trees;
+  std::optional<cluster_view> view; ///< none: it fails
 };
 
 inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::pointer self, heard_ptr log, std::shared_ptr<coordinator_script> script) {
@@ -41,7 +43,11 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const rtmp_health&) {},
     [=](const list_keys&) { return known_keys{}; },
     [=](const list_trees&) { return script->trees; },
-    [=](const view_cluster&) -> caf::result<cluster_view> { return unused(); },
+    [=](const view_cluster&) -> caf::result<cluster_view> {
+      if (!script->view)
+        return unused();
+      return *script->view;
+    },
     [=](const list_events&) -> caf::result<event_list> { return unused(); },
     [=](const find_stream&) -> caf::result<stream_status> { return unused(); },
     [=](const add_stream&) -> caf::result<stream_status> { return unused(); },
