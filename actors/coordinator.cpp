@@ -1141,6 +1141,18 @@ edge_epoch coordinator_state::oldest_named(time_point now) const {
   return oldest;
 }
 
+void coordinator_state::note_joined(const edge_spec& edge, timestamp wall) {
+  const auto subject = "edge/" + edge.name.value;
+  note("edge-joined", subject, fmt::format("The edge serves at {}.", edge.url), edge.node.value, wall);
+  const auto& pages = setup.playback_base;
+  if (!pages.starts_with("https://") || !edge.url.starts_with("http://"))
+    return;
+  log::warn("coordinator", "edge-without-tls", "edge={} url={} pages={}", edge.name.value, edge.url, pages);
+  note("edge-without-tls", subject,
+       fmt::format("The edge serves at {}, which browsers do not load in a page at {}: set edge.certificate and edge.key, or edge.public_url, on its node.", edge.url, pages),
+       edge.node.value, wall);
+}
+
 void coordinator_state::note_certificate(const edge_load& before, const edge_load& now, timestamp wall) {
   const auto subject = "edge/" + now.edge.value;
   if (!before.certificate.empty() && !now.certificate.empty() && before.certificate != now.certificate)
@@ -1710,14 +1722,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (moved || !known)
         spawn_monitor(news.spec);
       if (moved || fresh)
-        my.note("edge-joined", "edge/" + news.spec.name.value, fmt::format("The edge serves at {}.", news.spec.url), news.spec.node.value, wall());
-      if ((moved || fresh) && my.setup.playback_base.starts_with("https://") && news.spec.url.starts_with("http://")) {
-        log::warn("coordinator", "edge-without-tls", "edge={} url={} pages={}", news.spec.name.value, news.spec.url, my.setup.playback_base);
-        my.note("edge-without-tls", "edge/" + news.spec.name.value,
-                fmt::format("The edge serves at {}, which browsers do not load in a page at {}: set edge.certificate and edge.key, or edge.public_url, on its node.", news.spec.url,
-                            my.setup.playback_base),
-                news.spec.node.value, wall());
-      }
+        my.note_joined(news.spec, wall());
     },
     [=, &my](const edge_load& load) {
       if (auto edge = my.edges.find(load.edge); edge != my.edges.end())

@@ -201,6 +201,8 @@ struct coordinator_state {
   edge_epoch oldest_named(time_point now) const;
   /// Derives the edge table from what the monitors say; true when it is a new one. Those that nothing names any more are forgotten.
   bool judge_edges(time_point now, timestamp wall);
+  /// Notes that an edge joined or changed its address, and whether browsers can use it beside our pages.
+  void note_joined(const edge_spec& edge, timestamp wall);
   /// Notes that an edge shows another certificate than before, or that it does not take a newer one.
   void note_certificate(const edge_load& before, const edge_load& now, timestamp wall);
   /// Whether the origin takes only the newer run's segments, so that another one may start before this lease is over.

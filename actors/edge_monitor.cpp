@@ -61,6 +61,7 @@ edge_monitor_actor::behavior_type edge_monitor(edge_monitor_actor::stateful_poin
     request.url = my.spec.url + (live ? my.path : "/s/");
     if (live)
       request.headers.add("Range", "bytes=0-1023");
+    request.authorities = options.edge_authorities; // who cannot verify the edge cannot use it, as a browser cannot
     request.deadline = options.probe_timeout;
     auto asked = std::chrono::steady_clock::now();
     client->send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(me), asked, live](expected<http::client_response> answer) {

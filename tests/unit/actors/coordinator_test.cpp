@@ -422,6 +422,38 @@ TEST_F(Coordinator, WritesAnEventForEverythingThatChanges) {
   EXPECT_EQ(events->back().actor, "api 10.0.0.9");
 }
 
+TEST_F(Coordinator, SaysWhenAnEdgeThatJoinsIsOfNoUseToBrowsers) {
+  edge_spec edge{.name = edge_name{"e-1"}, .node = node_name{"e"}, .url = "http://e.example.org:8081", .capacity_bps = 1};
+  state->setup.playback_base = "http://live.example.org";
+  state->note_joined(edge, wall);
+  EXPECT_EQ(last_event(), "edge-joined: The edge serves at http://e.example.org:8081.");
+  state->setup.playback_base = "https://live.example.org";
+  state->note_joined(edge, wall);
+  EXPECT_TRUE(last_event().starts_with("edge-without-tls: The edge serves at http://e.example.org:8081, which browsers do not load in a page at https://live.example.org")) << last_event();
+  edge.url = "https://e.example.org:8081";
+  state->note_joined(edge, wall);
+  EXPECT_EQ(last_event(), "edge-joined: The edge serves at https://e.example.org:8081.");
+}
+
+TEST_F(Coordinator, NotesRenewedAndRefusedCertificatesOfEdgesOnce) {
+  edge_load before, now;
+  now.edge = edge_name{"e-1"};
+  now.certificate = "CN=e until 2026-12-01T00:00:00Z";
+  state->note_certificate(before, now, wall);
+  EXPECT_EQ(last_event(), "") << "the first report renews nothing";
+  before = now;
+  now.certificate_trouble = "key values mismatch";
+  state->note_certificate(before, now, wall);
+  EXPECT_EQ(last_event(), "edge-certificate-refused: A new certificate is not used: key values mismatch. The edge still shows CN=e until 2026-12-01T00:00:00Z.");
+  before = now;
+  now.certificate = "CN=e until 2027-03-01T00:00:00Z";
+  now.certificate_trouble.clear();
+  state->note_certificate(before, now, wall);
+  EXPECT_EQ(last_event(), "edge-certificate-renewed: The edge shows a new certificate: CN=e until 2027-03-01T00:00:00Z.");
+  state->note_certificate(now, now, wall);
+  EXPECT_EQ(state->setup.store->read_last_events(10)->size(), 2u);
+}
+
 TEST_F(Coordinator, TellsARunWhereItsStreamCanBeReadNowWithoutMovingIt) {
   node("n1");
   state->nodes[node_name{"n1"}].rtmp_servers.push_back({"other", "rtmp://127.0.0.1:1936", "rtmp://public2"});
