@@ -855,16 +855,16 @@ beat_answer coordinator_state::take(const beat& b, time_point now, timestamp wal
   beat_answer answer;
   answer.roster = roster_for(node, b.roster);
   answer.as_of = as_of(now);
-  const std::set<lease_epoch> named(b.leases.begin(), b.leases.end());
+  const std::set<lease_epoch> held_there(b.leases.begin(), b.leases.end());
   for (auto& [task, held] : leases)
     if (held.node != b.node)
       continue;
-    else if (named.contains(held.epoch))
+    else if (held_there.contains(held.epoch))
       answer.renewed.push_back(held.epoch);
     else if (must_be_named(held, b.as_of, now)) // an order may still be on its way: only an old grant that the node does not name is lost
       lost.push_back({task, held.epoch});
   for (auto& [task, run] : outgoing)
-    if (run.node == b.node && named.contains(run.epoch))
+    if (run.node == b.node && held_there.contains(run.epoch))
       answer.renewed.push_back(run.epoch);
   return answer;
 }
