@@ -146,9 +146,10 @@ edge_set::change edge_set::judge(time_point now, edge_epoch oldest_named) {
 void edge_set::forget(change& made, edge_epoch oldest_named, time_point now) {
   auto unneeded = [&](const dated& t) { return t.table.epoch < oldest_named && now - t.replaced > table_lives; };
   while (tables_.size() > 1 && (tables_.size() > steering::history_limit || unneeded(tables_.front()))) {
-    made.overflow = made.overflow || !unneeded(tables_.front());
-    if (tables_.front().table.epoch != 0) // which never was a table
+    if (tables_.front().table.epoch != 0) { // which never was a table, so nothing is lost with it
+      made.overflow = made.overflow || !unneeded(tables_.front());
       made.forgotten.push_back(tables_.front().table.epoch);
+    }
     tables_.pop_front();
   }
 }

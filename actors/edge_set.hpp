@@ -36,7 +36,7 @@ public:
     bool table = false;                        ///< table() is new
     std::string cause;                         ///< of the new table
     std::vector<edge_epoch> forgotten;         ///< tables that nobody needs any more
-    bool overflow = false;                     ///< they had to go before that, since there are too many
+    bool overflow = false;                     ///< some of them had to go before that, since there are too many
   };
   static constexpr auto no_epoch = std::numeric_limits<edge_epoch>::max();
   /// Derives phases, weights and the table from what was observed. `oldest_named`: of a listed entry; tables from there on are kept. no_epoch: nothing is listed.

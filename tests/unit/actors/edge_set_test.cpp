@@ -135,6 +135,18 @@ TEST_F(EdgeSet, DropsTheOldestTablesWhenThereAreTooManyAndSaysSo) {
   EXPECT_EQ(set.history().size(), steering::history_limit);
 }
 
+TEST_F(EdgeSet, LosesNothingWithTheTimeBeforeTheFirstTable) {
+  std::vector<edge_table> many;
+  for (edge_epoch epoch = 1; epoch <= steering::history_limit; ++epoch)
+    many.push_back({.epoch = epoch, .edges = {}, .primary = {}, .backup = {}});
+  set.restore(many, t);
+  auto change = set.judge(t, 0); // an origin lists entries of before the first edge, or has only just started
+  EXPECT_FALSE(change.overflow) << "who logs what was dropped looks for the newest of them";
+  EXPECT_TRUE(change.forgotten.empty());
+  EXPECT_EQ(set.oldest(), 1u);
+  EXPECT_EQ(set.history().size(), steering::history_limit);
+}
+
 TEST_F(EdgeSet, ASlowStartMakesFourTablesAndNoneForBalance) {
   std::map<std::string, edge_view> views{{"a", edge_view::up}, {"b", edge_view::up}};
   add("a");
