@@ -802,6 +802,7 @@ expected<std::vector<lease>> coordinator_state::take(const forget_node& wish, ti
   for (auto& s : node.rtmp_servers)
     servers.erase(s.name);
   nodes.erase(entry);
+  named.erase(wish.name);
   ++version;
   note("node-forgotten", "node/" + wish.name.value, wish.dead ? "Removed by hand, as dead." : "Removed by hand.", wish.actor, wall);
   return over;
@@ -1131,6 +1132,11 @@ void coordinator_state::drain_edges() {
     if (wanted != drained)
       edge_set.drain(e.spec.name, wanted);
   }
+}
+
+void coordinator_state::take(const edges_in_use& news, time_point now) {
+  if (nodes.contains(news.node)) // one that was removed would hold on to tables for hours with its last word
+    named[news.node] = {news.oldest, now};
 }
 
 edge_epoch coordinator_state::oldest_named(time_point now) const {
@@ -1598,7 +1604,6 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         return to_caf(over.error());
       for (auto& l : *over)
         end_lease(l, "its node was removed");
-      my.named.erase(wish.name);
       for (auto& edge : its_edges) {
         end_child(self, my.edges[edge].monitor);
         my.edges.erase(edge);
@@ -1756,7 +1761,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       for (auto& [name, edge] : my.edges)
         tell(self, edge.monitor, probe_path{news.path});
     },
-    [=, &my](const edges_in_use& news) { my.named[news.node] = {news.oldest, now()}; },
+    [=, &my](const edges_in_use& news) { my.take(news, now()); },
     [=, &my](const watch& wish) {
       // Whoever hears nothing for a while says it again, perhaps over another connection: the former handle compares equal and is dead.
       std::erase(my.watchers, wish.who);

@@ -197,6 +197,8 @@ struct coordinator_state {
   void drain_edges();
   /// Whether viewers' playlists of the stream may end: not before everybody had time to say after our start that it goes on.
   bool is_over(const stream_entry& entry, time_point now) const;
+  /// What an origin lists. The word of a node that is not known counts for nothing.
+  void take(const edges_in_use& news, time_point now);
   /// The oldest edge epoch that a playlist may name; edge_set::no_epoch where no origin says that it lists anything.
   edge_epoch oldest_named(time_point now) const;
   /// Derives the edge table from what the monitors say; true when it is a new one. Those that nothing names any more are forgotten.

@@ -356,6 +356,18 @@ TEST_F(Coordinator, KeepsTheEdgeTablesThatAnOriginNamesAndStoresNoOthers) {
   EXPECT_EQ(state->oldest_named(t + 12h + 1s), all.back()) << "whatever the other one listed is over";
 }
 
+TEST_F(Coordinator, HeedsWhatOriginsListOnlyOnNodesThatItKnows) {
+  node("o1");
+  state->take(edges_in_use{node_name{"o1"}, 7}, t0);
+  state->take(edges_in_use{node_name{"nobody"}, 3}, t0);
+  EXPECT_EQ(state->oldest_named(t0), 7u);
+  EXPECT_EQ(state->named.size(), 1u) << "strangers take no memory";
+  state->nodes[node_name{"o1"}].status.phase = node_phase::left;
+  ASSERT_TRUE(state->take(forget_node{.name = node_name{"o1"}, .dead = false, .actor = "test"}, wall));
+  state->take(edges_in_use{node_name{"o1"}, 7}, t0); // was on its way
+  EXPECT_EQ(state->oldest_named(t0), edge_set::no_epoch) << "or its last word would keep tables for twelve hours";
+}
+
 TEST_F(Coordinator, ACreationThatIsSentTwiceMakesOneThing) {
   auto of = stream().id;
   auto make = [&](std::string request) {
