@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 namespace weir {
 
@@ -45,7 +46,8 @@ bool director_state::forget(time_point now) {
     named_by(log);
   auto tables_before = tables.size(), streams_before = streams.size();
   tables.forget_before(oldest);
-  gather_urls();
+  if (tables.size() != tables_before)
+    gather_urls();
   auto followed = [&](const hls::stream_log& log) {
     return std::ranges::any_of(streams, [&](auto& other) { return other.second.stream->log.stream == log.stream && other.second.stream->log.instance > log.instance; });
   };
@@ -55,8 +57,11 @@ bool director_state::forget(time_point now) {
 
 expected<void> director_state::take(edge_table table) {
   auto before = tables.newest();
+  // Thousands of tables come one after the other at our start, nearly all with the same edges: to look at all of them each time would keep viewers waiting.
+  const bool others = std::ranges::any_of(table.edges, [&](auto& e) { return !edge_urls || !std::ranges::binary_search(*edge_urls, e.url); });
   WEIR_TRY(tables.add(std::move(table)));
-  gather_urls();
+  if (others)
+    gather_urls();
   if (watching.answered && before) // earlier ones moved nobody while we were here
     moves.add(steering::moves_between(*before, *tables.newest()));
   note_drains();
@@ -66,12 +71,12 @@ expected<void> director_state::take(edge_table table) {
 bool director_state::take(const edge_list& list) {
   oldest_table = list.oldest_table;
   director_view::edge_phases seen;
-  listed.clear();
+  std::vector<std::string> named;
   for (auto& e : list.edges) {
     seen.emplace(e.spec.name, e.phase);
-    listed.push_back(e.spec.url);
+    named.push_back(e.spec.url);
   }
-  const bool others = gather_urls(), same = phases && *phases == seen;
+  const bool others = std::exchange(listed, named) != named && gather_urls(), same = phases && *phases == seen;
   if (!same) {
     phases = std::make_shared<const director_view::edge_phases>(std::move(seen));
     note_drains();
