@@ -148,6 +148,7 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
     },
     [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
     [=, &my](edge_table& table) {
+      my.watching.hears_table(now());
       auto epoch = table.epoch;
       if (my.tables.knows(epoch))
         return;

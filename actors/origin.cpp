@@ -163,7 +163,10 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   my.watching.follow(self, coordinator, watcher_actor{me});
   tell_after(self, 250ms, me, tick{});
   return {
-    [=, &my](const edge_table& table) { my.edges = std::max(my.edges, table.epoch); },
+    [=, &my](const edge_table& table) {
+      my.watching.hears_table(now());
+      my.edges = std::max(my.edges, table.epoch);
+    },
     [=, &my](const edge_list&) { my.watching.hears(now()); }, // loads matter to directors only
     [=, &my](const stream_notice& notice) {
       auto known = my.logs.find(notice.stream);

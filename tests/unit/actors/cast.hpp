@@ -18,7 +18,7 @@ struct heard {
   std::vector<release_task> released;
   std::vector<place_task> asked_for_place;
   std::vector<task_report> reports;
-  std::uint64_t joins = 0, beats = 0;
+  std::uint64_t joins = 0, beats = 0, watches = 0;
   std::vector<task_order> joined_with;
   std::vector<lease_epoch> last_beat;
   std::vector<node_name> left;
@@ -94,7 +94,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const drain_edge&) {},
     [=](const segment_listed&) {},
     [=](const edges_in_use&) {},
-    [=](const watch&) {},
+    [=](const watch&) { ++log->watches; },
     [=](const tick&) {},
     [=](const stop&) { self->quit(); },
     [=](const ask_status&) { return actor_report{}; },

@@ -1,5 +1,7 @@
 #include "actors/director.hpp"
 #include "runtime/hls/addresses.hpp"
+#include "tests/unit/actors/cast.hpp"
+#include "tests/unit/actors/virtual_time.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -416,6 +418,24 @@ TEST_F(Director, ForgetsEdgeSetsThatTheCoordinatorForgotAndNoListedEntryNames) {
   state.forget(now);
   EXPECT_FALSE(state.tables.knows(47));
   EXPECT_TRUE(state.tables.knows(48));
+}
+
+class DirectorInTime : public virtual_time {};
+
+TEST_F(DirectorInTime, AsksForTheTablesOnceWhileTheyCome) {
+  auto log = std::make_shared<heard>();
+  auto boss = spawn(stand_in_coordinator, log, std::make_shared<coordinator_script>());
+  auto made = spawn(director, std::make_shared<playlist_desk>(30s), boss, std::vector<origin_actor>{});
+  advance(1s);
+  const auto asked = log->watches;
+  EXPECT_GE(asked, 4u) << "nobody answers: the coordinator may not be reached yet";
+  for (edge_epoch epoch = 1; epoch <= 10; ++epoch) { // they are many, and slow to come
+    tell(made, table(epoch, {"a", "b"}));
+    advance(1s);
+  }
+  EXPECT_EQ(log->watches, asked);
+  advance(4s);
+  EXPECT_GT(log->watches, asked) << "the connection was lost with the rest of them";
 }
 
 } // namespace
