@@ -109,7 +109,25 @@ json edge_json(const edge_status& e) {
             {"viewers", e.load.viewers},
             {"up", e.load.up}}},
           {"restarts", e.restarts},
-          {"last_error", e.last_error}};
+          {"last_error", e.last_error},
+          {"spare", e.spec.spare},
+          {"named", e.named}};
+}
+
+json scaling_json(const scaling_status& s) {
+  return {{"on", s.on},
+          {"dry_run", s.dry_run},
+          {"have", s.have},
+          {"want", s.want},
+          {"free", s.free},
+          {"demand_bps", s.demand_bps},
+          {"why", s.why},
+          {"last", s.last},
+          {"last_at", time_or_null(s.last_at)},
+          {"started", s.started},
+          {"drained", s.drained},
+          {"taken_back", s.taken_back},
+          {"ended", s.ended}};
 }
 
 json rtmp_server_json(const rtmp_server_status& s) {

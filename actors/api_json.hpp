@@ -11,6 +11,7 @@ nlohmann::json stream_json(const stream_status& s);
 nlohmann::json task_json(const task_status& t);
 nlohmann::json node_json(const node_status& n);
 nlohmann::json edge_json(const edge_status& e);
+nlohmann::json scaling_json(const scaling_status& s);
 nlohmann::json rtmp_server_json(const rtmp_server_status& s);
 nlohmann::json event_json(const event& e);
 /// All of them: {cluster:{name, version, now}, streams, tasks, nodes, edges, edge_epoch}.

@@ -18,9 +18,10 @@
 #define WEIR_FE_6(m, x, ...) m(x), WEIR_FE_5(m, __VA_ARGS__)
 #define WEIR_FE_7(m, x, ...) m(x), WEIR_FE_6(m, __VA_ARGS__)
 #define WEIR_FE_8(m, x, ...) m(x), WEIR_FE_7(m, __VA_ARGS__)
-#define WEIR_FE_PICK(_1, _2, _3, _4, _5, _6, _7, _8, N, ...) N
+#define WEIR_FE_9(m, x, ...) m(x), WEIR_FE_8(m, __VA_ARGS__)
+#define WEIR_FE_PICK(_1, _2, _3, _4, _5, _6, _7, _8, _9, N, ...) N
 #define WEIR_FE(m, ...) \
-  WEIR_FE_PICK(__VA_ARGS__, WEIR_FE_8, WEIR_FE_7, WEIR_FE_6, WEIR_FE_5, WEIR_FE_4, WEIR_FE_3, WEIR_FE_2, WEIR_FE_1, )(m, __VA_ARGS__)
+  WEIR_FE_PICK(__VA_ARGS__, WEIR_FE_9, WEIR_FE_8, WEIR_FE_7, WEIR_FE_6, WEIR_FE_5, WEIR_FE_4, WEIR_FE_3, WEIR_FE_2, WEIR_FE_1, )(m, __VA_ARGS__)
 #define WEIR_WIRE_FIELD(x) obj.x
 
 /// The members of a message, in wire order: append-only within a wire version, since the wire is positional and silent about mistakes.

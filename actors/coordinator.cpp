@@ -1,5 +1,6 @@
 #include "actors/coordinator.hpp"
 
+#include "actors/autoscaler.hpp"
 #include "actors/known_keys.hpp"
 #include "actors/reporting.hpp"
 #include "actors/task_types.hpp"
@@ -1221,6 +1222,7 @@ cluster_view coordinator_state::view() const {
   for (auto& [id, node] : nodes)
     v.nodes.push_back(node.status);
   v.edges = edge_set.statuses();
+  v.scaling = scaling;
   auto show = [&](const rtmp_server& s, const node_name& node) {
     auto seen = servers.find(s.name);
     auto status = seen == servers.end() ? rtmp_server_status{} : seen->second.status;
@@ -1262,6 +1264,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
   auto spawn_monitor = [=, &my](const edge_spec& spec) {
     my.edges[spec.name].monitor = self->spawn<caf::linked>(edge_monitor, spec, my.setup.steering, my.setup.http, me);
   };
+  auto spawn_autoscaler = [=, &my] { my.autoscaler = self->spawn<caf::linked>(weir::autoscaler, my.setup.scaling, my.setup.steering, me); };
   auto spawn_watch = [=, &my](const std::string& server) {
     auto& entry = my.watches.at(server);
     entry.actor = self->spawn<caf::linked>(rtmp_watch, entry.setup, my.setup.http, me);
@@ -1298,6 +1301,14 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     for (auto& seat : {spec.id, standby_seat(spec.id)})
       if (auto run = my.outgoing.find(seat); run != my.outgoing.end() && (run->second.stood_by || !standby))
         run->second.until = std::min(run->second.until, now() + settles);
+  };
+  auto forget_the_edge = [=, &my](const edge_name& edge) {
+    if (auto known = my.edges.find(edge); known != my.edges.end()) {
+      end_child(self, known->second.monitor);
+      my.edges.erase(known);
+    }
+    my.drained_edges.erase(edge);
+    my.edge_set.remove(edge);
   };
   // Whatever runs for the task ends, its successor with it.
   auto end_runs = [=, &my](const task_id& id, const std::string& why) {
@@ -1372,6 +1383,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         spawn_monitor(my.edge_set.find(name)->spec);
         return true;
       }
+    if (my.autoscaler && my.autoscaler.address() == who) {
+      log::error("coordinator", "autoscaler-died", "restarts={} reason={}", ++my.autoscaler_restarts, caf::to_string(why));
+      spawn_autoscaler();
+      return true;
+    }
     for (auto& [server, entry] : my.watches)
       if (entry.actor.address() == who) {
         ++entry.restarts;
@@ -1408,6 +1424,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     my.take(rtmp_health{watched.server, false, "not asked yet", 0}, now());
     spawn_watch(watched.server);
   }
+  if (my.setup.scaling.driver != scaling_driver::off)
+    spawn_autoscaler();
   my.note("coordinator-started", "cluster", fmt::format("{} streams and {} tasks are configured.", my.streams.size(), my.tasks.size()), "coordinator", wall());
   tell_after(self, tick_every, me, tick{});
   auto pruned = std::make_shared<coordinator_state::time_point>(now());
@@ -1604,12 +1622,9 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         return to_caf(over.error());
       for (auto& l : *over)
         end_lease(l, "its node was removed");
-      for (auto& edge : its_edges) {
-        end_child(self, my.edges[edge].monitor);
-        my.edges.erase(edge);
-        my.drained_edges.erase(edge);
-        my.edge_set.remove(edge);
-      }
+      my.farms.erase(wish.name);
+      for (auto& edge : its_edges)
+        forget_the_edge(edge);
       if (my.judge_edges(now(), wall()))
         tell_watchers(my.edge_set.table());
       return caf::unit;
@@ -1752,10 +1767,41 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (auto kept = my.setup.store->commit(batch, store::durability::synced); !kept)
         return to_caf(kept.error());
       wish.drain ? void(my.drained_edges.insert(wish.name)) : void(my.drained_edges.erase(wish.name));
-      my.note(wish.drain ? "edge-drain" : "edge-undrain", "edge/" + wish.name.value, "Set by hand.", wish.actor, wall());
+      const bool scales = wish.actor == autoscaler_state::acts_as;
+      my.note(wish.drain ? "edge-drain" : "edge-undrain", "edge/" + wish.name.value, scales ? "So that there are as many edges as are needed." : "Set by hand.", wish.actor, wall());
       if (my.judge_edges(now(), wall()))
         tell_watchers(my.edge_set.table());
       return caf::unit;
+    },
+    [=, &my](const forget_edge& wish) {
+      auto* known = my.edge_set.find(wish.name);
+      if (!known || !known->spec.spare) // what a node always runs is there for as long as the node is
+        return;
+      store::batch batch;
+      put_or_remove(batch, edge_drained_prefix, wish.name.value, "");
+      if (auto kept = my.setup.store->commit(batch, store::durability::lazy); !kept)
+        log::error("coordinator", "edge-drain-not-forgotten", "edge={} error={}", wish.name.value, kept.error().text);
+      my.note("edge-ended", "edge/" + wish.name.value, "The edge is no more.", wish.actor, wall());
+      forget_the_edge(wish.name);
+      if (my.judge_edges(now(), wall()))
+        tell_watchers(my.edge_set.table());
+    },
+    [=, &my](const farm_hello& news) {
+      if (my.nodes.contains(news.node)) // it joins in a moment, and is told each second
+        my.farms[news.node] = {news, now()};
+    },
+    [=, &my](const view_farms&) {
+      farm_view view{my.edge_set.statuses(), {}};
+      for (auto& [node, farm] : my.farms)
+        if (auto runs_it = my.nodes.find(node); now() - farm.heard <= 3s && runs_it != my.nodes.end() && runs_it->second.status.phase == node_phase::ready)
+          view.farms.push_back(farm.says);
+      return view;
+    },
+    [=, &my](scaling_news& news) {
+      if (!news.kind.empty())
+        my.note(news.kind, "edges", news.status.last, autoscaler_state::acts_as, wall());
+      my.scaling = std::move(news.status);
+      ++my.version;
     },
     [=, &my](const segment_listed& news) {
       for (auto& [name, edge] : my.edges)
@@ -1825,6 +1871,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       for (auto& [server, entry] : my.watches) {
         children.push_back(caf::actor_cast<caf::actor>(entry.actor));
         restarts += entry.restarts;
+      }
+      if (my.autoscaler) {
+        children.push_back(caf::actor_cast<caf::actor>(my.autoscaler));
+        restarts += my.autoscaler_restarts;
       }
       auto store = my.setup.store->measure();
       nlohmann::json status{{"streams", my.streams.size()}, {"tasks", my.tasks.size()}, {"nodes", my.nodes.size()}, {"leases", my.leases.size()},

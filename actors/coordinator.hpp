@@ -26,6 +26,7 @@ struct coordinator_setup {
   coordinator_options options;
   std::chrono::milliseconds suspect_after = std::chrono::milliseconds(2500); ///< silence of a node whose beats came regularly
   director_options steering;
+  autoscaler_options scaling;
   std::shared_ptr<store::store> store;
   std::vector<rtmp_server> foreign_servers; ///< RTMP servers that no node of ours runs
   std::vector<rtmp_watch_setup> watched_servers; ///< those of them whose own list can be read
@@ -105,7 +106,15 @@ struct coordinator_state {
   std::map<task_id, lease_entry> leases;
   std::map<task_id, handed_over> outgoing;
   std::map<edge_name, edge_entry> edges;
-  std::set<edge_name> drained_edges; ///< by hand
+  std::set<edge_name> drained_edges; ///< by hand, or by the AUTOSCALER
+  struct farm_entry {
+    farm_hello says;
+    time_point heard{};
+  };
+  std::map<node_name, farm_entry> farms;
+  autoscaler_actor autoscaler; ///< null: none is wanted
+  scaling_status scaling;
+  std::uint32_t autoscaler_restarts = 0;
   std::vector<watcher_actor> watchers;
   weir::edge_set edge_set;
   struct edges_named {

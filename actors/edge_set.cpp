@@ -28,8 +28,11 @@ edge_set::edge_set(const director_options& options)
 void edge_set::restore(std::vector<edge_table> tables, time_point now) {
   std::ranges::sort(tables, {}, &edge_table::epoch);
   for (auto& t : tables)
-    if (steering::check(t))
+    if (steering::check(t)) {
+      for (auto& e : t.edges)
+        newest_with_[e.name] = t.epoch;
       tables_.push_back({std::move(t), now});
+    }
   settled_ = now;
   restored_ = tables_.size() > 1;
   for (auto& e : table().edges)
@@ -45,6 +48,7 @@ void edge_set::remove(const edge_name& edge) {
   jury_.remove(edge);
   feedback_.forget(edge);
   edges_.erase(edge);
+  newest_with_.erase(edge);
 }
 
 void edge_set::drain(const edge_name& edge, bool drain) { jury_.drain(edge, drain); }
@@ -86,6 +90,20 @@ double edge_set::ramp(const edge_name& edge, time_point oldest, time_point now) 
 }
 
 edge_set::change edge_set::judge(time_point now, edge_epoch oldest_named) {
+  auto made = derive(now, oldest_named);
+  note_named(oldest_named);
+  return made;
+}
+
+void edge_set::note_named(edge_epoch oldest_named) {
+  const auto oldest = std::min(oldest_named, table().epoch);
+  for (auto& [name, e] : edges_) {
+    auto newest = newest_with_.find(name);
+    e.named = newest != newest_with_.end() && newest->second >= oldest;
+  }
+}
+
+edge_set::change edge_set::derive(time_point now, edge_epoch oldest_named) {
   change made;
   made.phases = jury_.decide(now);
   for (auto& p : made.phases)
@@ -136,6 +154,8 @@ edge_set::change edge_set::judge(time_point now, edge_epoch oldest_named) {
   bool small = made.phases.empty() && moves < few_buckets && now - made_ < few_wait;
   if (!same_edges || (moves != 0 && !small)) {
     tables_.back().replaced = now;
+    for (auto& e : next.edges)
+      newest_with_[e.name] = next.epoch;
     tables_.push_back({std::move(next), {}});
     made_ = now;
     made.table = true;

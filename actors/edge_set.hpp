@@ -51,6 +51,7 @@ public:
   const edge_status* find(const edge_name& edge) const;
 
 private:
+  change derive(time_point now, edge_epoch oldest_named);
   struct dated {
     edge_table table;
     time_point replaced{};
@@ -59,12 +60,15 @@ private:
   /// Part of its weight that an edge has which came to others that serve already; 1: all.
   double ramp(const edge_name& edge, time_point oldest, time_point now) const;
   void forget(change& made, edge_epoch oldest_named, time_point now);
+  /// Which edges viewers may still fetch from.
+  void note_named(edge_epoch oldest_named);
 
   director_options options_;
   steering::edge_jury jury_;
   steering::weight_feedback feedback_;
   std::map<edge_name, edge_status> edges_;
   std::deque<dated> tables_{1};
+  std::map<edge_name, edge_epoch> newest_with_; ///< the newest table that has the edge
   time_point weighed_{};
   time_point made_{}; ///< the present table
   time_point settled_{};

@@ -251,6 +251,7 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
   book.schema("TaskType", {{"type", "object"}, {"properties", {{"name", {{"type", "string"}}}, {"summary", {{"type", "string"}}}, {"schema", {{"type", "object"}}}}}});
   book.schema("Node", json::parse(describe::schema_of<node_status>().dump()));
   book.schema("Edge", json::parse(describe::schema_of<edge_status>().dump()));
+  book.schema("Autoscaler", json::parse(describe::schema_of<scaling_status>().dump()));
   book.schema("RtmpServer", json::parse(describe::schema_of<rtmp_server_status>().dump()));
   book.schema("Event", json::parse(describe::schema_of<event>().dump()));
   book.schema("Key", {{"type", "object"}, {"properties", {{"key", {{"type", "string"}}}}}});
@@ -441,6 +442,9 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
     ask_coordinator(bridge, forget_node{node_name{std::string(r.param("name"))}, r.query.has("dead"), who(r)}, answer, answer_done(answer));
   });
   list_route("/api/v1/edges", "Lists edges with liveness, load and weight", "Edge", &cluster_view::edges, edge_json);
+  route({.method = "GET", .pattern = "/api/v1/autoscaler", .summary = "Shows how many edges there should be, and why", .gives = "Autoscaler"}, [bridge](const request&, responder answer) {
+    ask_coordinator(bridge, view_cluster{}, answer, [answer](const cluster_view& view) { answer(http::json_response(200, scaling_json(view.scaling))); });
+  });
   list_route("/api/v1/rtmp-servers", "Lists RTMP servers and whether their own lists of publishers are read", "RtmpServer", &cluster_view::rtmp_servers, rtmp_server_json);
   for (auto [verb, drain] : {std::pair{"drain", true}, std::pair{"undrain", false}})
     route({.method = "POST", .pattern = fmt::format("/api/v1/edges/{{name}}/{}", verb), .summary = drain ? "Gives an edge no new segments" : "Gives an edge viewers again", .status = 204}, [bridge, drain = drain](const request& r, responder answer) {

@@ -159,6 +159,13 @@ void show_cluster(metrics::scrape& out, const cluster_view& view, timestamp now)
     out.set<family::edge_restarts>(e.restarts, name);
   }
   out.set<family::edge_set_epoch>(double(view.edges_epoch));
+  if (auto& s = view.scaling; s.on) {
+    out.set<family::autoscaler_wanted>(s.want);
+    out.set<family::autoscaler_decisions>(double(s.started), "start");
+    out.set<family::autoscaler_decisions>(double(s.drained), "drain");
+    out.set<family::autoscaler_decisions>(double(s.taken_back), "take_back");
+    out.set<family::autoscaler_decisions>(double(s.ended), "end");
+  }
 }
 
 void show_node(metrics::scrape& out, const json& actors) {

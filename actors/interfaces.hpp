@@ -1,7 +1,7 @@
 #pragma once
 // The cast of Weir and what each may be told: this page is the architecture.
 //
-//   http_bridge -> coordinator -> stream -> task -> node -> tasks/<type> -> transcoder -> origin -> director <- edge_monitor <- edge
+//   http_bridge -> coordinator -> stream -> task -> node -> tasks/<type> -> transcoder -> origin -> director <- edge_monitor <- edge <- edge_farm <- autoscaler
 //
 // An actor includes this header and the headers of the actors that it spawns; everyone else it knows by handle.
 #include "actors/local_messages.hpp"
@@ -162,7 +162,7 @@ struct joined {
 WEIR_MESSAGE(join, spec, node, rtmp_servers, origins, runs, tree, as_of)
 WEIR_MESSAGE(joined, cluster, lease_ttl, roster, as_of)
 
-/// EDGE: nginx on the edge's machine: configured, run, measured, drained. Parent: the program.
+/// EDGE: nginx on the edge's machine: configured, run, measured, drained. Parent: the program, or EDGE FARM.
 using edge_actor = typed_actor_t<
   // INTERNAL: each second: measure and report.
   void(tick),
@@ -184,7 +184,39 @@ using edge_monitor_actor = typed_actor_t<
   // INTERNAL: a probe ended.
   void(probe_result)>::extend_with<status_actor>;
 
-/// COORDINATOR: keeps the wanted state, spawns STREAMs, EDGE MONITORs and RTMP WATCHes, places tasks, grants leases. Parent: the program, or SEAT.
+/// EDGE FARM: the spare edges of one node. Parent: the program.
+using edge_farm_actor = typed_actor_t<
+  // Starts one more edge; says which. Fails: unavailable when no instance is free.
+  edge_begun(run_edge),
+  // Ends one; what is ended already is told again.
+  void(end_edge),
+  // INTERNAL: each second.
+  void(tick),
+  // Ends its edges, then itself.
+  void(stop)>::extend_with<status_actor>;
+
+/// EDGE FARM → COORDINATOR, each second.
+struct farm_hello {
+  node_name node;
+  edge_farm_actor farm;
+  std::uint32_t free = 0; ///< edges that it could start
+};
+/// AUTOSCALER → COORDINATOR: what edges there are, and who could start more.
+struct view_farms {};
+struct farm_view {
+  std::vector<edge_status> edges;
+  std::vector<farm_hello> farms; ///< that are heard
+};
+WEIR_MESSAGE(farm_hello, node, farm, free)
+WEIR_MESSAGE_EMPTY(view_farms)
+WEIR_MESSAGE(farm_view, edges, farms)
+
+/// AUTOSCALER: how many edges there are, by the viewers that are there and that are expected. Parent: COORDINATOR.
+using autoscaler_actor = typed_actor_t<
+  // INTERNAL: time to decide.
+  void(tick)>::extend_with<status_actor>;
+
+/// COORDINATOR: keeps the wanted state, spawns STREAMs, EDGE MONITORs, RTMP WATCHes and the AUTOSCALER, places tasks, grants leases. Parent: the program, or SEAT.
 using coordinator_actor = typed_actor_t<
   // A callback of an RTMP server: may the client go on?
   hook_verdict(hook_call),
@@ -210,7 +242,9 @@ using coordinator_actor = typed_actor_t<
   // What STREAMs and TASKs see.
   void(stream_news), void(task_news),
   // Edges.
-  void(edge_hello), void(edge_load), void(edge_news), void(drain_edge), void(segment_listed), void(edges_in_use),
+  void(edge_hello), void(edge_load), void(edge_news), void(drain_edge), void(forget_edge), void(segment_listed), void(edges_in_use),
+  // How many edges there are.
+  void(farm_hello), farm_view(view_farms), void(scaling_news),
   // Who wants edge sets and streams' phases.
   void(watch),
   // INTERNAL: each 250 ms: leases, nodes, edges.

@@ -134,7 +134,13 @@ WEIR_MESSAGE(remove_task, id, if_revision, actor)
 WEIR_MESSAGE(retry_task, id, actor)
 WEIR_MESSAGE(set_node_phase, name, phase, actor)
 WEIR_MESSAGE(forget_node, name, dead, actor)
+/// Takes a spare edge out of the lists that was ended. One that lives says so, and is there again.
+struct forget_edge {
+  edge_name name;
+  std::string actor;
+};
 WEIR_MESSAGE(drain_edge, name, drain, actor)
+WEIR_MESSAGE(forget_edge, name, actor)
 
 /// Everything that is seen of the cluster, with a version that grows whenever any of it changes.
 struct view_cluster {};
@@ -147,6 +153,7 @@ struct cluster_view {
   std::vector<edge_status> edges;
   edge_epoch edges_epoch = 0;
   std::vector<rtmp_server_status> rtmp_servers;
+  scaling_status scaling;
 };
 struct list_events {
   std::uint64_t after = 0;
@@ -157,7 +164,7 @@ struct event_list {
   std::vector<event> events; ///< oldest first; a number above after + 1 at the front says that older ones are gone
 };
 WEIR_MESSAGE_EMPTY(view_cluster)
-WEIR_MESSAGE(cluster_view, cluster, version, streams, tasks, nodes, edges, edges_epoch, rtmp_servers)
+WEIR_MESSAGE(cluster_view, cluster, version, streams, tasks, nodes, edges, edges_epoch, rtmp_servers, scaling)
 WEIR_MESSAGE(list_events, after, limit, newest)
 WEIR_MESSAGE(event_list, events)
 
@@ -443,6 +450,23 @@ struct edge_list {
   std::vector<edge_status> edges;
   edge_epoch oldest_table = 0; ///< those before it are forgotten: nothing listed names them
 };
+/// Autoscaler → edge farm: starts a spare edge / ends it.
+struct run_edge {};
+struct edge_begun {
+  edge_name name;
+};
+struct end_edge {
+  edge_name name;
+};
+/// Autoscaler → coordinator: what it thinks now; with a kind it is an event, too.
+struct scaling_news {
+  scaling_status status;
+  std::string kind;
+};
+WEIR_MESSAGE_EMPTY(run_edge)
+WEIR_MESSAGE(edge_begun, name)
+WEIR_MESSAGE(end_edge, name)
+WEIR_MESSAGE(scaling_news, status, kind)
 WEIR_MESSAGE(edge_hello, spec)
 WEIR_MESSAGE(edge_news, edge, view, phi_milli, text, load)
 WEIR_MESSAGE(segment_listed, stream, path)

@@ -30,6 +30,7 @@ void each_wire_type(F f) {
   each_signature(f, static_cast<coordinator_actor::signatures*>(nullptr));
   each_signature(f, static_cast<node_actor::signatures*>(nullptr));
   each_signature(f, static_cast<task_actor::signatures*>(nullptr));
+  each_signature(f, static_cast<edge_farm_actor::signatures*>(nullptr));
   each_signature(f, static_cast<watcher_actor::signatures*>(nullptr));
   each_signature(f, static_cast<introspection_actor::signatures*>(nullptr));
 }

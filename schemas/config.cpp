@@ -270,6 +270,23 @@ complaints director_options::check() const {
   return out;
 }
 
+complaints autoscaler_options::check() const {
+  complaints out;
+  if (least > most)
+    out.push_back({"least", fmt::format("{} edges at least are more than most, {}", least, most)});
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    auto at = [&](const char* name) { return fmt::format("expected[{}].{}", i, name); };
+    auto from = parse_rfc3339(expected[i].from), until = parse_rfc3339(expected[i].until);
+    if (!from)
+      out.push_back({at("from"), from.error().text});
+    if (!until)
+      out.push_back({at("until"), until.error().text});
+    if (from && until && *until <= *from)
+      out.push_back({at("until"), fmt::format("{} is not after {}", expected[i].until, expected[i].from)});
+  }
+  return out;
+}
+
 complaints edge_options::check() const {
   complaints out;
   auto check_host = [&](std::string path, const std::string& host) {
@@ -286,8 +303,8 @@ complaints edge_options::check() const {
     check_url(out, "public_url", one, {"http", "https"});
     if (one.find_first_of("{}?#;,'") != std::string::npos)
       out.push_back({"public_url", fmt::format("{:?} holds more than an address, {{n}} and {{port}}", public_url)});
-    if (instances > 1 && edge_url(*this, 1, 1) == edge_url(*this, 2, 2))
-      out.push_back({"public_url", fmt::format("{:?} is one address for {} edges: write {{n}} or {{port}} where they differ", public_url, instances)});
+    if (instances + spare > 1 && edge_url(*this, 1, 1) == edge_url(*this, 2, 2))
+      out.push_back({"public_url", fmt::format("{:?} is one address for {} edges: write {{n}} or {{port}} where they differ", public_url, instances + spare)});
     if (!public_host.empty())
       out.push_back({"public_host", "is not used where edge.public_url says how viewers reach the edges", false});
   }
@@ -297,8 +314,8 @@ complaints edge_options::check() const {
     if (!value->empty() && !value->starts_with('/'))
       out.push_back({field_name, fmt::format("{:?} is not an absolute path", *value)});
   }
-  if (first_port != 0 && first_port + instances > 65'536)
-    out.push_back({"first_port", fmt::format("{} leaves no room for {} ports", first_port, instances)});
+  if (first_port != 0 && first_port + instances + spare > 65'536)
+    out.push_back({"first_port", fmt::format("{} leaves no room for {} ports", first_port, instances + spare)});
   for (std::size_t i = 0; i < origins.size(); ++i)
     check_url(out, fmt::format("origins[{}]", i), origins[i].empty() ? " " : origins[i], {"http", "https"});
   return out;
@@ -371,11 +388,11 @@ complaints node_config::check() const {
   if (has(role::edge) && edge.origins.empty() && !has(role::origin))
     out.push_back({"edge.origins", "is empty and this node has no role origin: the edges would have nothing to fetch from"});
   if (has(role::edge) && has(role::ingest) && edge.first_port != 0)
-    if (auto rtmp = parse_host_port(ingest.rtmp_listen); rtmp && rtmp->port >= edge.first_port && rtmp->port < edge.first_port + edge.instances)
-      out.push_back({"ingest.rtmp_listen", fmt::format("port {} is one of the edges' ports {}..{}", rtmp->port, edge.first_port, edge.first_port + edge.instances - 1)});
+    if (auto rtmp = parse_host_port(ingest.rtmp_listen); rtmp && rtmp->port >= edge.first_port && rtmp->port < edge.first_port + edge.instances + edge.spare)
+      out.push_back({"ingest.rtmp_listen", fmt::format("port {} is one of the edges' ports {}..{}", rtmp->port, edge.first_port, edge.first_port + edge.instances + edge.spare - 1)});
   if (auto listener = parse_host_port(http.listen); has(role::edge) && edge.first_port != 0 && listener && listener->port >= edge.first_port &&
-                                                    listener->port < edge.first_port + edge.instances)
-    out.push_back({"http.listen", fmt::format("port {} is one of the edges' ports {}..{}", listener->port, edge.first_port, edge.first_port + edge.instances - 1)});
+                                                    listener->port < edge.first_port + edge.instances + edge.spare)
+    out.push_back({"http.listen", fmt::format("port {} is one of the edges' ports {}..{}", listener->port, edge.first_port, edge.first_port + edge.instances + edge.spare - 1)});
   if (has(role::edge) && http.public_url.starts_with("https://") && edge_url(edge, 1, edge.first_port).starts_with("http://"))
     out.push_back({edge.public_url.empty() ? "edge.certificate" : "edge.public_url",
                    fmt::format("playlists name {}, which browsers do not load in a page at {} (http.public_url): set edge.certificate and edge.key, or an https:// address in edge.public_url",

@@ -352,8 +352,63 @@ struct director_options {
   std::vector<complaint> check() const;
 };
 
+enum class scaling_driver : std::uint8_t {
+  off,
+  process, ///< spare instances of the nodes with the role edge
+};
+constexpr auto enum_names(scaling_driver) {
+  using sv = std::string_view;
+  return std::array{std::pair{scaling_driver::off, sv("off")}, std::pair{scaling_driver::process, sv("process")}};
+}
+
+struct audience_options {
+  std::string what, from, until;
+  std::uint32_t viewers = 1000;
+
+  static constexpr auto fields() {
+    using o = audience_options;
+    return std::tuple{
+      field("what", &o::what, {1, 100}, "What they come for.", needs_restart),
+      field("from", &o::from, {1, 40}, "When they come, such as 2026-11-28T18:00:00Z.", needs_restart),
+      field("until", &o::until, {1, 40}, "When they leave.", needs_restart),
+      field("viewers", &o::viewers, {1, 10'000'000}, "How many.", needs_restart),
+    };
+  }
+};
+
+struct autoscaler_options {
+  scaling_driver driver = scaling_driver::off;
+  bool dry_run = false;
+  std::uint32_t least = 2, most = 8;
+  std::chrono::milliseconds boot = std::chrono::seconds(15);
+  std::chrono::milliseconds cool_down = std::chrono::seconds(300);
+  std::uint32_t imbalance_percent = 10;
+  std::uint32_t growth_percent = 20;
+  bit_rate viewer_rate{3'000'000};
+  std::vector<audience_options> expected;
+
+  static constexpr auto fields() {
+    using o = autoscaler_options;
+    using namespace std::chrono_literals;
+    return std::tuple{
+      field("driver", &o::driver, "Who starts and ends edges as viewers come and go: process uses the spare instances of nodes (edge.spare); off nobody.", needs_restart),
+      field("dry_run", &o::dry_run, "Say what would be done, in events and by weir edge list --explain, and do nothing.", needs_restart),
+      field("least", &o::least, {1, 10'000}, "Edges that there are at least, those of edge.instances included.", needs_restart),
+      field("most", &o::most, {1, 10'000}, "Edges that there are at most; when they are full, new viewers are told so.", needs_restart),
+      field("boot", &o::boot, {1s, 1h}, "Time from an order until a new edge serves.", needs_restart),
+      field("cool_down", &o::cool_down, {10s, 24h}, "How long fewer edges must have been enough before one is ended, and time between two such steps.", needs_restart),
+      field("imbalance_percent", &o::imbalance_percent, {0, 100}, "How much more than the mean the fullest edge may have, in percent.", needs_restart),
+      field("growth_percent", &o::growth_percent, {0, 1000}, "How fast an audience is taken to grow, in percent a minute; faster when it is seen to.", needs_restart),
+      field("viewer_rate", &o::viewer_rate, {bit_rate{10'000}, bit_rate{1'000'000'000}}, "Mean bit rate of a viewer, until it can be measured.", needs_restart),
+      field("expected", &o::expected, {0, 100}, "Audiences that are known to come: the edges for them are there two minutes before.", needs_restart),
+    };
+  }
+  std::vector<complaint> check() const;
+};
+
 struct edge_options {
   std::uint32_t instances = 2;
+  std::uint32_t spare = 0;
   std::string listen_host = "127.0.0.1";
   std::uint16_t first_port = 8081;
   std::string public_host;
@@ -368,6 +423,7 @@ struct edge_options {
     using o = edge_options;
     return std::tuple{
       field("instances", &o::instances, {1, 64}, "nginx caches that this node runs, one port each.", needs_restart),
+      field("spare", &o::spare, {0, 64}, "Further ones that the autoscaler may start on this node, on the ports that follow.", needs_restart),
       field("listen_host", &o::listen_host, {1, 255}, "Address that they listen on; 0.0.0.0 for viewers elsewhere.", needs_restart),
       field("first_port", &o::first_port, {0, 65'000}, "Port of the first one, the others follow; 0 takes free ones.", needs_restart),
       field("public_host", &o::public_host, {0, 255}, "Name or address by which viewers reach them; listen_host when empty.", needs_restart),
@@ -399,6 +455,7 @@ struct node_config {
   origin_options origin;
   director_options director;
   edge_options edge;
+  autoscaler_options autoscaler;
   std::vector<std::string> ladder_files;
   std::vector<ladder_spec> ladders;
 
@@ -420,6 +477,7 @@ struct node_config {
       field("origin", &o::origin, "Role origin: segments and playlists."),
       field("director", &o::director, "Role director: which edge serves which viewer."),
       field("edge", &o::edge, "Role edge: nginx caches that viewers fetch from."),
+      field("autoscaler", &o::autoscaler, "How many edges there are, decided by the coordinator."),
       field("ladder_files", &o::ladder_files, {0, 64}, "Files with one ladder each, relative to this file; they add to default, economy and low or replace them."),
       field("ladders", &o::ladders, {0, 64}, "Ladders written here; a name given here replaces one from a file."),
     };

@@ -178,6 +178,7 @@ struct edge_spec {
   node_name node;
   std::string url;                   ///< base address for viewers: "http://host:port"
   std::int64_t capacity_bps = 0;     ///< usable egress
+  bool spare = false;                ///< the autoscaler began it, and may end it
   static constexpr auto fields() {
     using o = edge_spec;
     return std::tuple{
@@ -185,6 +186,7 @@ struct edge_spec {
       field("node", &o::node, "Node that runs it."),
       field("url", &o::url, "Base address for viewers."),
       field("capacity_bps", &o::capacity_bps, "Usable egress, bit/s."),
+      field("spare", &o::spare, "Whether the autoscaler began it."),
     };
   }
 };
@@ -197,6 +199,7 @@ struct edge_status {
   edge_load load;
   std::uint32_t restarts = 0;
   std::string last_error;
+  bool named = false;               ///< by a playlist: viewers may fetch there
 
   static constexpr auto fields() {
     using o = edge_status;
@@ -208,6 +211,40 @@ struct edge_status {
       field("load", &o::load, "Measured load."),
       field("restarts", &o::restarts, "Restarts of its nginx."),
       field("last_error", &o::last_error, "What was last wrong."),
+      field("named", &o::named, "Whether a playlist names it."),
+    };
+  }
+};
+
+/// What the autoscaler thinks.
+struct scaling_status {
+  bool on = false;
+  bool dry_run = false;            ///< it says what it would do, and does nothing
+  std::uint32_t have = 0;          ///< edges that serve or are being started
+  std::uint32_t want = 0;          ///< edges
+  std::uint32_t free = 0;          ///< instances that nodes could still start
+  std::int64_t demand_bps = 0;     ///< with reserves
+  std::string why;
+  std::string last;                ///< what it did last, or would have done
+  timestamp last_at{};
+  std::uint64_t started = 0, drained = 0, taken_back = 0, ended = 0; ///< edges, since the start of the coordinator
+
+  static constexpr auto fields() {
+    using o = scaling_status;
+    return std::tuple{
+      field("on", &o::on, "Whether there is an autoscaler."),
+      field("dry_run", &o::dry_run, "Whether it only says what it would do."),
+      field("have", &o::have, "Edges that serve or are being started."),
+      field("want", &o::want, "Edges that there should be."),
+      field("free", &o::free, "Instances that nodes could still start."),
+      field("demand_bps", &o::demand_bps, "Egress that is reckoned with, bit/s, reserves included."),
+      field("why", &o::why, "Why."),
+      field("last", &o::last, "What it did last, or would have done."),
+      field("last_at", &o::last_at, "When."),
+      field("started", &o::started, "Edges that it started."),
+      field("drained", &o::drained, "Edges that it drained."),
+      field("taken_back", &o::taken_back, "Drains that it took back."),
+      field("ended", &o::ended, "Edges that it ended."),
     };
   }
 };

@@ -120,6 +120,17 @@ std::vector<cell> edge_row(const json& e) {
 }
 table edge_table() { return {"EDGE", "PHASE", "NODE", ">VIEWERS", ">OUT", ">HITS", ">WEIGHT", ">RESTARTS", "URL", "WHY"}; }
 
+/// Why there are as many edges as there are.
+void explain_scaling(const client_options& options, const json& s) {
+  if (!s.value("on", false))
+    return say(options, "There is no autoscaler (autoscaler.driver: off): as many edges as the nodes' edge.instances.");
+  say(options, fmt::format("{} edges are there, {} are wanted, {} more could be started{}.", s.value("have", 0), s.value("want", 0), s.value("free", 0),
+                           s.value("dry_run", false) ? "; dry run: nothing is done" : ""));
+  say(options, printable(s.value("why", "")) + ".");
+  if (auto last = s.value("last", ""); !last.empty())
+    say(options, fmt::format("Last, {}: {}", printable(shown(s, "last_at")), printable(last)));
+}
+
 void add_node_commands(CLI::App& app, command& run) {
   auto* noun = add_noun(app, "node", "Nodes: the machines of the cluster");
   auto options = std::make_shared<client_options>();
@@ -178,14 +189,21 @@ void add_node_commands(CLI::App& app, command& run) {
 void add_edge_commands(CLI::App& app, command& run) {
   auto* noun = add_noun(app, "edge", "Edges: where viewers fetch segments");
   auto options = std::make_shared<client_options>();
-  add_client_command(*noun, "list", "Lists edges with liveness, load and weight", "  weir edge list", options, run, [=] {
+  auto explain = std::make_shared<bool>(false);
+  auto* list = add_client_command(*noun, "list", "Lists edges with liveness, load and weight", "  weir edge list\n  weir edge list --explain", options, run, [=] {
     return speak(*options, [&](connection& node) -> answer<void> {
       auto edges = node.list("/api/v1/edges");
       WEIR_TRY(edges);
       print_list(*options, *edges, edge_table(), edge_row);
+      if (!*explain)
+        return {};
+      auto scaler = node.get("/api/v1/autoscaler");
+      WEIR_TRY(scaler);
+      explain_scaling(*options, *scaler);
       return {};
     });
   });
+  list->add_flag("--explain", *explain, "Also say how many edges there should be, and why");
   auto left = [](connection& node, const std::string& name) -> answer<std::string> {
     auto edge = node.named("edge", name);
     WEIR_TRY(edge);

@@ -4,6 +4,7 @@
 #include "actors/director.hpp"
 #include "actors/door.hpp"
 #include "actors/edge.hpp"
+#include "actors/edge_farm.hpp"
 #include "actors/http_bridge.hpp"
 #include "actors/http_metrics.hpp"
 #include "actors/ingest.hpp"
@@ -177,6 +178,7 @@ expected<void> node_program::spawn() {
                              .options = config_.coordinator,
                              .suspect_after = config_.cluster.down_after,
                              .steering = config_.director,
+                             .scaling = config_.autoscaler,
                              .store = std::make_shared<store::store>(std::move(*opened)),
                              .foreign_servers = foreign,
                              .watched_servers = watched,
@@ -248,10 +250,12 @@ expected<void> node_program::spawn() {
   // edges
   std::vector<std::string> edge_urls;
   if (has(role::edge)) {
-    auto ports = free_ports(2 * config_.edge.instances); // for their figures, and for viewers where none are configured
+    const auto count = config_.edge.instances + config_.edge.spare;
+    auto ports = free_ports(2 * count); // for their figures, and for viewers where none are configured
     WEIR_TRY(ports);
-    auto first_port = config_.edge.first_port != 0 ? config_.edge.first_port : *ports + config_.edge.instances;
-    for (unsigned i = 0; i < config_.edge.instances; ++i) {
+    auto first_port = config_.edge.first_port != 0 ? config_.edge.first_port : *ports + count;
+    std::vector<edge_setup> spare;
+    for (unsigned i = 0; i < count; ++i) {
       auto port = static_cast<std::uint16_t>(first_port + i);
       auto listen = to_string(host_port{config_.edge.listen_host, port});
       auto status = to_string(host_port{"127.0.0.1", static_cast<std::uint16_t>(*ports + i)});
@@ -275,8 +279,14 @@ expected<void> node_program::spawn() {
       setup.config.cache_size = config_.edge.cache_size;
       setup.config.target_duration = timing_of(config_.origin.profile).target;
       edge_urls.push_back(setup.spec.url);
+      if (i >= config_.edge.instances) {
+        spare.push_back(std::move(setup));
+        continue;
+      }
       keep("edge " + setup.spec.name.value, system.spawn<caf::detached>(edge, std::move(setup), client_, coordinator_));
     }
+    if (!spare.empty())
+      keep("edge farm", system.spawn(edge_farm, node_name{config_.node.name}, std::move(spare), client_, coordinator_));
   }
 
   // ingest

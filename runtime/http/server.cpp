@@ -49,7 +49,7 @@ constexpr std::uint32_t linger_seconds = 2;    // for the peer to read an error 
 constexpr std::size_t linger_bytes = 1 << 20;
 constexpr std::uint64_t body_rate = 1 << 20;   // bytes a second below which a body runs into its deadline
 
-constexpr std::string_view cors_lines = "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Age, Date, Retry-After\r\n";
+constexpr std::string_view cors_lines = "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Age, Date, Retry-After, Weir-Reason\r\n";
 
 struct worker;
 struct session;

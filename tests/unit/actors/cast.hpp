@@ -22,6 +22,10 @@ struct heard {
   std::vector<task_order> joined_with;
   std::vector<lease_epoch> last_beat;
   std::vector<node_name> left;
+  std::vector<drain_edge> drained;
+  std::vector<edge_name> forgotten;
+  std::vector<farm_hello> farms;
+  std::vector<scaling_news> scaling;
 };
 using heard_ptr = std::shared_ptr<heard>;
 
@@ -32,6 +36,7 @@ struct coordinator_script {
   bool silent = false;
   weir::roster roster;
   tree_list trees;
+  farm_view farms;
   std::optional<cluster_view> view; ///< none: it fails
 };
 
@@ -91,10 +96,14 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const edge_hello&) {},
     [=](const edge_load&) {},
     [=](const edge_news&) {},
-    [=](const drain_edge&) {},
+    [=](const drain_edge& wish) { log->drained.push_back(wish); },
+    [=](const forget_edge& wish) { log->forgotten.push_back(wish.name); },
     [=](const segment_listed&) {},
     [=](const edges_in_use&) {},
     [=](const watch&) { ++log->watches; },
+    [=](const farm_hello& news) { log->farms.push_back(news); },
+    [=](const view_farms&) { return script->farms; },
+    [=](const scaling_news& news) { log->scaling.push_back(news); },
     [=](const tick&) {},
     [=](const stop&) { self->quit(); },
     [=](const ask_status&) { return actor_report{}; },

@@ -1,0 +1,185 @@
+#include "actors/autoscaler.hpp"
+
+#include "actors/reporting.hpp"
+#include "runtime/base/log.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace weir {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto look_every = 5s;
+constexpr auto players_poll = 10s; ///< until the last of them has the playlist that was made last
+
+std::string list_of(const std::vector<edge_name>& edges) {
+  std::string all;
+  for (auto& e : edges)
+    all += (all.empty() ? "" : ", ") + e.value;
+  return all;
+}
+
+std::string sentence(std::string text) {
+  if (!text.empty())
+    text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  return text;
+}
+
+} // namespace
+
+void autoscaler_state::use(const autoscaler_options& wanted, const director_options& steering) {
+  options = wanted;
+  scaling::options o;
+  o.least = options.least;
+  o.most = options.most;
+  o.viewer_bps = options.viewer_rate.bits_per_second;
+  o.imbalance = options.imbalance_percent / 100.0;
+  o.growth = options.growth_percent / 100.0 / 60;
+  o.boot = options.boot;
+  o.memory = o.cool_down = options.cool_down;
+  o.serve_out = steering.steering_ttl + players_poll;
+  planner = scaling::planner{o};
+  status.on = true;
+  status.dry_run = options.dry_run;
+}
+
+autoscaler_state::orders autoscaler_state::decide(const farm_view& seen, time_point now, timestamp wall) {
+  scaling::farm f;
+  for (auto& e : seen.edges) {
+    auto& newest = reports[e.spec.name];
+    const bool fresh = e.load.sequence != newest && e.load.up;
+    newest = e.load.sequence;
+    f.edges.push_back({.name = e.spec.name,
+                       .phase = e.phase,
+                       .ours = e.spec.spare,
+                       .named = e.named,
+                       .capacity_bps = e.spec.capacity_bps,
+                       .bps = fresh ? std::optional(e.load.bits_per_second) : std::nullopt,
+                       .viewers = e.load.viewers});
+    ordered.erase(e.spec.name);
+  }
+  std::erase_if(reports, [&](auto& r) { return std::ranges::find(seen.edges, r.first, [](auto& e) { return e.spec.name; }) == seen.edges.end(); });
+  std::erase_if(ordered, [&](auto& o) { return o.second <= now; });
+  f.ordered = static_cast<std::uint32_t>(ordered.size()) + asked;
+  for (auto& one : options.expected) {
+    auto from = parse_rfc3339(one.from), until = parse_rfc3339(one.until); // the configuration was checked
+    if (from && until)
+      f.expected.push_back({one.what, *from, *until, one.viewers});
+  }
+  auto d = planner.decide(f, now, wall);
+
+  orders made;
+  auto farms = seen.farms;
+  std::uint32_t free = 0;
+  for (auto& farm : farms)
+    free += farm.free;
+  while (made.start.size() < d.start) { // spread: the loss of a node is to cost as few as possible
+    auto most = std::ranges::max_element(farms, {}, &farm_hello::free);
+    if (most == farms.end() || most->free == 0)
+      break;
+    --most->free;
+    made.start.push_back(most->farm);
+  }
+  const auto missing = d.start - static_cast<std::uint32_t>(made.start.size());
+  made.keep = std::move(d.keep);
+  made.drain = std::move(d.drain);
+  for (auto& edge : d.end) {
+    auto known = std::ranges::find(seen.edges, edge, [](auto& e) { return e.spec.name; });
+    auto farm = std::ranges::find(seen.farms, known->spec.node, &farm_hello::node);
+    made.end.emplace_back(edge, farm == seen.farms.end() ? edge_farm_actor{} : farm->farm);
+  }
+
+  status.have = d.have;
+  status.want = d.want;
+  status.free = free;
+  status.demand_bps = d.demand_bps;
+  status.why = sentence(d.why);
+  std::string what;
+  auto say = [&](std::string part) { what += (what.empty() ? "" : "; ") + std::move(part); };
+  const char* would = options.dry_run ? "would be" : "";
+  auto verb = [&](std::size_t count, const char* done) { return std::string(options.dry_run ? would : count == 1 ? "is" : "are") + " " + done; };
+  if (!made.keep.empty())
+    say(fmt::format("the drain of {} {}", list_of(made.keep), verb(1, "taken back")));
+  if (!made.start.empty())
+    say(fmt::format("{} more {}", made.start.size(), verb(made.start.size(), "started")));
+  if (missing > 0)
+    say(fmt::format("{} more {} needed, but no node has an instance to spare (edge.spare)", missing, missing == 1 ? "is" : "are"));
+  if (!made.drain.empty())
+    say(fmt::format("{} {}", list_of(made.drain), verb(made.drain.size(), "drained")));
+  if (!what.empty() && (!options.dry_run || what != told) && (what != told || !made.start.empty() || !made.drain.empty() || !made.keep.empty())) {
+    made.kind = options.dry_run ? "edges-would-scale" : !made.drain.empty() ? "edges-scale-in" : made.start.empty() && made.keep.empty() ? "edges-short" : "edges-scale-out";
+    status.last = fmt::format("{}. {}.", sentence(what), status.why);
+    status.last_at = wall;
+  }
+  told = what;
+  if (options.dry_run) {
+    auto kind = std::move(made.kind);
+    made = {};
+    made.kind = std::move(kind);
+    return made;
+  }
+  status.started += made.start.size();
+  status.drained += made.drain.size();
+  status.taken_back += made.keep.size();
+  status.ended += made.end.size();
+  return made;
+}
+
+autoscaler_actor::behavior_type autoscaler(autoscaler_actor::stateful_pointer<autoscaler_state> self, autoscaler_options options, director_options steering, coordinator_actor coordinator) {
+  auto& my = self->state;
+  my.use(options, steering);
+  my.started = self->clock().now();
+  auto me = autoscaler_actor{self};
+  auto now = [self] { return self->clock().now(); };
+
+  auto carry_out = [=, &my](const autoscaler_state::orders& orders) {
+    for (auto& farm : orders.start) {
+      ++my.asked;
+      ask(self, 10s, farm, run_edge{})
+        .then(
+          [=, &my](const edge_begun& news) {
+            --my.asked;
+            my.ordered[news.name] = now() + 2 * my.options.boot + 10s;
+          },
+          [=, &my](const caf::error& why) {
+            --my.asked;
+            log::warn("autoscaler", "edge-not-started", "error={}", from_caf(why).text);
+          });
+    }
+    auto set_drain = [=](const edge_name& edge, bool drain) {
+      ask(self, 5s, coordinator, drain_edge{edge, drain, autoscaler_state::acts_as})
+        .then([] {}, [=](const caf::error& why) { log::warn("autoscaler", "drain-not-set", "edge={} drain={} error={}", edge.value, drain, from_caf(why).text); });
+    };
+    for (auto& edge : orders.keep)
+      set_drain(edge, false);
+    for (auto& edge : orders.drain)
+      set_drain(edge, true);
+    for (auto& [edge, farm] : orders.end)
+      if (farm)
+        tell(self, farm, end_edge{edge});
+      else
+        tell(self, coordinator, forget_edge{edge, autoscaler_state::acts_as});
+  };
+
+  tell_after(self, look_every, me, tick{});
+  return {
+    [=, &my](const tick&) {
+      tell_after(self, look_every, me, tick{});
+      ask(self, 3s, coordinator, view_farms{})
+        .then(
+          [=, &my](const farm_view& seen) {
+            auto orders = my.decide(seen, now(), std::chrono::system_clock::now());
+            carry_out(orders);
+            tell(self, coordinator, scaling_news{my.status, orders.kind});
+          },
+          [](const caf::error& why) { log::warn("autoscaler", "edges-not-seen", "error={}", from_caf(why).text); });
+    },
+    [=, &my](const ask_status&) { return report_of(self, "autoscaler", my.status, my.started); },
+  };
+}
+
+} // namespace weir
