@@ -5,9 +5,7 @@
 All tests go through one broadcast in order: nobody starts anything again by hand but what a test has killed.
 """
 
-import contextlib
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -42,12 +40,6 @@ class Member(Node):
     def pipelines(self):
         """The processes that work for tasks here."""
         return [p.pid for p in processes(lambda p: p.session in self.sessions and "weir-pipeline" in p.command)]
-
-    def pause(self, on):
-        """Stops (and wakes) every process of the node, as a machine that hangs."""
-        for process in self.survivors():
-            with contextlib.suppress(ProcessLookupError):  # what woke first may have ended the others
-                os.kill(process.pid, signal.SIGSTOP if on else signal.SIGCONT)
 
 
 class ClusterCase(LoggedCase):

@@ -77,11 +77,6 @@ class Member(Node):
     def pipelines(self):
         return sorted(p.pid for p in processes(lambda p: p.session in self.sessions and "weir-pipeline" in p.command))
 
-    def pause(self, on):
-        """Stops (and wakes) every process of the node, as a machine that hangs."""
-        for process in self.survivors():
-            os.kill(process.pid, signal.SIGSTOP if on else signal.SIGCONT)
-
     def launch(self):
         self.former = len(self.log()) if os.path.exists(self.log_file) else 0  # bytes of the log that a former process wrote
         super().launch()

@@ -275,6 +275,12 @@ class Node:
         self.process.kill()
         self.process.wait(10)
 
+    def pause(self, on):
+        """Stops (and wakes) every process of the node, as a machine that hangs."""
+        for process in self.survivors():
+            with contextlib.suppress(ProcessLookupError):  # what woke first may have ended the others
+                os.kill(process.pid, signal.SIGSTOP if on else signal.SIGCONT)
+
     def remove(self):
         """Ends whatever is left and removes the folder."""
         for leader in self.sessions:
