@@ -18,7 +18,7 @@ CASES = {
     "starved_suspicions": "nodes suspected or taken for dead in an hour of a node on a machine with four busy loops a core (no peer)",
     "failover_rtmp_server": "seconds from the kill of the RTMP server in use to the next segment, beside the hole that an SRS edge leaves",
 }
-TARGETS = ["weir"]
+TARGETS = ["weir", "hls_watch"]
 
 SRS_HOLE = 3.2 # seconds, /work/shared/design/rtmp-servers.md: kill -9 of the origin in use, six runs between 3.22 and 3.28
 
@@ -114,6 +114,7 @@ def failover_rtmp_server(runs):
 
 def measure(names, settings):
     weir_node.PROGRAM = settings.program("apps/weir/weir") # before the system tests are imported: they take it over
+    weir_node.HLS_WATCH = settings.program("tools/hls_watch/hls_watch") # which watches each loss; its default stands beside the default program
     runs = settings.runs(usual=10, quick=3)
     for name in names:
         yield from {
