@@ -89,6 +89,15 @@ class ClusterCase(LoggedCase):
         return eventually("all tasks run", all_run, within)
 
     @classmethod
+    def begin(cls):
+        """Starts all nodes at once, and the broadcast; returns when it plays."""
+        for node in cls.nodes:
+            node.launch()
+        for node in cls.nodes:
+            node.wait_until_ready()
+        return cls.go_live()
+
+    @classmethod
     def go_live(cls):
         """A broadcast with a ladder and some restreams; returns when it plays."""
         cls.show = cls.boss.add_stream("show")

@@ -12,11 +12,7 @@ class Cut(Network, ClusterCase):
     def setUpClass(cls):
         cls.make_network(2)
         super().setUpClass()
-        for node in cls.nodes:
-            node.launch()
-        for node in cls.nodes:
-            node.wait_until_ready()
-        cls.go_live()
+        cls.begin()
 
     def test_1_both_directions(self):
         """The worker's restreams have ended by its own clock before they run elsewhere."""

@@ -194,8 +194,8 @@ class Election(LoggedCase):
             lose()
             lost = time.monotonic()
             eventually("the other one coordinates", heir.leads, TAKE_OVER + SANITIZED, every=0.05)
-            took = time.monotonic() - lost
             self.assertEqual(heir.get(f"/api/v1/streams/{made.id}")["name"], made.name, "nothing acknowledged is lost")
+            took = time.monotonic() - lost
             self.assertEqual(heir.get(f"/api/v1/streams/{made.id}/key")["key"], made.key)
             acknowledged, there = writer.wait(), {s["id"]: s["name"] for s in heir.items("/api/v1/streams")}
             self.assertEqual({id: there.get(id) for id in acknowledged}, acknowledged, "nothing acknowledged is lost")
@@ -208,7 +208,22 @@ class Election(LoggedCase):
         self.assertLess(took, TAKE_OVER)
         return took
 
-    def test_1_one_leads_and_both_answer(self):
+    def kill_the_leader(self):
+        """Returns the seconds until the other one coordinates; then both are there again."""
+        leader = self.leader()
+        heir = self.other(leader)
+        took = self.take_over(leader, leader.kill)
+        sys.stderr.write(f"leader killed: the other one coordinates after {took:.1f} s\n")
+        self.wait_for_standbys(heir, 0)
+        leader.start()
+        self.wait_for_standbys(heir, 1)
+        self.assertFalse(leader.leads())
+        self.wait_until_all_are_there(heir)
+        eventually("it follows the other one", lambda: leader.follows() == heir.name, 5)
+        return took
+
+    def go_live(self):
+        """Starts all nodes, and through the coordinator that stands by a broadcast with a ladder and a restream; returns when all of it runs."""
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
@@ -220,7 +235,7 @@ class Election(LoggedCase):
             self.wait_for_standbys(node, 1)
             eventually("all members of etcd serve it", lambda node=node: all(self.member_up(node, i) == 1 for i in range(3)), 10)
         self.wait_until_all_are_there(leader)
-        type(self).show = standby.add_stream("show")  # through the one that stands by
+        type(self).show = standby.add_stream("show")
         type(self).hls = standby.add_hls(self.show)
         self.assertEqual(leader.task(self.hls)["id"], self.hls)
         type(self).camera = Encoder(self.media, "show", self.show.key, insists=True)
@@ -231,6 +246,9 @@ class Election(LoggedCase):
         type(self).push = standby.add_task(self.show, "restream", {"url": self.media.publish_url(out.name, out.key)})
         leader.wait_for_task(self.push, "running", 20)
         out.wait_for_phase("live", 20)
+
+    def test_1_one_leads_and_both_answer(self):
+        self.go_live()
 
     def test_2_a_member_of_etcd_is_killed(self):
         """Nothing happens."""
@@ -251,15 +269,7 @@ class Election(LoggedCase):
         self.assertFalse(self.other(leader).leads())
 
     def test_3_the_leader_is_killed(self):
-        leader = self.leader()
-        took = self.take_over(leader, leader.kill)
-        sys.stderr.write(f"leader killed: the other one coordinates after {took:.1f} s\n")
-        self.wait_for_standbys(self.other(leader), 0)
-        leader.start()
-        self.wait_for_standbys(self.other(leader), 1)
-        self.assertFalse(leader.leads())
-        self.wait_until_all_are_there(self.other(leader))
-        eventually("the other one follows", lambda: leader.follows() == self.other(leader).name, 5)
+        self.kill_the_leader()
 
     def test_4_the_leader_hangs_and_wakes(self):
         """SIGSTOP for 12 s: when it wakes up it is no leader any more, says so, and stands by."""

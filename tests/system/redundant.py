@@ -5,6 +5,7 @@
 All tests go through one broadcast in order. Its encoder sends the same packets to both RTMP servers, as OBS with two outputs does.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from weir_node import eventually, fetch, free_ports, main, processes, wait_until
 
 TARGET = 2  # seconds: the profile short
 FPS = 25
+STEP = 90_000 // FPS  # ticks from picture to picture
 
 
 def pictures(path):
@@ -59,18 +61,25 @@ class RedundantCase(LoggedCase):
         found = [p.pid for w in (self.w1, self.w2) for p in processes(lambda p, w=w: p.session in w.sessions and "weir-pipeline" in p.command)]
         return sorted(found)
 
-    def assert_unbroken(self, follower, since):
-        """No number left out, no hole, no cut, and every picture there once, from the first segment after `since` to the last."""
+    def assert_sound(self, follower):
+        """The list only grew, with no number left out, and goes on."""
         self.assertEqual(follower.breaches, [])
         self.assertFalse(follower.ended)
         numbers = sorted(follower.seen)
         self.assertEqual(numbers, list(range(numbers[0], numbers[-1] + 1)))
-        self.assertEqual([m for m in numbers if m > since and follower.seen[m][0].gap], [], "no hole")
-        self.assertEqual([m for m in follower.discontinuities() if m > since], [], "no cut")
+
+    def holes(self, follower, since):
+        return [m for m in sorted(follower.seen) if m > since and follower.seen[m][0].gap]
+
+    def cuts(self, follower, since):
+        return [m for m in follower.discontinuities() if m > since]
+
+    def out_of_step(self, follower, since):
+        """Where a picture does not follow the one before by the time of one, and how many pictures each segment after `since` holds."""
         seen = []
         with tempfile.TemporaryDirectory() as folder:
-            for m in numbers:
-                if m <= since:
+            for m in sorted(follower.seen):
+                if m <= since or follower.seen[m][0].gap:
                     continue
                 answer = fetch(follower.seen[m][0].uri)
                 self.assertEqual(answer.status, 200)
@@ -79,9 +88,15 @@ class RedundantCase(LoggedCase):
                     f.write(answer.body)
                 seen.append((m, pictures(path)))
         flat = [p for _, all_ in seen for p in all_]
-        step = 90_000 // FPS
-        odd = [(i, b - a) for i, (a, b) in enumerate(zip(flat, flat[1:])) if abs(b - a - step) > 180]
-        self.assertEqual(odd, [], f"pictures follow each other by {step} ticks; segments hold {[len(a) for _, a in seen]}")
+        return [(i, b - a) for i, (a, b) in enumerate(zip(flat, flat[1:])) if abs(b - a - STEP) > 180], [len(a) for _, a in seen]
+
+    def assert_unbroken(self, follower, since):
+        """No number left out, no hole, no cut, and every picture there once, from the first segment after `since` to the last."""
+        self.assert_sound(follower)
+        self.assertEqual(self.holes(follower, since), [], "no hole")
+        self.assertEqual(self.cuts(follower, since), [], "no cut")
+        odd, held = self.out_of_step(follower, since)
+        self.assertEqual(odd, [], f"pictures follow each other by {STEP} ticks; segments hold {held}")
 
     def longest_wait(self, follower, since):
         """Seconds between two new segments beyond their duration, at most, after that moment."""
@@ -115,19 +130,30 @@ class RedundantCase(LoggedCase):
         eventually("it is back", lambda: self.publishers() == ["left", "right"], 40)
         self.assertEqual(self.pipeline(), pids)
 
-    def lose_the_encoders_machine(self, break_it, mend_it):
-        """Of a task with a standby: the standby goes on in its place."""
-        alone = self.pipeline()
-        self.boss.change("PATCH", f"/api/v1/tasks/{self.hls}", {"options": {"standby": True}})
-
+    def wait_until_both_run(self):
         def both():
             task = self.boss.task(self.hls)
             assert task["phase"] == "running" and task["standby"] and task["standby"]["phase"] == "running", (task["phase"], task["reason"], task["standby"])
             return task
 
-        task = eventually("both run", both, 40)
-        self.assertNotEqual(task["node"], task["standby"]["node"])
+        return eventually("both run", both, 40)
+
+    @contextlib.contextmanager
+    def standing_by(self):
+        """The task has a standby, which runs when the block begins."""
+        alone = self.pipeline()
+        self.boss.change("PATCH", f"/api/v1/tasks/{self.hls}", {"options": {"standby": True}})
+        self.wait_until_both_run()
         self.assertLessEqual(set(alone), set(self.pipeline()), "the one that ran goes on")
+        yield
+        self.boss.change("PATCH", f"/api/v1/tasks/{self.hls}", {"options": {"standby": False}})
+        eventually("one run is left", lambda: len(self.pipeline()) == 1, 15)
+
+    def lose_one_of_two(self, break_it, mend_it):
+        """The machine in charge of a task with a standby is lost, and the standby goes on in its place. Returns what a viewer's list showed, the number
+        of its last segment before, and how many seconds late the next one came."""
+        task = self.wait_until_both_run()
+        self.assertNotEqual(task["node"], task["standby"]["node"])
         eventually("the standby knows both copies", lambda: self.publishers() == ["left", "right"], 20)
         self.assertIn("has the other run", task["standby"]["reason"])
         with HostWatch() as host, watched(self.media, "show", TARGET, every=0.1) as (follower, _):
@@ -147,10 +173,14 @@ class RedundantCase(LoggedCase):
         sys.stderr.write(f"the encoder's machine was lost: the next segment came {waited:.2f} s late (this machine stood still for {host.longest:.2f} s)\n")
         self.assertEqual(moved["epoch"], task["epoch"] + 1, "the run that stood by, not a new one")
         self.assertTrue([e for e in self.boss.events("standby-took-over")])
-        self.assert_unbroken(follower, since)
-        self.assertLess(waited, 2)
-        self.boss.change("PATCH", f"/api/v1/tasks/{self.hls}", {"options": {"standby": False}})
-        eventually("one run is left", lambda: len(self.pipeline()) == 1, 15)
+        return follower, since, waited
+
+    def lose_the_encoders_machine(self, break_it, mend_it):
+        """Of a task with a standby: nobody notices."""
+        with self.standing_by():
+            follower, since, waited = self.lose_one_of_two(break_it, mend_it)
+            self.assert_unbroken(follower, since)
+            self.assertLess(waited, 2)
 
 
 class Redundant(RedundantCase):
