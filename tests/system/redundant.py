@@ -103,6 +103,14 @@ class RedundantCase(LoggedCase):
         at = sorted(t for _, t in follower.seen.values() if t > since - TARGET)
         return max(b - a for a, b in zip(at, at[1:])) - TARGET
 
+    def wait_for_the_moment(self, follower, behind):
+        """Until so many seconds after a new segment, at least; returns its number."""
+        newest = follower.newest()
+        eventually("another segment", lambda: follower.newest() > newest, 3 * TARGET, every=0.01)
+        since = follower.newest()
+        eventually("the moment", lambda: time.monotonic() - follower.seen[since][1] >= behind, TARGET, every=0.01)
+        return since
+
     def lose_the_server_in_use(self, break_it, mend_it, within, behind=0.0):
         """`behind`: seconds after a new segment at which it is lost, at least."""
         eventually("both servers have it", lambda: self.publishers() == ["left", "right"], 30)
@@ -111,10 +119,7 @@ class RedundantCase(LoggedCase):
             newest = follower.newest()
             eventually("it plays", lambda: follower.newest() >= newest + 2, 6 * TARGET)
             used, pids = self.server_in_use(), self.pipeline()
-            newest = follower.newest()
-            eventually("another segment", lambda: follower.newest() > newest, 3 * TARGET, every=0.01)
-            since = follower.newest()
-            eventually("the moment", lambda: time.monotonic() - follower.seen[since][1] >= behind, TARGET, every=0.01)
+            since = self.wait_for_the_moment(follower, behind)
             break_it(used)
             broke = time.monotonic()
             eventually("it goes on", lambda: follower.newest() >= since + 5, 12 * TARGET)
