@@ -1,7 +1,9 @@
-// hls_watch URL SECONDS [--variants N]: follows a playback address as a strict player would. Every variant's playlist is
-// fetched once a second and linted (rules of hls.md), every newly listed segment is asked for once (status, CORS, type, size).
+// hls_watch URL SECONDS [--variants N] [--authorities FILE]: follows a playback address as a strict player would. Every variant's playlist is
+// fetched once a second and linted (rules of hls.md), every newly listed segment is asked for once (status, CORS, type, size). Certificates of
+// https addresses are checked against the system's authorities, or those of FILE (PEM).
 // Prints one JSON object; exit status 0 without findings, 1 with, 2 when it could not start. System tests stand on it.
 #include "runtime/hls/linter.hpp"
+#include "runtime/http/client.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -11,11 +13,7 @@
 #include <thread>
 
 #include <fmt/format.h>
-#include <netdb.h>
 #include <nlohmann/json.hpp>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 namespace {
 
@@ -26,19 +24,16 @@ using clock_type = std::chrono::steady_clock;
 constexpr std::size_t body_limit = 64U << 20;
 
 struct url_parts {
-  std::string host, port, path;
-  std::string base() const { return fmt::format("http://{}:{}", host, port); }
+  std::string origin; ///< scheme, host and port
+  std::string path;
 };
 
 expected<url_parts> split(std::string_view url) {
-  constexpr std::string_view scheme = "http://";
-  if (!url.starts_with(scheme))
-    return fail(error_code::unsupported, fmt::format("{}: only http:// addresses can be watched", url));
-  url.remove_prefix(scheme.size());
-  auto slash = std::min(url.find('/'), url.size());
-  auto authority = url.substr(0, slash);
-  auto colon = authority.rfind(':');
-  url_parts p{std::string(authority.substr(0, colon)), colon == std::string_view::npos ? "80" : std::string(authority.substr(colon + 1)), std::string(url.substr(slash))};
+  auto scheme = url.find("://");
+  if (auto name = url.substr(0, std::min(scheme, url.size())); scheme == url.npos || (name != "http" && name != "https"))
+    return fail(error_code::unsupported, fmt::format("{}: only http:// and https:// addresses can be watched", url));
+  auto slash = std::min(url.find('/', scheme + 3), url.size());
+  url_parts p{std::string(url.substr(0, slash)), std::string(url.substr(slash))};
   if (p.path.empty())
     p.path = "/";
   return p;
@@ -49,89 +44,19 @@ std::string resolve(const std::string& base, const std::string& reference) {
   if (reference.starts_with("http://") || reference.starts_with("https://"))
     return reference;
   auto at = split(base).value();
-  return at.base() + (reference.starts_with('/') ? reference : at.path.substr(0, at.path.rfind('/') + 1) + reference);
+  return at.origin + (reference.starts_with('/') ? reference : at.path.substr(0, at.path.rfind('/') + 1) + reference);
 }
 
-struct answer {
-  int status = 0;
-  std::multimap<std::string, std::string> headers; ///< names in lower case
-  std::string body;
-  std::string header(const std::string& name) const {
-    auto found = headers.find(name);
-    return found == headers.end() ? "" : found->second;
-  }
-};
-
-/// One GET over a connection of its own, 5 s for each step.
-expected<answer> get(const std::string& url) {
-  auto parts = split(url);
-  if (!parts)
-    return fail(std::move(parts).error());
-  addrinfo hints{}, *found = nullptr;
-  hints.ai_socktype = SOCK_STREAM;
-  if (int wrong = ::getaddrinfo(parts->host.c_str(), parts->port.c_str(), &hints, &found); wrong != 0)
-    return fail(error_code::unavailable, fmt::format("{}: {}", url, ::gai_strerror(wrong)));
-  int fd = -1;
-  for (auto* a = found; a != nullptr && fd < 0; a = a->ai_next) {
-    fd = ::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-    timeval limit{5, 0};
-    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (fd >= 0 && ::connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-      ::close(fd);
-      fd = -1;
-    }
-  }
-  ::freeaddrinfo(found);
-  if (fd < 0)
-    return fail(error_code::unavailable, fmt::format("{}: no connection", url));
-  auto request = fmt::format("GET {} HTTP/1.1\r\nHost: {}:{}\r\nOrigin: http://watch.example\r\nConnection: close\r\n\r\n", parts->path, parts->host, parts->port);
-  std::string text;
-  bool sent = ::send(fd, request.data(), request.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(request.size());
-  char buffer[65536];
-  ssize_t n = 0;
-  while (sent && (n = ::recv(fd, buffer, sizeof buffer, 0)) > 0 && text.size() < body_limit)
-    text.append(buffer, static_cast<std::size_t>(n));
-  ::close(fd);
-  auto head_end = text.find("\r\n\r\n");
-  if (!sent || n != 0 || head_end == std::string::npos || !text.starts_with("HTTP/1.1 "))
-    return fail(error_code::unavailable, fmt::format("{}: the connection ended without a whole answer", url));
-  answer a;
-  std::from_chars(text.data() + 9, text.data() + std::min<std::size_t>(12, text.size()), a.status);
-  for (auto at = text.find("\r\n") + 2; at < head_end;) {
-    auto end = text.find("\r\n", at);
-    auto line = std::string_view(text).substr(at, end - at);
-    auto colon = std::min(line.find(':'), line.size());
-    std::string name(line.substr(0, colon));
-    std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    auto value = line.substr(std::min(colon + 1, line.size()));
-    value.remove_prefix(std::min(value.find_first_not_of(' '), value.size()));
-    a.headers.emplace(std::move(name), value);
-    at = end + 2;
-  }
-  a.body = text.substr(head_end + 4);
-  if (a.header("transfer-encoding") == "chunked") {
-    std::string plain;
-    for (std::string_view rest = a.body;;) {
-      std::size_t size = 0;
-      auto [end, wrong] = std::from_chars(rest.data(), rest.data() + rest.size(), size, 16);
-      auto data = static_cast<std::size_t>(end - rest.data()) + 2;
-      if (wrong != std::errc{} || data + size > rest.size())
-        return fail(error_code::invalid_input, fmt::format("{}: broken chunk", url));
-      if (size == 0)
-        break;
-      plain += rest.substr(data, size);
-      rest.remove_prefix(std::min(data + size + 2, rest.size()));
-    }
-    a.body = std::move(plain);
-  } else if (auto length = a.header("content-length"); !length.empty() && length != std::to_string(a.body.size())) {
-    return fail(error_code::unavailable, fmt::format("{}: {} of {} bytes", url, a.body.size(), length));
-  }
-  return a;
+/// Names of headers have no case.
+bool same_letter(char a, char b) {
+  auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return low(a) == low(b);
 }
 
 struct watch {
   hls::linter lint;
+  std::string authorities; ///< file; empty: the system's
+  http::client web{{.user_agent = "hls_watch"}};
   std::vector<hls::finding> transport;
   std::uint64_t fetches = 0, segments = 0, bytes = 0;
   std::set<std::string> asked;
@@ -147,17 +72,23 @@ struct watch {
   /// Nothing when it failed; that is a finding then.
   std::optional<std::string> fetch(const std::string& url, const std::string& type) {
     ++fetches;
-    auto a = get(url);
+    // A connection for each, so that whoever answers new ones is heard of at once.
+    http::client_request request{.url = url, .connect_deadline = 5s, .deadline = 15s, .response_limit = body_limit, .authorities = authorities};
+    request.headers.add("Origin", "http://watch.example");
+    request.headers.add("Connection", "close");
+    auto a = web.call(std::move(request));
     if (!a) {
       wrong(url, a.error().text);
       return std::nullopt;
     }
     if (a->status != 200)
       wrong(url, fmt::format("status {}", a->status));
-    if (a->headers.count("access-control-allow-origin") != 1 || a->header("access-control-allow-origin") != "*")
-      wrong(url, fmt::format("{} Access-Control-Allow-Origin headers, one with * is needed", a->headers.count("access-control-allow-origin")));
-    if (a->status == 200 && !a->header("content-type").starts_with(type))
-      wrong(url, fmt::format("content type {:?}, {} is right", a->header("content-type"), type));
+    constexpr std::string_view cors = "Access-Control-Allow-Origin";
+    auto told = std::count_if(a->headers.begin(), a->headers.end(), [&](auto& h) { return std::equal(h.first.begin(), h.first.end(), cors.begin(), cors.end(), same_letter); });
+    if (told != 1 || a->headers.find(cors) != "*")
+      wrong(url, fmt::format("{} {} headers, one with * is needed", told, cors));
+    if (auto is = a->headers.find("Content-Type").value_or(""); a->status == 200 && !is.starts_with(type))
+      wrong(url, fmt::format("content type {:?}, {} is right", is, type));
     if (a->status != 200)
       return std::nullopt;
     return std::move(a->body);
@@ -166,7 +97,7 @@ struct watch {
     ++segments;
     if (auto body = fetch(url, "video/mp2t")) {
       bytes += body->size();
-      ++edges[split(url)->base()];
+      ++edges[split(url)->origin];
       if (body->size() < 188 || body->size() % 188 != 0 || body->front() != 'G')
         wrong(url, fmt::format("{} bytes that are not a transport stream", body->size()));
     }
@@ -197,18 +128,20 @@ int main(int argc, char** argv) {
   std::vector<std::string> arguments(argv + 1, argv + argc);
   int length = 0;
   std::size_t variants = 1;
+  std::string authorities;
   auto number = [](const std::string& text, auto& out) { return std::from_chars(text.data(), text.data() + text.size(), out).ptr == text.data() + text.size() && out > 0; };
-  bool usable = arguments.size() >= 2 && number(arguments[1], length);
-  if (usable && arguments.size() == 4 && arguments[2] == "--variants")
-    usable = number(arguments[3], variants);
-  else
-    usable = usable && arguments.size() == 2;
-  if (!usable || !split(arguments[0])) {
-    std::fputs("usage: hls_watch http://HOST:PORT/hls/STREAM/index.m3u8 SECONDS [--variants N]\n", stderr);
+  bool usable = arguments.size() >= 2 && arguments.size() % 2 == 0 && split(arguments[0]) && number(arguments[1], length);
+  for (std::size_t i = 2; usable && i < arguments.size(); i += 2)
+    if (arguments[i] == "--authorities")
+      authorities = arguments[i + 1];
+    else
+      usable = arguments[i] == "--variants" && number(arguments[i + 1], variants);
+  if (!usable) {
+    std::fputs("usage: hls_watch http[s]://HOST:PORT/hls/STREAM/index.m3u8 SECONDS [--variants N] [--authorities FILE]\n", stderr);
     return 2;
   }
   auto& url = arguments[0];
-  watch w{hls::linter({100ms, variants, 2}), {}, 0, 0, 0, {}, {}, 0, clock_type::now(), 0ms};
+  watch w{.lint = hls::linter({100ms, variants, 2}), .authorities = std::move(authorities)};
   auto text = w.fetch(url, "application/vnd.apple.mpegurl");
   auto all = text ? hls::parse_multivariant_playlist(*text) : fail(error_code::unavailable, "no multivariant playlist");
   if (!all) {
