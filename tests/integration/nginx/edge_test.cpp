@@ -1,9 +1,9 @@
 // A real nginx as caching edge in front of a tiny origin.
-#include "runtime/nginx/certificate.hpp"
 #include "runtime/nginx/edge_config.hpp"
 #include "runtime/nginx/edge_log.hpp"
 #include "runtime/nginx/server.hpp"
 #include "runtime/supervise/guard.hpp"
+#include "tests/integration/nginx/certificates.hpp"
 #include "tests/integration/nginx/surroundings.hpp"
 #include "tests/integration/nginx/tiny_http.hpp"
 
@@ -15,6 +15,7 @@
 using namespace weir;
 using namespace weir::nginx;
 using namespace surroundings;
+using namespace certificates;
 using supervise::process;
 
 namespace {
@@ -64,27 +65,6 @@ struct edge {
     nginx.wait(5s);
   }
 };
-
-/// Makes NAME.pem, a certificate for 127.0.0.1 that signs itself, and NAME.key.
-certificate_files new_certificate(const folder& home, const std::string& name) {
-  certificate_files files{home / (name + ".pem"), home / (name + ".key")};
-  const auto made = supervise::run_to_end({.program = "openssl",
-                                           .arguments = {"req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3", "-subj", "/CN=" + name,
-                                                         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", files.key, "-out", files.certificate}},
-                                          20s);
-  EXPECT_TRUE(made && made->status.ok());
-  return files;
-}
-void copy(const std::string& from, const std::string& to) { std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing); }
-
-/// What curl prints, and its exit code in brackets when that is not 0.
-std::string curl(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), {"-s", "--max-time", "20", "-o", "/dev/null"});
-  const auto done = supervise::run_to_end({.program = "curl", .arguments = std::move(arguments)}, 30s);
-  if (!done)
-    return done.error().text;
-  return (done->lines.empty() ? "" : done->lines.back()) + (done->status.ok() ? "" : fmt::format("({})", done->status.code));
-}
 
 /// An edge whose certificate is kept as EDGE keeps it.
 struct tls_edge : edge {

@@ -26,6 +26,7 @@ struct heard {
   std::vector<edge_name> forgotten;
   std::vector<farm_hello> farms;
   std::vector<scaling_news> scaling;
+  std::vector<edge_load> loads;
 };
 using heard_ptr = std::shared_ptr<heard>;
 
@@ -94,7 +95,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const stream_news& news) { log->stream_news_.push_back(news); },
     [=](const task_news& news) { log->task_news_.push_back(news); },
     [=](const edge_hello&) {},
-    [=](const edge_load&) {},
+    [=](const edge_load& load) { log->loads.push_back(load); },
     [=](const edge_news&) {},
     [=](const drain_edge& wish) { log->drained.push_back(wish); },
     [=](const forget_edge& wish) { log->forgotten.push_back(wish.name); },

@@ -1,0 +1,137 @@
+// EDGE with a certificate: a real nginx that it starts, and what it reports while the operator's files change. Its clock moves as the tests say.
+#include "actors/edge.hpp"
+#include "runtime/base/log.hpp"
+#include "runtime/http/client.hpp"
+#include "tests/integration/nginx/certificates.hpp"
+#include "tests/integration/nginx/surroundings.hpp"
+#include "tests/integration/nginx/tiny_http.hpp"
+#include "tests/unit/actors/cast.hpp"
+#include "tests/unit/actors/virtual_time.hpp"
+
+#include <sstream>
+
+namespace weir::testing {
+namespace {
+
+using namespace surroundings;
+using namespace certificates;
+
+/// By then a renewed pair is in use.
+constexpr auto renewal = 12s;
+
+class SecuredEdge : public virtual_time {
+protected:
+  folder home;
+  nginx::certificate_files first = new_certificate(home, "first"), live{home / "live.pem", home / "live.key"};
+  heard_ptr log = std::make_shared<heard>();
+  std::shared_ptr<http::client> web = std::make_shared<http::client>(http::client_options{});
+  int port = tiny_http::free_port();
+  edge_actor edge_1;
+
+  void SetUp() override {
+    ASSERT_TRUE(log::configure({log::level::info, log::format::text, home / "log"}));
+    put(first);
+    edge_setup setup;
+    setup.spec.name = edge_name{"edge-1"};
+    setup.spec.url = url();
+    setup.folder = home / "edge-1";
+    setup.certificate = live;
+    setup.config.listen = fmt::format("127.0.0.1:{}", port);
+    setup.config.status = fmt::format("127.0.0.1:{}", tiny_http::free_port());
+    setup.status_url = "http://" + setup.config.status + "/status";
+    setup.config.origins = {"127.0.0.1:1"};
+    auto coordinator = spawn(stand_in_coordinator, log, std::make_shared<coordinator_script>());
+    edge_1 = spawn(edge, std::move(setup), web, coordinator);
+    ASSERT_TRUE(eventually([&] { return report().up; })) << report().trouble;
+  }
+  void TearDown() override {
+    tell(edge_1, stop{});
+    EXPECT_TRUE(eventually([&] {
+      settle();
+      return nginx_in(home / "edge-1").empty();
+    }));
+    ASSERT_TRUE(log::configure({}));
+  }
+
+  void put(const nginx::certificate_files& pair) {
+    copy(pair.certificate, live.certificate);
+    copy(pair.key, live.key);
+  }
+  std::string url() const { return fmt::format("https://127.0.0.1:{}/", port); }
+  /// Whether a new connection is shown exactly this certificate.
+  bool shows(const nginx::certificate_files& pair) const { return curl({"--cacert", pair.certificate, "-w", "%{http_code}", url()}) == "404"; }
+  /// Its next report to COORDINATOR.
+  edge_load report() {
+    advance(1s);
+    return log->loads.empty() ? edge_load{} : log->loads.back();
+  }
+  bool reports(const std::string& subject) { return report().certificate.starts_with("CN=" + subject + " until "); }
+  std::vector<std::string> lines_of(const std::string& event) {
+    std::ifstream file(home / "log");
+    std::vector<std::string> found;
+    for (std::string line; std::getline(file, line);)
+      if (line.find(" edge " + event + " ") != line.npos)
+        found.push_back(line);
+    return found;
+  }
+};
+
+TEST_F(SecuredEdge, SpeaksTlsAndReportsWhatItShows) {
+  EXPECT_TRUE(shows(first));
+  EXPECT_TRUE(reports("first")) << report().certificate;
+  EXPECT_EQ(report().certificate_trouble, "");
+  std::ifstream file(home / "edge-1/nginx.conf");
+  const std::string written(std::istreambuf_iterator<char>(file), {});
+  EXPECT_NE(written.find(" ssl http2"), std::string::npos) << written;
+  EXPECT_EQ(written.find(live.certificate), std::string::npos) << "nginx reads the copy, which stays good when the operator's file does not";
+}
+
+TEST_F(SecuredEdge, TakesOverARenewedCertificateAndSaysSo) {
+  const auto second = new_certificate(home, "second");
+  put(second);
+  advance(renewal);
+  EXPECT_TRUE(reports("second")) << report().certificate;
+  EXPECT_TRUE(eventually([&] { return shows(second); }));
+  advance(2 * renewal);
+  const auto said = lines_of("certificate-renewed");
+  ASSERT_EQ(said.size(), 1u) << "once";
+  EXPECT_NE(said.front().find("CN=second"), std::string::npos) << said.front();
+  EXPECT_EQ(report().certificate_trouble, "");
+  EXPECT_EQ(report().restarts, 0u) << "the same nginx";
+}
+
+TEST_F(SecuredEdge, KeepsItsCertificateWhenTheNewOneIsBadAndSaysWhy) {
+  const auto second = new_certificate(home, "second");
+  copy(second.certificate, live.certificate); // its key is left out
+  advance(renewal);
+  const auto refused = report();
+  EXPECT_TRUE(reports("first")) << refused.certificate;
+  EXPECT_NE(refused.certificate_trouble.find("key values mismatch"), std::string::npos) << refused.certificate_trouble;
+  EXPECT_NE(refused.certificate_trouble.find(live.certificate), std::string::npos) << refused.certificate_trouble;
+  EXPECT_TRUE(shows(first));
+  advance(2 * renewal);
+  EXPECT_EQ(report().certificate_trouble, refused.certificate_trouble) << "as long as it is so";
+  ASSERT_EQ(lines_of("certificate-refused").size(), 1u) << "once";
+  EXPECT_NE(lines_of("certificate-refused").front().find("key values mismatch"), std::string::npos);
+
+  // What it starts after a death is what it served before.
+  pid_t master = 0;
+  std::ifstream(home / "edge-1/nginx.pid") >> master;
+  ASSERT_GT(master, 1);
+  kill(master, SIGKILL);
+  ASSERT_TRUE(eventually([&] {
+    const auto now = report();
+    return now.up && now.restarts > 0;
+  }));
+  EXPECT_TRUE(shows(first));
+  EXPECT_NE(report().certificate_trouble, "");
+
+  put(second);
+  advance(renewal);
+  EXPECT_TRUE(reports("second"));
+  EXPECT_EQ(report().certificate_trouble, "");
+  EXPECT_TRUE(eventually([&] { return shows(second); }));
+}
+
+} // namespace
+} // namespace weir::testing
