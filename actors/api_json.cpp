@@ -108,6 +108,8 @@ json edge_json(const edge_status& e) {
             {"connections", e.load.connections},
             {"viewers", e.load.viewers},
             {"up", e.load.up}}},
+          {"certificate", e.load.certificate},
+          {"certificate_trouble", e.load.certificate_trouble},
           {"restarts", e.restarts},
           {"last_error", e.last_error},
           {"spare", e.spec.spare},
