@@ -1,19 +1,23 @@
-"""A cluster of five nodes on one machine, TLS between them (issue 3): who may join, and what the loss of each costs a broadcast.
+"""A cluster of six nodes on one machine, TLS between them (issue 3): who may join, and what the loss of each costs a broadcast.
 
-    boss    coordinator         media   ingest, origin, director      w1, w2   workers      cache   edges
+    boss    coordinator         media   ingest, origin, director      w1, w2   workers      cache   an edge      secure   an edge with TLS
 
 All tests go through one broadcast in order: nobody starts anything again by hand but what a test has killed.
 """
 
 import os
 import socket
+import ssl
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.parse
 
-from weir_node import PROGRAM, Encoder, LoggedCase, Node, eventually, free_ports, main, processes, wait_until_playable, watched
+from authority import Authority
+from weir_node import PROGRAM, Encoder, LoggedCase, Node, eventually, fetch, free_ports, main, processes, trust, wait_until_playable, watched
 
 TARGET = 2     # seconds: the profile short
 SANITIZED = 2  # seconds more, for the start of a sanitized program
@@ -42,8 +46,39 @@ class Member(Node):
         return [p.pid for p in processes(lambda p: p.session in self.sessions and "weir-pipeline" in p.command)]
 
 
+class NewViewers(threading.Thread):
+    """Come to an edge with TLS one after the other for a segment, each on a connection of its own; what each is shown and gets."""
+
+    def __init__(self, follower, edge):
+        super().__init__(daemon=True)
+        self.follower, self.edge = follower, edge
+        self.shown = []     # certificates, in the order of the viewers
+        self.failures = []  # (moment, address, why)
+        self._done = threading.Event()
+
+    def run(self):
+        at = urllib.parse.urlsplit(self.edge)
+        while not self._done.wait(0.05):
+            segment = self.follower.seen[self.follower.newest()][0].uri
+            try:
+                with socket.create_connection((at.hostname, at.port), timeout=5) as plain, trust.context.wrap_socket(plain, server_hostname=at.hostname) as secured:
+                    self.shown.append(secured.getpeercert(binary_form=True))
+                if (answer := fetch(segment, timeout=5)).status != 200:
+                    self.failures.append((time.monotonic(), segment, repr(answer)))
+            except OSError as e:
+                self.failures.append((time.monotonic(), segment, repr(e)))
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self._done.set()
+        self.join(15)
+
+
 class ClusterCase(LoggedCase):
-    """Five nodes with one broadcast."""
+    """Six nodes with one broadcast."""
 
     LOG_LINES = 60
 
@@ -55,15 +90,20 @@ class ClusterCase(LoggedCase):
         cls.addClassCleanup(cls.authority.cleanup)
         folder = Member.authority = os.path.join(cls.authority.name, "ca")
         weir("cluster", "init-ca", "--dir", folder, "--name", "hall")
-        weir("cluster", "issue", "--dir", folder, "boss", "media", "w1", "w2", "cache")
+        weir("cluster", "issue", "--dir", folder, "boss", "media", "w1", "w2", "cache", "secure")
         cls.port = free_ports(1)
         cls.door = f"{cls.HOST}:{cls.port}"
         grace = {"coordinator": {"publish_grace": "8s"}, "origin": {"profile": "short"}, "host": cls.HOST}
-        cls.boss = Member("boss", ["coordinator"], cls.door, listens=True, **grace)
+        cls.edge_authority = Authority(cls.authority.name)
+        trust.only(cls.edge_authority.own.file)
+        cls.certificate = cls.edge_authority.issue("live", cls.HOST)
+        cls.boss = Member("boss", ["coordinator"], cls.door, listens=True, director={"edge_authorities": cls.edge_authority.own.file}, **grace)
         cls.media = Member("media", ["ingest", "origin", "director"], cls.door, hooks={"allow": [cls.NETWORK]}, ingest={"play_allow": [cls.NETWORK]}, **grace)
         cls.w1, cls.w2 = (Member(name, ["worker"], cls.door, worker={"cores": 4}, **where) for name, where in zip(("w1", "w2"), cls.WORKERS))
-        cls.cache = Member("cache", ["edge"], cls.door, edge={"instances": 2, "origins": [cls.media.url]}, host=cls.HOST)
-        cls.nodes = [cls.boss, cls.media, cls.w1, cls.w2, cls.cache]
+        edge = {"instances": 1, "origins": [cls.media.url]}
+        cls.cache = Member("cache", ["edge"], cls.door, edge=edge, host=cls.HOST)
+        cls.secure = Member("secure", ["edge"], cls.door, edge={**edge, "certificate": cls.certificate.file, "key": cls.certificate.key}, host=cls.HOST)
+        cls.nodes = [cls.boss, cls.media, cls.w1, cls.w2, cls.cache, cls.secure]
         for node in cls.nodes:
             cls.addClassCleanup(node.remove)
 
@@ -153,7 +193,7 @@ class Cluster(ClusterCase):
             node.wait_until_ready()
         eventually("all are there", lambda: self.phases() == {n.name: "ready" for n in self.nodes}, 20)
         viewer = self.go_live()
-        self.assertIn(viewer.playlist().media[-1].uri.split("/s/")[0], self.cache.edges)
+        self.assertIn(viewer.playlist().media[-1].uri.split("/s/")[0], self.cache.edges + self.secure.edges)
         self.wait_until_all_run(20)
         self.assertEqual(sum(len(w.pipelines()) for w in (self.w1, self.w2)), 1 + RESTREAMS)
 
@@ -241,7 +281,47 @@ class Cluster(ClusterCase):
         weir("node", "undrain", worker.name, "--server", self.boss.url, "--token", self.boss.token)
         self.assertEqual(self.phases()[worker.name], "ready")
 
-    def test_7_clean_end(self):
+    def test_7_the_certificate_of_an_edge_is_renewed(self):
+        """A bad one changes nothing and is told of; a good one is shown to whoever comes, and no fetch fails meanwhile."""
+        edge, = self.secure.edges
+        named = lambda: next(e for e in self.boss.items("/api/v1/edges") if e["url"] == edge)
+        told = lambda kind: [e for e in self.boss.events(kind) if "secure-1" in e["subject"]]
+
+        def of_the_edge():
+            drawn = wait_until_playable(self.media, "show", 20)
+            return drawn if drawn.playlist().media[-1].uri.startswith(edge) else None
+
+        with self.assertRaises(ssl.SSLCertVerificationError, msg="only who knows the authority believes it"):
+            with socket.create_connection((self.HOST, self.secure.edge_port), timeout=5) as plain:
+                ssl.create_default_context().wrap_socket(plain, server_hostname=self.HOST)
+        viewer = eventually("a viewer is sent to it", of_the_edge, 30)
+        former, master = self.certificate.shown, self.secure.nginx_master("edge-1")
+        renewed = self.edge_authority.issue("renewed", self.HOST)
+        with watched(self.media, "show", TARGET, viewer=viewer) as (follower, player), NewViewers(follower, edge) as others:
+            self.certificate.take(renewed.file, self.certificate.key)
+            trouble = eventually("the key of another is refused", lambda: named()["certificate_trouble"], 20)
+            self.assertIn("key values mismatch", trouble)
+            eventually("the operator is told", lambda: told("edge-certificate-refused"), 5)
+            eventually("somebody came", lambda: others.shown, 5)
+            self.assertEqual(set(others.shown), {former}, "what it shows is still the former one")
+            self.certificate.take(renewed.file, renewed.key)
+            began = time.monotonic()
+            eventually("the new one is shown", lambda: renewed.shown in others.shown, 20)
+            took = time.monotonic() - began
+            eventually("the operator is told", lambda: told("edge-certificate-renewed") and not named()["certificate_trouble"], 5)
+            # Workers with the former one take nobody new any more as soon as nginx has told them to end.
+            eventually("all are shown the new one", lambda: set(others.shown[-20:]) == {renewed.shown}, 10)
+            newest, count = follower.newest(), len(others.shown)
+            eventually("it goes on", lambda: follower.newest() >= newest + 2 and player.newest() >= newest + 2, 6 * TARGET)
+            self.assertEqual(set(others.shown[count:]), {renewed.shown})
+        sys.stderr.write(f"renewed certificate shown after {took:.1f} s; {len(others.shown)} viewers came\n")
+        self.assertEqual(others.failures, [])
+        self.assertEqual(player.failures, [])
+        self.assertEqual({entry.uri.split("/s/")[0] for _, entry in player.got.values()}, {edge}, "it stayed there")
+        self.assertEqual(self.secure.nginx_master("edge-1"), master, "nginx was not started again")
+        self.assert_unbroken(follower)
+
+    def test_8_clean_end(self):
         for node in reversed(self.nodes):
             self.assertLessEqual(node.stop(), 10, node.name)
 

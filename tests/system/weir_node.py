@@ -22,6 +22,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -159,6 +160,30 @@ class Answer:
         return f"{self.status} {self.text[:300]!r}"
 
 
+class Trust:
+    """Whom all viewers of this program believe, as a browser has it: https addresses are checked against these authorities, the linter's too."""
+
+    def __init__(self):
+        self.file = None  # the system's
+
+    def only(self, file):
+        """`file`: certificates (PEM)."""
+        self.file = file
+        self.context = ssl.create_default_context(cafile=file)
+
+    @property
+    def words(self):
+        return ["--authorities", self.file] if self.file else []
+
+    def connection(self, parts, timeout):
+        if parts.scheme == "https":
+            return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=self.context if self.file else None)
+        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+
+
+trust = Trust()
+
+
 def fetch(url, method="GET", body=None, headers=None, timeout=10):
     """One request on a connection of its own. `body`: bytes, or anything JSON."""
     parts = urllib.parse.urlsplit(url)
@@ -166,7 +191,7 @@ def fetch(url, method="GET", body=None, headers=None, timeout=10):
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()
         headers.setdefault("Content-Type", "application/json")
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+    connection = trust.connection(parts, timeout)
     try:
         connection.request(method, parts.path + ("?" + parts.query if parts.query else ""), body, headers)
         answer = connection.getresponse()
@@ -201,7 +226,6 @@ class Node:
         self.port, self.rtmp_port, self.stat_port, self.edge_port = first, first + 1, first + 2, first + 3
         self.url = f"http://{host}:{self.port}"
         self.rtmp = f"rtmp://{host}:{self.rtmp_port}"
-        self.edges = [f"http://{host}:{self.edge_port + i}" for i in range(2)]
         config = {
             "node": {"name": "lab"},
             "data_dir": self.data,
@@ -217,6 +241,8 @@ class Node:
         for name, section in sections.items():
             config[name] = {**config[name], **section} if isinstance(section, dict) and name in config else section
         self.name = config["node"]["name"]
+        scheme = "https" if config["edge"].get("certificate") else "http"
+        self.edges = [f"{scheme}://{host}:{self.edge_port + i}" for i in range(config["edge"]["instances"])]
         self.config_file = os.path.join(self.folder, "weir.yaml")
         with open(self.config_file, "w", encoding="utf-8") as f:
             json.dump(config, f, indent=1)  # flow style: JSON is YAML
@@ -729,7 +755,7 @@ class HostWatch(threading.Thread):
 
 def watch(node, stream, seconds, variants=2):
     """Runs the linter over the playback address; returns its report."""
-    process = _spawn([HLS_WATCH, node.playback_url(stream), str(seconds), "--variants", str(variants)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = _spawn([HLS_WATCH, node.playback_url(stream), str(seconds), "--variants", str(variants), *trust.words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, errors = process.communicate(timeout=seconds + 30)
     if process.returncode not in (0, 1):
         raise AssertionError(f"hls_watch: status {process.returncode}: {errors.decode()}")
