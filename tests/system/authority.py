@@ -1,5 +1,7 @@
 """An authority whose certificates the viewers of a test believe, made with the openssl program: what operators of edges get from theirs."""
 
+import base64
+import hashlib
 import os
 import shutil
 import ssl
@@ -30,6 +32,12 @@ class Certificate:
         """What a server with it shows in a handshake."""
         with open(self.file, encoding="ascii") as f:
             return ssl.PEM_cert_to_DER_cert(f.read())
+
+    @property
+    def pin(self):
+        """Its key as Chromium is told of one that it has to believe."""
+        public = subprocess.run(["openssl", "pkey", "-in", self.key, "-pubout", "-outform", "DER"], stdout=subprocess.PIPE, check=True).stdout
+        return base64.b64encode(hashlib.sha256(public).digest()).decode()
 
     def take(self, file, key):
         """Becomes what those files hold: one after the other, each of them at once, as a renewal by certbot is seen."""

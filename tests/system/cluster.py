@@ -14,7 +14,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.parse
 
 from authority import Authority
 from weir_node import PROGRAM, Encoder, LoggedCase, Node, eventually, fetch, free_ports, main, processes, trust, wait_until_playable, watched
@@ -57,12 +56,10 @@ class NewViewers(threading.Thread):
         self._done = threading.Event()
 
     def run(self):
-        at = urllib.parse.urlsplit(self.edge)
         while not self._done.wait(0.05):
             segment = self.follower.seen[self.follower.newest()][0].uri
             try:
-                with socket.create_connection((at.hostname, at.port), timeout=5) as plain, trust.context.wrap_socket(plain, server_hostname=at.hostname) as secured:
-                    self.shown.append(secured.getpeercert(binary_form=True))
+                self.shown.append(trust.shown_at(self.edge))
                 if (answer := fetch(segment, timeout=5)).status != 200:
                     self.failures.append((time.monotonic(), segment, repr(answer)))
             except OSError as e:

@@ -180,6 +180,12 @@ class Trust:
             return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=self.context if self.file else None)
         return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
 
+    def shown_at(self, url):
+        """The certificate (DER) that a new connection to that address is shown, and believes."""
+        parts = urllib.parse.urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port), timeout=5) as plain, self.context.wrap_socket(plain, server_hostname=parts.hostname) as secured:
+            return secured.getpeercert(binary_form=True)
+
 
 trust = Trust()
 
