@@ -1,6 +1,7 @@
 #pragma once
 // Certificates that sign themselves, made by openssl, and curl, which believes them or does not.
 #include "runtime/nginx/certificate.hpp"
+#include "runtime/supervise/process.hpp"
 #include "tests/integration/nginx/surroundings.hpp"
 
 #include <fmt/format.h>
