@@ -3,13 +3,15 @@ import { chromium } from "../../web/node_modules/playwright-core/index.mjs";
 
 export const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
+const believed = process.env.WEIR_CHROMIUM_BELIEVES; // keys of certificates that no authority of the system's signed
+
 /** A browser with a profile of its own; as root it cannot have a sandbox. Ends with this process (SIGTERM is handled by playwright). */
 export const launch = () =>
   chromium.launch({
     executablePath: process.env.WEIR_CHROMIUM || "/usr/bin/chromium",
     headless: true,
     args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-      "--autoplay-policy=no-user-gesture-required"],
+      "--autoplay-policy=no-user-gesture-required", ...(believed ? [`--ignore-certificate-errors-spki-list=${believed}`] : [])],
   });
 
 /** A page in a context of its own. Each complaint in that context is said as a line {kind: "complaint", page, what, text, at}. */

@@ -113,7 +113,9 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-class Playback(NodeCase):
+class PlaybackCase(NodeCase):
+    """A node with a broadcast and a page at each of its edges."""
+
     SECTIONS = {"origin": {"profile": "quick"}, "coordinator": {"publish_grace": "12s"}, "ladders": [LADDER]}
 
     @classmethod
@@ -130,7 +132,7 @@ class Playback(NodeCase):
             wait_until_playable(node, "show", 60)
             cls.viewers = Script("viewers.mjs", f"{node.url}/watch/show", str(len(node.edges)), cls.pictures)
             cls.addClassCleanup(cls.viewers.stop)
-            cls.pages = {p["page"]: "http://" + p["edge"] for p in cls.viewers.wait_for("ready", 90)["pages"]}
+            cls.pages = {p["page"]: next(e for e in node.edges if e.endswith("//" + p["edge"])) for p in cls.viewers.wait_for("ready", 90)["pages"]}
         except BaseException:
             say(f"--- the node's log ---\n{node.log_tail()}")
             raise
@@ -154,6 +156,8 @@ class Playback(NodeCase):
                 self.assertGreaterEqual(stretch.played, share * stretch.seconds, stretch)
                 self.assertLessEqual(stretch.played, stretch.seconds + 0.5, "nothing was left out")
 
+
+class Playback(PlaybackCase):
     def nginx_of(self, edge):
         """The processes of an edge, its master first."""
         master = self.node.nginx_master(f"edge-{self.node.edges.index(edge) + 1}")
@@ -296,7 +300,7 @@ class Playback(NodeCase):
         self.assertEqual(broken, [], "neither an exception nor a breach of the page's policy")
 
 
-if __name__ == "__main__":
+def run():
     prepared = subprocess.run(["sh", os.path.join(HERE, "../../tools/web_packages.sh")], stdout=subprocess.PIPE, text=True, check=False)
     sys.stdout.write(prepared.stdout)
     if prepared.returncode not in (0, 3):
@@ -306,3 +310,7 @@ if __name__ == "__main__":
         sys.exit(1 if os.environ.get("WEIR_CI") else 0)
     if prepared.returncode == 0:
         main()
+
+
+if __name__ == "__main__":
+    run()
