@@ -4,6 +4,8 @@
 #include "runtime/base/log.hpp"
 
 #include <algorithm>
+#include <cctype>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -13,7 +15,10 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto look_every = 5s;
+constexpr auto look_every = 1s;
+constexpr auto decide_every = 5s;
+constexpr std::size_t reports_kept = 10;
+constexpr auto missing_after = 3s;
 constexpr auto players_poll = 10s; ///< until the last of them has the playlist that was made last
 
 std::string list_of(const std::vector<edge_name>& edges) {
@@ -47,22 +52,35 @@ void autoscaler_state::use(const autoscaler_options& wanted, const director_opti
   status.dry_run = options.dry_run;
 }
 
+void autoscaler_state::take(const std::vector<edge_status>& edges, time_point now) {
+  for (auto& e : edges) {
+    auto& its = measured[e.spec.name];
+    if (e.load.sequence == its.newest || !e.load.up)
+      continue;
+    its.newest = e.load.sequence;
+    its.heard = now;
+    its.bps.push_back(e.load.bits_per_second);
+    if (its.bps.size() > reports_kept)
+      its.bps.pop_front();
+  }
+  std::erase_if(measured, [&](auto& one) { return std::ranges::find(edges, one.first, [](auto& e) { return e.spec.name; }) == edges.end(); });
+}
+
 autoscaler_state::orders autoscaler_state::decide(const farm_view& seen, time_point now, timestamp wall) {
   scaling::farm f;
   for (auto& e : seen.edges) {
-    auto& newest = reports[e.spec.name];
-    const bool fresh = e.load.sequence != newest && e.load.up;
-    newest = e.load.sequence;
+    std::optional<std::int64_t> mean;
+    if (auto its = measured.find(e.spec.name); its != measured.end() && !its->second.bps.empty() && now - its->second.heard <= missing_after)
+      mean = std::accumulate(its->second.bps.begin(), its->second.bps.end(), std::int64_t{0}) / static_cast<std::int64_t>(its->second.bps.size());
     f.edges.push_back({.name = e.spec.name,
                        .phase = e.phase,
                        .ours = e.spec.spare,
                        .named = e.named,
                        .capacity_bps = e.spec.capacity_bps,
-                       .bps = fresh ? std::optional(e.load.bits_per_second) : std::nullopt,
+                       .bps = mean,
                        .viewers = e.load.viewers});
     ordered.erase(e.spec.name);
   }
-  std::erase_if(reports, [&](auto& r) { return std::ranges::find(seen.edges, r.first, [](auto& e) { return e.spec.name; }) == seen.edges.end(); });
   std::erase_if(ordered, [&](auto& o) { return o.second <= now; });
   f.ordered = static_cast<std::uint32_t>(ordered.size()) + asked;
   for (auto& one : options.expected) {
@@ -132,7 +150,7 @@ autoscaler_state::orders autoscaler_state::decide(const farm_view& seen, time_po
 autoscaler_actor::behavior_type autoscaler(autoscaler_actor::stateful_pointer<autoscaler_state> self, autoscaler_options options, director_options steering, coordinator_actor coordinator) {
   auto& my = self->state;
   my.use(options, steering);
-  my.started = self->clock().now();
+  my.started = my.decided = self->clock().now();
   auto me = autoscaler_actor{self};
   auto now = [self] { return self->clock().now(); };
 
@@ -172,6 +190,10 @@ autoscaler_actor::behavior_type autoscaler(autoscaler_actor::stateful_pointer<au
       ask(self, 3s, coordinator, view_farms{})
         .then(
           [=, &my](const farm_view& seen) {
+            my.take(seen.edges, now());
+            if (now() - my.decided < decide_every)
+              return;
+            my.decided = now();
             auto orders = my.decide(seen, now(), std::chrono::system_clock::now());
             carry_out(orders);
             tell(self, coordinator, scaling_news{my.status, orders.kind});

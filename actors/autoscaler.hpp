@@ -3,6 +3,7 @@
 #include "runtime/scaling/plan.hpp"
 #include "schemas/config.hpp"
 
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -20,10 +21,15 @@ struct autoscaler_state {
   scaling::planner planner{{}};
   std::map<edge_name, time_point> ordered;        ///< begun, but not seen yet; until when it is waited for
   std::uint32_t asked = 0;                        ///< orders that are not answered yet
-  std::map<edge_name, std::uint64_t> reports;     ///< number of the newest one of each edge
+  struct reports {
+    std::uint64_t newest = 0;                     ///< its number
+    time_point heard{};
+    std::deque<std::int64_t> bps;                 ///< of the last ones: a second by itself has a segment of each viewer, or none
+  };
+  std::map<edge_name, reports> measured;
   scaling_status status;
   std::string told;                               ///< the last news, to say it once
-  time_point started{};
+  time_point started{}, decided{};
 
   void use(const autoscaler_options& wanted, const director_options& steering);
 
@@ -33,6 +39,8 @@ struct autoscaler_state {
     std::vector<std::pair<edge_name, edge_farm_actor>> end; ///< without a farm: its node is not heard
     std::string kind;                             ///< of the event; empty: nothing new
   };
+  /// Each second, so that no report is missed.
+  void take(const std::vector<edge_status>& edges, time_point now);
   /// What is to be done about what is seen. Nothing when it runs dry.
   orders decide(const farm_view& seen, time_point now, timestamp wall);
 };
@@ -42,7 +50,7 @@ struct autoscaler_state {
 /// Parent:  COORDINATOR; started again when it dies: what it began is known by the edges themselves.
 /// Tells:   EDGE FARMs what to start and to end; COORDINATOR what to drain, and what it thinks.
 /// Fails:   never; what cannot be done is tried again when it is still wanted.
-/// Numbers: looks each 5 s; out at once, in by one edge or a tenth of them in each cool-down.
+/// Numbers: reckons each 5 s with what edges sent in the last 10; out at once, in by one edge or a tenth of them in each cool-down.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 autoscaler_actor::behavior_type autoscaler(autoscaler_actor::stateful_pointer<autoscaler_state> self, autoscaler_options options, director_options steering, coordinator_actor coordinator);
 
