@@ -1264,7 +1264,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
   auto spawn_monitor = [=, &my](const edge_spec& spec) {
     my.edges[spec.name].monitor = self->spawn<caf::linked>(edge_monitor, spec, my.setup.steering, my.setup.http, me);
   };
-  auto spawn_autoscaler = [=, &my] { my.autoscaler = self->spawn<caf::linked>(weir::autoscaler, my.setup.scaling, my.setup.steering, me); };
+  auto spawn_autoscaler = [=, &my] { my.autoscaler = self->spawn<caf::linked>(autoscaler, my.setup.scaling, my.setup.steering, me); };
   auto spawn_watch = [=, &my](const std::string& server) {
     auto& entry = my.watches.at(server);
     entry.actor = self->spawn<caf::linked>(rtmp_watch, entry.setup, my.setup.http, me);
