@@ -323,7 +323,11 @@ std::optional<source_item> source::deliver(source_item item) {
   return item;
 }
 
-source_item source::next() {
+source_item source::next() { return std::move(*wait_for_next(std::nullopt)); }
+
+std::optional<source_item> source::next(steady_time until) { return wait_for_next(until); }
+
+std::optional<source_item> source::wait_for_next(std::optional<steady_time> until) {
   for (;;) {
     {
       std::lock_guard lock(mutex_);
@@ -360,10 +364,17 @@ source_item source::next() {
     if (copies_.size() > 1 && lost() && switch_over(used_->reader && used_->reader->troubled() ? "it is lost" : "it is silent"))
       continue;
     std::unique_lock lock(mutex_);
+    const auto something = [&] { return stopped_ || news_; };
+    const auto now = steady_clock::now();
+    if (until && now >= *until && !something())
+      return std::nullopt;
+    auto wake = until;
     if (copies_.size() > 1)
-      changed_.wait_for(lock, look_every, [&] { return stopped_ || news_; });
+      wake = std::min(until.value_or(now + look_every), now + look_every);
+    if (wake)
+      changed_.wait_until(lock, *wake, something);
     else
-      changed_.wait(lock, [&] { return stopped_ || news_; });
+      changed_.wait(lock, something);
   }
 }
 

@@ -62,6 +62,8 @@ public:
 
   /// The next item; waits for it. After stop() an end at once, whatever is queued. One thread only.
   source_item next();
+  /// The same; nothing when none has come by `until`.
+  std::optional<source_item> next(steady_time until);
   /// Time from the oldest to the newest packet that waits. For next()'s thread.
   ticks backlog() const;
   /// Where the broadcast can be read from now on. From any thread.
@@ -85,6 +87,7 @@ private:
     void forget();
   };
 
+  std::optional<source_item> wait_for_next(std::optional<steady_time> until);
   std::unique_ptr<feed> open(const std::string& url);
   void apply_wishes();
   void keep_up(copy& c);
