@@ -42,6 +42,7 @@ struct configure {
   std::chrono::milliseconds read_deadline{3'000};    ///< one silent read of the source
   std::chrono::milliseconds source_patience{10'000}; ///< silence, reopening included, after which the run ends as source_stalled
   std::chrono::milliseconds write_deadline{5'000};   ///< one blocked write to a restream target
+  std::chrono::milliseconds target_patience{4'000};  ///< time in which a restream target that cannot be opened for the moment is tried again
   std::chrono::milliseconds gop{2'000};              ///< G: distance of the IDR frames
   std::chrono::milliseconds segment{6'000};          ///< D: a multiple of G
   std::int64_t grid_offset = -1;               ///< o in 90 kHz ticks; -1: 0, or the first key frame modulo D where the top rung is passed through
@@ -69,6 +70,7 @@ struct configure {
       field("read_deadline", &o::read_deadline, {100ms, 120s}, "One silent read of the source."),
       field("source_patience", &o::source_patience, {0ms, 1h}, "Silence after which the run ends."),
       field("write_deadline", &o::write_deadline, {100ms, 120s}, "One blocked write to the target."),
+      field("target_patience", &o::target_patience, {0ms, 60s}, "Time in which a target that cannot be opened is tried again."),
       field("gop", &o::gop, {200ms, 20s}, "Distance of the IDR frames."),
       field("segment", &o::segment, {200ms, 60s}, "Duration of a segment, a multiple of gop."),
       field("grid_offset", &o::grid_offset, {-1, 60 * 90'000}, "Phase of the segment grid, 90 kHz; -1: chosen here."),

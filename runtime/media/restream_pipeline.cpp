@@ -4,6 +4,7 @@
 #include "runtime/media/source.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <fmt/format.h>
 extern "C" {
 #include <libavcodec/avcodec.h>
@@ -17,11 +18,14 @@ constexpr ticks longest_look = ticks_per_second;
 constexpr ticks longest_wait_for_pictures = 4 * ticks_per_second; ///< nginx-rtmp gives a new reader sound only until the next key frame
 constexpr std::size_t most_looked_at = 600;
 constexpr milliseconds refusal_window{2'000}; ///< a target that asks its own hooks first closes a refused connection so late
+constexpr milliseconds try_again{300};        ///< each attempt is a question to the hooks of the target
+constexpr milliseconds last_attempt{1'000};   ///< what the last one may take beyond the patience
 
 struct failure {
   end_cause cause;
   int code;
   std::string text;
+  bool passing = false; ///< may be over in a moment
 };
 
 struct close_output {
@@ -31,14 +35,18 @@ struct close_output {
   }
 };
 
+/// `words` in lower case.
+bool says(std::string_view text, std::string_view words) {
+  return std::search(text.begin(), text.end(), words.begin(), words.end(), [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; }) !=
+         text.end();
+}
+
+bool name_is_taken(std::string_view text) { return says(text, "already") || says(text, "badname"); }
+
 } // namespace
 
 end_cause cause_of_refusal(int code, std::string_view text) {
-  auto says = [&](std::string_view words) {
-    return std::search(text.begin(), text.end(), words.begin(), words.end(), [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; }) !=
-           text.end();
-  };
-  if (says("already") || says("badname") || says("resolve") || says("handshake"))
+  if (name_is_taken(text) || says(text, "resolve") || says(text, "handshake"))
     return end_cause::target_unreachable;
   switch (code) {
     case AVERROR(EPERM):
@@ -53,6 +61,12 @@ end_cause cause_of_refusal(int code, std::string_view text) {
     case AVERROR(EPIPE): return end_cause::target_refused;
     default: return end_cause::target_unreachable;
   }
+}
+
+bool may_open_soon(int code, std::string_view text) {
+  // "Cannot open connection": the one that RTMP runs over.
+  const bool early = says(text, "cannot open connection") || says(text, "handshake");
+  return name_is_taken(text) || code == AVERROR(ECONNREFUSED) || (code == AVERROR(ECONNRESET) && early);
 }
 
 struct close_parser {
@@ -94,6 +108,8 @@ struct restream_pipeline::state {
 
   call_deadline writing;
   std::unique_ptr<AVFormatContext, close_output> target;
+  std::atomic<bool> opened{false}, stopped{false};
+  std::optional<steady_time> next_try, give_up_at; ///< while it cannot be opened for the moment
   int video = -1, audio = -1; ///< indexes in the target
   bool wait_for_key = true;
   std::array<ticks, 2> last_dts{-1, -1};
@@ -124,7 +140,8 @@ struct restream_pipeline::state {
     if (!parameters)
       return -1;
     if (avformat_query_codec(target->oformat, parameters->codec_id, FF_COMPLIANCE_NORMAL) != 1) {
-      (void)out.send(trouble{end_cause::bad_options, fmt::format("{} cannot carry {}", target->oformat->name, avcodec_get_name(parameters->codec_id))});
+      if (!next_try)
+        (void)out.send(trouble{end_cause::bad_options, fmt::format("{} cannot carry {}", target->oformat->name, avcodec_get_name(parameters->codec_id))});
       return -1;
     }
     // A source that has only just begun may have told no more than its codec: no fault of the options, the next look will find it.
@@ -141,7 +158,7 @@ struct restream_pipeline::state {
     return stream->index;
   }
 
-  tl::expected<void, failure> open() {
+  tl::expected<void, failure> open(milliseconds limit) {
     const auto* format = settings.format == target_format::flv ? "flv" : "mpegts";
     AVFormatContext* context = nullptr;
     if (auto code = avformat_alloc_output_context2(&context, nullptr, format, settings.target_url.c_str()); code < 0)
@@ -162,17 +179,21 @@ struct restream_pipeline::state {
     av_dict_set(&settings_of, "protocol_whitelist", "tcp,tls,rtmp,rtmps,rtmpt,srt,udp", 0);
     av_dict_set_int(&settings_of, "rw_timeout", std::chrono::microseconds(settings.write_deadline).count(), 0);
     forget_last_libav_error();
-    writing.arm(settings.write_deadline);
+    writing.arm(limit);
     auto code = avio_open2(&context->pb, settings.target_url.c_str(), AVIO_FLAG_WRITE, &context->interrupt_callback, &settings_of);
     av_dict_free(&settings_of);
-    if (code < 0)
-      return failed(cause_of_refusal(code, last_libav_error()), code, "opening the target");
+    if (code < 0) {
+      writing.disarm();
+      auto refused = failed(cause_of_refusal(code, last_libav_error()), code, "opening the target");
+      refused.error().passing = may_open_soon(code, last_libav_error());
+      return refused;
+    }
     opened_at = steady_clock::now();
     // The size and duration of a live stream are unknown: do not seek back for them.
     AVDictionary* muxer = nullptr;
     if (settings.format == target_format::flv)
       av_dict_set(&muxer, "flvflags", "no_duration_filesize", 0);
-    writing.arm(settings.write_deadline);
+    writing.arm(limit);
     code = avformat_write_header(context, &muxer);
     av_dict_free(&muxer);
     writing.disarm();
@@ -180,10 +201,37 @@ struct restream_pipeline::state {
       return failed(end_cause::bad_options, code, "header for the target");
     if (code < 0)
       return failed(cause_of_loss(code), code, "header for the target");
+    opened = true;
+    return {};
+  }
+
+  tl::expected<void, failure> open_or_wait() {
+    const auto now = steady_clock::now();
+    auto limit = settings.write_deadline;
+    if (give_up_at)
+      limit = std::min(limit, std::chrono::ceil<milliseconds>(*give_up_at - now) + last_attempt);
+    else
+      give_up_at = now + settings.target_patience;
+    auto done = open(limit);
+    if (done) {
+      next_try.reset();
+      return done;
+    }
+    target.reset();
+    const auto next = steady_clock::now() + try_again;
+    // A file would be over before the next attempt.
+    if (!done.error().passing || !settings.realtime || next > *give_up_at)
+      return done;
+    if (!next_try)
+      (void)out.send(trouble{done.error().cause,
+                             without_secrets(fmt::format("{}; it is tried again for {} ms", done.error().text, settings.target_patience.count()), secrets).substr(0, 1900)});
+    next_try = next;
     return {};
   }
 
   tl::expected<void, failure> write(source_item& item) {
+    if (!opened)
+      return {};
     auto& packet = *item.packet;
     const auto index = item.video ? video : audio;
     if (index < 0)
@@ -255,8 +303,8 @@ struct restream_pipeline::state {
       r.sample_rate = static_cast<std::uint32_t>(std::clamp(audio_stream->sample_rate, 0, 1'000'000));
     }
     (void)out.send(r);
-    if (auto opened = open(); !opened)
-      return opened;
+    if (auto done = open_or_wait(); !done)
+      return done;
     for (auto& i : looked_at)
       if (auto written = write(i); !written)
         return written;
@@ -296,17 +344,29 @@ struct restream_pipeline::state {
   end_report run() {
     auto end = [&](end_cause cause, int code, const std::string& text) { return end_report{cause, code, without_secrets(text, secrets).substr(0, 1900)}; };
     for (;;) {
-      auto item = in.next();
-      if (item.what == source_item::kind::end) {
-        if (target && target->pb) {
+      auto item = next_try ? in.next(*next_try) : std::optional(in.next());
+      if (item && item->what == source_item::kind::end) {
+        if (opened) {
           writing.arm(milliseconds(500));
           (void)av_write_trailer(target.get()); // whether the target hears the end changes nothing
         }
-        return end(item.cause, item.code, item.text);
+        return end(item->cause, item->code, item->text);
       }
-      if (auto done = take(item); !done)
+      auto done = item ? take(*item) : tl::expected<void, failure>{};
+      if (done && next_try && steady_clock::now() >= *next_try)
+        done = open_or_wait();
+      if (!done && stopped) // its call was cancelled
+        return end(end_cause::requested, 0, "");
+      if (!done)
         return end(done.error().cause, done.error().code, done.error().text);
     }
+  }
+
+  void stop() {
+    stopped = true;
+    if (!opened) // nothing was sent that could be ended in good order
+      writing.cancel();
+    in.stop();
   }
 };
 
@@ -314,7 +374,7 @@ restream_pipeline::restream_pipeline(const configure& settings, child_channel& o
   : state_(std::make_unique<state>(settings, out, progress)) {}
 restream_pipeline::~restream_pipeline() = default;
 end_report restream_pipeline::run() { return state_->run(); }
-void restream_pipeline::stop() { state_->in.stop(); }
+void restream_pipeline::stop() { state_->stop(); }
 void restream_pipeline::use(std::vector<std::string> inputs) { state_->in.use(std::move(inputs)); }
 
 } // namespace weir::media

@@ -343,6 +343,141 @@ TEST(Restream, EndsWithItsSource) {
   EXPECT_EQ(run.end->cause, end_cause::source_ended) << run.end->text;
 }
 
+/// The ffmpeg program, ended with the test.
+class ffmpeg_program {
+public:
+  explicit ffmpeg_program(const std::string& arguments) : pid_(start_ffmpeg(arguments)) {}
+  ffmpeg_program(const ffmpeg_program&) = delete;
+  ~ffmpeg_program() { end(); }
+  void end() {
+    if (pid_ > 0)
+      end_process(std::exchange(pid_, -1));
+  }
+  bool ended() {
+    if (pid_ > 0 && ::waitpid(pid_, nullptr, WNOHANG) == pid_)
+      pid_ = -1;
+    return pid_ < 0;
+  }
+
+private:
+  pid_t pid_;
+};
+
+/// A broadcast at live/in of a real server, and somebody who publishes live/out, to which it is to be sent.
+class RestreamTriesAgain : public ::testing::Test {
+public:
+  RestreamTriesAgain() {
+    settings.realtime = true;
+    settings.read_deadline = milliseconds(4'000);
+    settings.write_deadline = milliseconds(5'000);
+    settings.target_patience = milliseconds(30'000); // a busy machine starts a program in seconds
+  }
+  std::string to(const std::string& path) const { return fmt::format("-re -i {} -c copy -f flv {}", clip, server.url(path)); }
+  static bool refused_for_the_moment(pipeline_run& run) {
+    return run.receive_until([&] { return !run.troubles.empty(); }, seconds(20));
+  }
+  static bool pushes(const pipeline_run& run) { return !run.beats.empty() && run.beats.back().output_bytes > 0; }
+
+  scratch_folder folder;
+  const std::string clip = make_clip(folder, "a.flv", signal_of_test + "-t 60");
+  rtmp_server server{folder};
+  ffmpeg_program camera{to("live/in")}, holder{to("live/out")};
+  configure settings = restream_of(server.url("live/in"), server.url("live/out"));
+};
+
+TEST_F(RestreamTriesAgain, WhileALostPublisherHoldsTheName) {
+  pipeline_run run(settings);
+  ASSERT_TRUE(refused_for_the_moment(run));
+  EXPECT_EQ(run.troubles[0].cause, end_cause::target_unreachable);
+  EXPECT_NE(run.troubles[0].text.find("Already publishing"), std::string::npos) << run.troubles[0].text;
+  const auto then = run.beats.size();
+  ASSERT_TRUE(run.receive_until([&] { return run.beats.size() >= then + 4; })) << "a second";
+  EXPECT_FALSE(pushes(run));
+  EXPECT_EQ(run.beats.back().outputs.at(0).last_pts, -1) << "it does not count as running";
+  holder.end();
+  const auto left = steady_clock::now();
+  ASSERT_TRUE(run.receive_until([&] { return pushes(run) || run.end; }));
+  EXPECT_FALSE(run.end) << run.end->text;
+  EXPECT_LT(steady_clock::now() - left, milliseconds(3'500)) << "an attempt, a group of pictures and a heartbeat take 1.6 s";
+  for (auto i = then; i < run.beats.size(); ++i)
+    EXPECT_LT(run.beats[i].packets_queued, 72) << "what comes in a second";
+  EXPECT_EQ(run.troubles.size(), 1u);
+  EXPECT_EQ(run.inputs.size(), 1u);
+  run.stop();
+  run.finish();
+  EXPECT_EQ(run.end->cause, end_cause::requested) << run.end->text;
+}
+
+TEST_F(RestreamTriesAgain, AndEndsWhenTheNameStaysTaken) {
+  settings.target_patience = milliseconds(2'000);
+  pipeline_run run(settings);
+  ASSERT_TRUE(refused_for_the_moment(run));
+  const auto refused = steady_clock::now();
+  run.finish();
+  EXPECT_EQ(run.end->cause, end_cause::target_unreachable);
+  EXPECT_NE(run.end->text.find("Already publishing"), std::string::npos) << run.end->text;
+  EXPECT_GT(steady_clock::now() - refused, milliseconds(1'000));
+  EXPECT_LT(steady_clock::now() - refused, milliseconds(5'500)); // 2 s, an attempt, and what a sanitized process takes to exit
+  EXPECT_EQ(run.troubles.size(), 1u);
+  EXPECT_FALSE(pushes(run));
+}
+
+TEST_F(RestreamTriesAgain, AndStopsMeanwhile) {
+  pipeline_run run(settings);
+  ASSERT_TRUE(refused_for_the_moment(run));
+  const auto asked = steady_clock::now();
+  run.stop();
+  run.finish();
+  EXPECT_LT(steady_clock::now() - asked, milliseconds(2'500));
+  EXPECT_EQ(run.end->cause, end_cause::requested);
+  EXPECT_EQ(run.end->text, "") << "the pipeline itself says so, not the clock of one that does not stop";
+
+  silent_server mute;
+  settings.target_url = fmt::format("rtmp://127.0.0.1:{}/live/a", mute.port());
+  settings.write_deadline = milliseconds(30'000);
+  pipeline_run blocked(settings);
+  ASSERT_TRUE(blocked.receive_until([&] { return !blocked.inputs.empty() && blocked.beats.back().blocked_milliseconds > 300; }));
+  blocked.stop();
+  blocked.finish();
+  EXPECT_EQ(blocked.end->cause, end_cause::requested);
+  EXPECT_EQ(blocked.end->text, "");
+}
+
+TEST_F(RestreamTriesAgain, AndEndsWithoutTheWordOfItsProgram) {
+  pipeline_run run(settings);
+  ASSERT_TRUE(refused_for_the_moment(run));
+  run.let_go_on(milliseconds(1'000));
+  const auto said = steady_clock::now();
+  ASSERT_TRUE(run.receive_until([&] { return run.status >= 0; }, seconds(10)));
+  EXPECT_GT(steady_clock::now() - said, milliseconds(900));
+  EXPECT_LT(steady_clock::now() - said, milliseconds(3'500));
+  EXPECT_FALSE(run.end) << "nobody to tell it to";
+}
+
+TEST_F(RestreamTriesAgain, WhileNobodyListens) {
+  const auto port = free_port();
+  settings.target_url = fmt::format("rtmp://127.0.0.1:{}/live/out", port);
+  pipeline_run run(settings);
+  ASSERT_TRUE(refused_for_the_moment(run));
+  ffmpeg_program target(fmt::format("-listen 1 -i {} -c copy -copyinkf -t 3 {}", settings.target_url, folder.file("out.flv")));
+  ASSERT_TRUE(run.receive_until([&] { return target.ended(); }));
+  ASSERT_TRUE(eventually([&] { return target.ended(); })) << "it closes the connection first";
+  EXPECT_TRUE(pushes(run));
+  auto report = probe_file(folder.file("out.flv"));
+  ASSERT_TRUE(report) << report.error().text;
+  EXPECT_GT(report->pictures, 50);
+  EXPECT_EQ(report->errors, 0);
+  EXPECT_TRUE(report->starts_with_key);
+}
+
+TEST_F(RestreamTriesAgain, NotWhereItsKeyIsRefused) {
+  settings.target_url = server.url("closed/secretkey");
+  pipeline_run run(settings);
+  run.finish();
+  EXPECT_EQ(run.end->cause, end_cause::target_refused) << run.end->text;
+  EXPECT_EQ(run.troubles.size(), 0u);
+}
+
 TEST(Synthetic, MakesAClipThatPlays) {
   scratch_folder folder;
   synthetic_options o;

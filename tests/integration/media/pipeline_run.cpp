@@ -109,6 +109,11 @@ void pipeline_run::stop() {
   EXPECT_TRUE(sent) << sent.error().text;
 }
 
+void pipeline_run::let_go_on(milliseconds within) {
+  auto sent = channel_.send(go_on{within});
+  EXPECT_TRUE(sent) << sent.error().text;
+}
+
 std::vector<made_segment> pipeline_run::of(const std::string& rung) const {
   std::vector<made_segment> out;
   for (auto& s : segments)

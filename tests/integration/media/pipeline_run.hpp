@@ -42,6 +42,8 @@ public:
   /// Receives until the end.
   void finish(milliseconds limit = seconds(30));
   void stop();
+  /// Tells it to go on for so long.
+  void let_go_on(milliseconds within);
   pid_t pid() const { return pid_; }
 
   std::vector<input_report> inputs;

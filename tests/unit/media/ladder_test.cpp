@@ -115,5 +115,18 @@ TEST(Refusal, IsToldFromAnUnreachableTarget) {
   EXPECT_EQ(cause_of_refusal(-111, ""), end_cause::target_unreachable);
 }
 
+TEST(Refusal, MayBeOverInAMomentUnlessAKeyIsRefused) {
+  EXPECT_TRUE(may_open_soon(-1, "[rtmp @ 0x1] Server error: Already publishing"));
+  EXPECT_TRUE(may_open_soon(-1, "NetStream.Publish.BadName"));
+  EXPECT_TRUE(may_open_soon(-111, "[rtmp @ 0x1] Cannot open connection tcp://127.0.0.1:1935?tcp_nodelay=0"));
+  EXPECT_TRUE(may_open_soon(-104, "[rtmp @ 0x1] Cannot open connection tcp://127.0.0.1:1935?tcp_nodelay=0"));
+  EXPECT_TRUE(may_open_soon(-104, "[rtmp @ 0x1] Cannot read RTMP handshake response"));
+  EXPECT_FALSE(may_open_soon(-104, "")) << "closed instead of an answer";
+  EXPECT_FALSE(may_open_soon(-5, ""));
+  EXPECT_FALSE(may_open_soon(-1, "[rtmp @ 0x1] Server error: Authorization failed"));
+  EXPECT_FALSE(may_open_soon(-5, "[tcp @ 0x1] Failed to resolve hostname nowhere.example"));
+  EXPECT_FALSE(may_open_soon(-110, "")) << "that was patience enough";
+}
+
 } // namespace
 } // namespace weir::media
