@@ -104,8 +104,10 @@ std::string transcoder_state::watch(time_point now) const {
     return fmt::format("no heartbeat for {}", to_string(std::chrono::floor<std::chrono::milliseconds>(now - l.last_heartbeat)));
   if (l.first_read == time_point{})
     return now - l.started > start_patience + plan.what.source_patience ? "no packet of the source was read" : "";
-  if (phase == task_phase::starting)
-    return now - l.first_read > start_patience ? fmt::format("no output {} after the source's first packet", to_string(std::chrono::milliseconds(start_patience))) : "";
+  if (phase == task_phase::starting) {
+    const auto patience = start_patience + (plan.what.kind == media::pipeline_kind::restream ? plan.what.target_patience : 0ms);
+    return now - l.first_read > patience ? fmt::format("no output {} after the source's first packet", to_string(patience)) : "";
+  }
   for (auto& [output, seen] : l.outputs)
     if (now - seen.second > plan.output_patience)
       return fmt::format("output {} made no progress for {} while the source delivered", output, to_string(plan.output_patience));

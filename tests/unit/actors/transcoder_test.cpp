@@ -73,6 +73,24 @@ TEST_F(Transcoder, ASilentSourceIsNoFaultOfTheProcess) {
   EXPECT_EQ(s.watch(t), "");
 }
 
+TEST_F(Transcoder, ARestreamMayTryItsTargetAgainBeforeItsFirstOutput) {
+  for (auto [kind, patience] : {std::pair{media::pipeline_kind::hls, 10s}, std::pair{media::pipeline_kind::restream, 14s}}) {
+    s.plan.what.kind = kind;
+    s.begin(t, {});
+    for (auto until = t + patience; t < until;) {
+      t += 250ms;
+      auto h = beat(false);
+      h.outputs = {{"target", -1, 0}};
+      h.output_bytes = 0;
+      s.take(h, t, {});
+    }
+    EXPECT_EQ(s.phase, task_phase::starting);
+    EXPECT_EQ(s.watch(t), "");
+    run(500ms, false);
+    EXPECT_NE(s.watch(t).find("no output"), std::string::npos);
+  }
+}
+
 TEST_F(Transcoder, MissingHeartbeatsAreFatalWithinThreeSeconds) {
   run(5s);
   EXPECT_EQ(s.watch(t + 2900ms), "");
