@@ -30,18 +30,19 @@ edge_farm_actor::behavior_type edge_farm(edge_farm_actor::stateful_pointer<edge_
   auto me = edge_farm_actor{self};
   auto gone = [=](const edge_name& edge) { tell(self, coordinator, forget_edge{edge, "autoscaler"}); };
 
-  self->set_down_handler([=, &my](const caf::down_msg& down) {
-    auto over = std::ranges::find_if(my.places, [&](auto& p) { return p.edge && p.edge.address() == down.source; });
+  on_end_of_child(self, [=, &my](const caf::actor_addr& who, const caf::error& why) {
+    auto over = std::ranges::find_if(my.places, [&](auto& p) { return p.edge && p.edge.address() == who; });
     if (over == my.places.end())
-      return;
+      return false;
     auto& name = over->setup.spec.name;
     if (!over->ending)
-      log::error("edge-farm", "edge-ended", "edge={} reason={}", name.value, from_caf(down.reason).text);
+      log::error("edge-farm", "edge-ended", "edge={} reason={}", name.value, from_caf(why).text);
     over->edge = nullptr;
     over->ending = false;
     gone(name);
     if (my.stopping && my.free() == my.places.size())
       self->quit(caf::exit_reason::user_shutdown);
+    return true;
   });
 
   self->send(me, tick{});
@@ -50,7 +51,7 @@ edge_farm_actor::behavior_type edge_farm(edge_farm_actor::stateful_pointer<edge_
       auto place = std::ranges::find(my.places, edge_actor{}, &edge_farm_state::place::edge);
       if (my.stopping || place == my.places.end())
         return to_caf({error_code::unavailable, "no edge more can be started on node " + my.node.value});
-      place->edge = self->template spawn<caf::detached + caf::monitored>(edge, place->setup, client, coordinator);
+      place->edge = self->spawn<caf::linked + caf::detached>(edge, place->setup, client, coordinator);
       log::info("edge-farm", "edge-started", "edge={}", place->setup.spec.name.value);
       return edge_begun{place->setup.spec.name};
     },
