@@ -19,6 +19,7 @@ constexpr auto look_every = 1s;
 constexpr auto decide_every = 5s;
 constexpr std::size_t reports_kept = 10;
 constexpr auto missing_after = 3s;
+constexpr auto ends_within = 30s; ///< then it is told again
 constexpr auto players_poll = 10s; ///< until the last of them has the playlist that was made last
 
 std::string list_of(const std::vector<edge_name>& edges) {
@@ -105,7 +106,13 @@ autoscaler_state::orders autoscaler_state::decide(const farm_view& seen, time_po
   const auto missing = d.start - static_cast<std::uint32_t>(made.start.size());
   made.keep = std::move(d.keep);
   made.drain = std::move(d.drain);
+  std::erase_if(ending, [&](auto& one) { return std::ranges::find(d.end, one.first) == d.end.end(); });
   for (auto& edge : d.end) {
+    auto [told_at, first] = ending.try_emplace(edge, now);
+    if (!first && now - told_at->second < ends_within)
+      continue;
+    told_at->second = now;
+    status.ended += first && !options.dry_run;
     auto known = std::ranges::find(seen.edges, edge, [](auto& e) { return e.spec.name; });
     auto farm = std::ranges::find(seen.farms, known->spec.node, &farm_hello::node);
     made.end.emplace_back(edge, farm == seen.farms.end() ? edge_farm_actor{} : farm->farm);
@@ -121,13 +128,13 @@ autoscaler_state::orders autoscaler_state::decide(const farm_view& seen, time_po
   const char* would = options.dry_run ? "would be" : "";
   auto verb = [&](std::size_t count, const char* done) { return std::string(options.dry_run ? would : count == 1 ? "is" : "are") + " " + done; };
   if (!made.keep.empty())
-    say(fmt::format("the drain of {} {}", list_of(made.keep), verb(1, "taken back")));
+    say(fmt::format("the drain of edge {} {}", list_of(made.keep), verb(1, "taken back")));
   if (!made.start.empty())
     say(fmt::format("{} more {}", made.start.size(), verb(made.start.size(), "started")));
   if (missing > 0)
     say(fmt::format("{} more {} needed, but no node has an instance to spare (edge.spare)", missing, missing == 1 ? "is" : "are"));
   if (!made.drain.empty())
-    say(fmt::format("{} {}", list_of(made.drain), verb(made.drain.size(), "drained")));
+    say(fmt::format("edge {} {}", list_of(made.drain), verb(made.drain.size(), "drained")));
   if (!what.empty() && (!options.dry_run || what != told) && (what != told || !made.start.empty() || !made.drain.empty() || !made.keep.empty())) {
     made.kind = options.dry_run ? "edges-would-scale" : !made.drain.empty() ? "edges-scale-in" : made.start.empty() && made.keep.empty() ? "edges-short" : "edges-scale-out";
     status.last = fmt::format("{}. {}.", sentence(what), status.why);
@@ -143,7 +150,6 @@ autoscaler_state::orders autoscaler_state::decide(const farm_view& seen, time_po
   status.started += made.start.size();
   status.drained += made.drain.size();
   status.taken_back += made.keep.size();
-  status.ended += made.end.size();
   return made;
 }
 

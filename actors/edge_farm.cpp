@@ -61,8 +61,8 @@ edge_farm_actor::behavior_type edge_farm(edge_farm_actor::stateful_pointer<edge_
         return;
       if (!place->edge)
         return gone(wish.name);
-      place->ending = true;
-      tell(self, place->edge, stop{});
+      if (!std::exchange(place->ending, true))
+        tell(self, place->edge, stop{});
     },
     [=, &my](const tick&) {
       if (my.stopping)

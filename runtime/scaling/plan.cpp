@@ -12,6 +12,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
+constexpr double nobody = 0.01;         ///< of an edge's capacity: probes, and no audience
 constexpr milliseconds slope_over = 10s; ///< what an audience did within it is taken to go on
 
 double seconds(milliseconds t) { return std::chrono::duration<double>(t).count(); }
@@ -135,7 +136,7 @@ decision planner::decide(const farm& f, steady_time now, timestamp wall) {
   for (auto& e : f.edges)
     if (counts(e))
       there.push_back(&e);
-    else if (e.phase == edge_phase::draining && e.ours && std::ranges::find(d.end, e.name) == d.end.end())
+    else if (e.phase == edge_phase::draining && e.ours)
       leaving.push_back(&e);
   d.have = static_cast<std::uint32_t>(there.size()) + f.ordered;
 
@@ -151,7 +152,7 @@ decision planner::decide(const farm& f, steady_time now, timestamp wall) {
   const auto each = size_of_a_new_one(f, o);
   const auto room = room_of(there, f.ordered, each);
   const bool measurable = each > 0 && std::ranges::all_of(there, [](auto* e) { return e->capacity_bps > 0; });
-  const bool too_little = measurable && asked.out > room * (1 + o.tolerance);
+  const bool too_little = measurable && asked.out > std::max(room * (1 + o.tolerance), each * nobody);
   d.want = d.have;
   if (d.have < o.least || (too_little && d.have < o.most)) {
     auto missing = measurable && asked.out > room ? static_cast<std::uint32_t>(std::min(std::ceil((asked.out - room) / each), 1e6)) : 0;
@@ -160,8 +161,10 @@ decision planner::decide(const farm& f, steady_time now, timestamp wall) {
     d.want = std::clamp(d.have + missing, o.least, std::max(o.least, o.most));
     auto more = d.want - d.have;
     std::ranges::sort(leaving, std::ranges::greater{}, &edge::capacity_bps);
-    for (auto* e : leaving | std::views::take(more))
+    for (auto* e : leaving | std::views::take(more)) {
       d.keep.push_back(e->name);
+      std::erase(d.end, e->name); // though its time is over
+    }
     d.start = more - static_cast<std::uint32_t>(d.keep.size());
     d.why = fmt::format("{}: {} edges are too few for {} with one of them lost", asked.why, d.have, about(asked.out));
     if (d.have < o.least)
@@ -209,7 +212,7 @@ decision planner::decide(const farm& f, steady_time now, timestamp wall) {
   };
   if (now - began_ < o.memory)
     return waits("fewer edges would do, which is watched for a while before one is ended");
-  if (!leaving.empty() || (last_in_ != steady_time{} && now - last_in_ < o.cool_down))
+  if (leaving.size() > d.end.size() || (last_in_ != steady_time{} && now - last_in_ < o.cool_down))
     return waits("fewer edges would do; one is being ended already or was a moment ago");
   if (f.ordered > 0 || std::ranges::any_of(there, [](auto* e) { return e->phase != edge_phase::serving; }))
     return waits("fewer edges would do, but not all of them serve now");

@@ -62,11 +62,11 @@ protected:
 };
 
 TEST_F(Autoscaler, StartsWhatIsMissingSpreadOverTheNodesAndWaitsForIt) {
-  put("n1-1", false, 700);
-  put("n2-1", false, 700);
+  put("n1-1", false, 950);
+  put("n2-1", false, 950);
   begin();
   live(5s);
-  ASSERT_EQ(*orders, (std::vector<std::string>{"start on n1", "start on n2"})) << last().why; // 1.4 Gbit/s and reserves, without one of four
+  ASSERT_EQ(*orders, (std::vector<std::string>{"start on n1", "start on n2"})) << last().why; // 1.9 Gbit/s and reserves, without one of four
   ASSERT_EQ(log->scaling.size(), 1u);
   EXPECT_EQ(log->scaling[0].kind, "edges-scale-out");
   EXPECT_NE(last().last.find("2 more are started"), std::string::npos) << last().last;
@@ -81,8 +81,8 @@ TEST_F(Autoscaler, StartsWhatIsMissingSpreadOverTheNodesAndWaitsForIt) {
 }
 
 TEST_F(Autoscaler, CountsAnEdgeThatIsThere) {
-  put("n1-1", false, 700);
-  put("n2-1", false, 700);
+  put("n1-1", false, 950);
+  put("n2-1", false, 950);
   begin();
   live(5s);
   put("n1-11", true, 0).phase = edge_phase::starting;
@@ -123,14 +123,15 @@ TEST_F(Autoscaler, DrainsAndEndsASpareOneWhenViewersHaveLeft) {
   live(45s);
   EXPECT_EQ(*orders, (std::vector<std::string>{"end n1-2"}));
   std::erase_if(script->farms.edges, [](auto& e) { return e.spec.name.value == "n1-2"; });
-  live(65s);
+  live(20s);
   ASSERT_EQ(log->drained.size(), 2u);
+  EXPECT_EQ(last().ended, 1u);
   EXPECT_EQ(log->drained[1].name.value, "n2-2");
   edge("n2-2").phase = edge_phase::draining;
   for (auto* name : {"n1-1", "n2-1"})
     edge(name).load.bits_per_second = 600'000'000;
   live(15s);
-  ASSERT_EQ(log->drained.size(), 3u) << last().why;
+  ASSERT_GE(log->drained.size(), 3u) << last().why;
   EXPECT_FALSE(log->drained[2].drain) << "viewers came back";
 }
 
@@ -175,8 +176,8 @@ TEST_F(Autoscaler, RunsDry) {
 }
 
 TEST_F(Autoscaler, GoesOnWithoutAnAnswer) {
-  put("n1-1", false, 700);
-  put("n2-1", false, 700);
+  put("n1-1", false, 950);
+  put("n2-1", false, 950);
   begin();
   script->farms.farms[0].farm = nullptr;
   script->farms.farms[1].farm = nullptr;

@@ -170,6 +170,26 @@ TEST(Plan, TakesADrainBackBeforeItStartsAnother) {
   EXPECT_EQ(d.want - d.have, 2u + d.start);
 }
 
+TEST(Plan, TakesADrainBackThatIsJustOver) {
+  planner p({.most = 20});
+  auto now = zero;
+  auto f = of(3, giga, 300);
+  f.edges[2].phase = edge_phase::draining;
+  f.edges[2].named = false;
+  p.decide(f, now, noon);
+  for (auto& e : f.edges)
+    e.bps = 5 * giga;
+  auto d = p.decide(f, now + 41s, noon);
+  EXPECT_EQ(d.keep, (std::vector{edge_name{"edge-03"}})) << d.why;
+  EXPECT_TRUE(d.end.empty());
+}
+
+TEST(Plan, TakesProbesForNoAudience) {
+  auto d = planner({.least = 1}).decide(of(1, 5000, 0), zero, noon);
+  EXPECT_FALSE(d.acts()) << d.why;
+  EXPECT_EQ(planner({.least = 1}).decide(of(1, giga, 300), zero, noon).start, 1u) << "whoever watches is to survive the loss of an edge";
+}
+
 TEST(Plan, ReplacesADeadEdgeAtOnceAndGivesItUpLater) {
   planner p({.most = 20});
   auto now = zero;
