@@ -3,101 +3,140 @@
 #include "runtime/http/client.hpp"
 #include "tests/integration/nginx/surroundings.hpp"
 #include "tests/integration/nginx/tiny_http.hpp"
-#include "tests/unit/actors/cast.hpp"
-#include "tests/unit/actors/virtual_time.hpp"
+
+#include <caf/all.hpp>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <mutex>
+#include <set>
 
 namespace weir::testing {
 namespace {
 
 using namespace surroundings;
 
-class EdgeFarm : public virtual_time {
+/// What COORDINATOR hears. Edges have threads of their own, so the clock is the real one.
+struct news {
+  std::mutex mutex;
+  std::vector<edge_name> forgotten;
+  std::set<std::string> up;
+  std::uint32_t free = 99;
+};
+
+caf::behavior ear(caf::event_based_actor*, std::shared_ptr<news> heard) {
+  return {
+    [](const edge_hello&) {},
+    [=](const edge_load& load) {
+      std::scoped_lock lock(heard->mutex);
+      if (load.up)
+        heard->up.insert(load.edge.value);
+    },
+    [=](const farm_hello& says) {
+      std::scoped_lock lock(heard->mutex);
+      heard->free = says.free;
+    },
+    [=](const forget_edge& over) {
+      std::scoped_lock lock(heard->mutex);
+      heard->forgotten.push_back(over.name);
+      heard->up.erase(over.name.value);
+    },
+  };
+}
+
+class EdgeFarm : public ::testing::Test {
 protected:
   folder home;
-  heard_ptr log = std::make_shared<heard>();
+  std::shared_ptr<news> heard = std::make_shared<news>();
   std::shared_ptr<http::client> web = std::make_shared<http::client>(http::client_options{});
-  std::vector<int> ports{tiny_http::free_port(), tiny_http::free_port()};
+  caf::actor_system_config config;
+  caf::actor_system system{config};
+  caf::scoped_actor self{system};
+  caf::actor coordinator = system.spawn(ear, heard);
   edge_farm_actor farm;
 
   void SetUp() override {
     std::vector<edge_setup> places;
-    for (int n = 0; n < 2; ++n) {
+    for (int n = 2; n <= 3; ++n) {
       edge_setup setup;
-      setup.spec.name = edge_name{fmt::format("n1-{}", n + 2)};
+      setup.spec.name = edge_name{fmt::format("n1-{}", n)};
       setup.spec.node = node_name{"n1"};
-      setup.spec.url = fmt::format("http://127.0.0.1:{}", ports[static_cast<std::size_t>(n)]);
-      setup.folder = home / fmt::format("edge-{}", n + 2);
+      setup.spec.url = fmt::format("http://127.0.0.1:{}", tiny_http::free_port());
+      setup.folder = home / fmt::format("edge-{}", n);
       setup.config.listen = setup.spec.url.substr(7);
       setup.config.status = fmt::format("127.0.0.1:{}", tiny_http::free_port());
       setup.status_url = "http://" + setup.config.status + "/status";
       setup.config.origins = {"127.0.0.1:1"};
       places.push_back(std::move(setup));
     }
-    auto coordinator = spawn(stand_in_coordinator, log, std::make_shared<coordinator_script>());
-    farm = spawn(edge_farm, node_name{"n1"}, std::move(places), web, coordinator);
+    farm = system.spawn(edge_farm, node_name{"n1"}, std::move(places), web, caf::actor_cast<coordinator_actor>(coordinator));
   }
   void TearDown() override {
-    tell_anon(farm, stop{});
-    EXPECT_TRUE(comes([&] { return nginx_in(home / "edge-2").empty() && nginx_in(home / "edge-3").empty(); }));
+    self->monitor(farm);
+    caf::anon_send(farm, stop{});
+    self->receive([](const caf::down_msg&) {}, caf::after(std::chrono::seconds(20)) >> [] { FAIL() << "it does not end"; });
+    EXPECT_TRUE(nginx_in(home / "edge-2").empty() && nginx_in(home / "edge-3").empty());
+    farm = nullptr;
+    caf::anon_send_exit(coordinator, caf::exit_reason::kill);
+    coordinator = nullptr;
   }
 
-  /// Edges have threads of their own.
-  bool comes(const std::function<bool()>& what) {
-    return eventually([&] {
-      advance(1s);
-      return what();
-    });
-  }
   /// The name, or why not.
   std::string begin() {
     std::string said;
-    auto request = self->request(farm, 10s, run_edge{});
-    settle();
-    request.receive([&](const edge_begun& news) { said = news.name.value; }, [&](const caf::error& why) { said = from_caf(why).text; });
+    self->request(farm, std::chrono::seconds(10), run_edge{})
+      .receive([&](const edge_begun& edge) { said = edge.name.value; }, [&](const caf::error& why) { said = from_caf(why).text; });
     return said;
   }
-  std::uint32_t free() {
-    advance(1s);
-    return log->farms.empty() ? 99 : log->farms.back().free;
+  bool comes(const std::function<bool()>& what) {
+    return eventually([&] {
+      std::scoped_lock lock(heard->mutex);
+      return what();
+    });
   }
-  bool serves(const std::string& edge) {
-    return std::ranges::any_of(log->loads, [&](auto& l) { return l.edge.value == edge && l.up; });
+  bool has_free(std::uint32_t count) {
+    return comes([&] { return heard->free == count; });
+  }
+  bool serve(const std::set<std::string>& edges) {
+    return comes([&] { return heard->up == edges; });
+  }
+  bool has_forgotten(const std::vector<edge_name>& edges) {
+    return comes([&] { return heard->forgotten == edges; });
   }
 };
 
 TEST_F(EdgeFarm, BeginsAsManyAsItHasAndEndsThemAsTold) {
-  EXPECT_EQ(free(), 2u);
+  const edge_name first{"n1-2"};
+  EXPECT_TRUE(has_free(2));
   EXPECT_EQ(begin(), "n1-2");
   EXPECT_EQ(begin(), "n1-3");
   EXPECT_EQ(begin(), "no edge more can be started on node n1");
-  EXPECT_EQ(free(), 0u);
-  EXPECT_TRUE(comes([&] { return serves("n1-2") && serves("n1-3"); }));
-  EXPECT_TRUE(log->forgotten.empty());
+  EXPECT_TRUE(has_free(0));
+  EXPECT_TRUE(serve({"n1-2", "n1-3"}));
 
-  tell_anon(farm, end_edge{edge_name{"n1-2"}});
-  EXPECT_TRUE(comes([&] { return !log->forgotten.empty(); }));
-  EXPECT_EQ(log->forgotten, (std::vector{edge_name{"n1-2"}}));
+  caf::anon_send(farm, end_edge{first});
+  EXPECT_TRUE(has_forgotten({first}));
   EXPECT_TRUE(nginx_in(home / "edge-2").empty());
   EXPECT_FALSE(nginx_in(home / "edge-3").empty());
-  EXPECT_EQ(free(), 1u);
-  tell_anon(farm, end_edge{edge_name{"n1-2"}});
-  tell_anon(farm, end_edge{edge_name{"other"}});
-  settle();
-  EXPECT_EQ(log->forgotten.size(), 2u) << "who asks again did not hear it";
+  EXPECT_TRUE(has_free(1));
+  caf::anon_send(farm, end_edge{edge_name{"other"}});
+  caf::anon_send(farm, end_edge{first});
+  EXPECT_TRUE(has_forgotten({first, first})) << "who asks again did not hear it";
 
-  log->loads.clear();
   EXPECT_EQ(begin(), "n1-2");
-  EXPECT_TRUE(comes([&] { return serves("n1-2"); }));
+  EXPECT_TRUE(serve({"n1-2", "n1-3"}));
 }
 
 TEST_F(EdgeFarm, TellsOfAnEdgeThatCannotBeginAndTriesItAgainWhenAsked) {
+  const edge_name first{"n1-2"};
   std::ofstream(home / "edge-2") << "a file where its folder should be";
   EXPECT_EQ(begin(), "n1-2");
-  EXPECT_TRUE(comes([&] { return !log->forgotten.empty(); }));
-  EXPECT_EQ(free(), 2u);
+  EXPECT_TRUE(has_forgotten({first}));
+  EXPECT_TRUE(has_free(2));
   std::filesystem::remove(home / "edge-2");
   EXPECT_EQ(begin(), "n1-2");
-  EXPECT_TRUE(comes([&] { return serves("n1-2"); }));
+  EXPECT_TRUE(serve({"n1-2"}));
 }
 
 } // namespace
