@@ -63,7 +63,7 @@ struct seat_state {
 /// Parent:  the program. Detached: it reads the records from etcd and writes them to the disk.
 /// Tells:   COORDINATOR here, or over its UPLINK, in the name of whoever sent the message; answers go straight back.
 /// Fails:   when its COORDINATOR ends by itself.
-/// Numbers: a key lives 5 s and is renewed each 0.7 s; who could not renew it for 3.3 s ends its COORDINATOR; who stands by looks each 0.5 s. Who else
+/// Numbers: a key lives 5 s and is renewed each 0.7 s; who could not renew it for 4 s ends its COORDINATOR; who stands by looks each 0.5 s. Who else
 ///          could lead and how etcd's members are is looked at each 2 s.
 /// Source:  docs/2-how-it-works/5-cluster.md
 caf::behavior seat(caf::stateful_actor<seat_state>* self, seat_setup setup);

@@ -14,7 +14,7 @@ wakeful_clock::time_point wakeful_clock::now() {
   return time_point(std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec));
 }
 
-term::term(std::int64_t epoch, milliseconds ttl, wakeful_clock::time_point asked) : epoch_(epoch), trusted_(ttl * 2 / 3), until_(asked + trusted_) {}
+term::term(std::int64_t epoch, milliseconds ttl, wakeful_clock::time_point asked) : epoch_(epoch), trusted_(ttl * 4 / 5), until_(asked + trusted_) {}
 
 bool term::holds_locked() {
   if (ended_)

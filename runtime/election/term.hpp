@@ -22,7 +22,7 @@ struct wakeful_clock {
 class term {
 public:
   /// `epoch`: the create revision of the leader's key, which fences all writes. `asked`: when the lease was asked for, so that it is over at etcd no sooner than
-  /// `ttl` after it; the term gives up after two thirds of that.
+  /// `ttl` after it; the term gives up after four fifths of that. Changes are fenced by the revision at etcd itself; the rest is for what asks holds() first.
   term(std::int64_t epoch, std::chrono::milliseconds ttl, wakeful_clock::time_point asked);
 
   std::int64_t epoch() const { return epoch_; }

@@ -106,7 +106,8 @@ TEST_F(Seats, OnlyTheOneThatLeadsReadsTheListsOfRtmpServers) {
     EXPECT_TRUE(eventually([&] { return status(one)["standbys"] == 1; })) << status(one);
     EXPECT_EQ(status(one)["candidates"], (nlohmann::json{"a", "b"}));
     EXPECT_TRUE(eventually([&] { return status(one)["etcd"].size() == 3; })) << status(one);
-    for (auto& member : status(one)["etcd"])
+    const auto seen = status(one);
+    for (auto& member : seen["etcd"])
       EXPECT_EQ(member["up"], true) << member;
   }
   caf::anon_send(a, stop{});
