@@ -1775,7 +1775,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     },
     [=, &my](const forget_edge& wish) {
       auto* known = my.edge_set.find(wish.name);
-      if (!known || !known->spec.spare) // what a node always runs is there for as long as the node is
+      // What a node always runs is there for as long as the node is. Of what is only remembered from before our start nothing was heard yet.
+      if (!known || !(known->spec.spare || known->spec.node.value.empty()))
         return;
       store::batch batch;
       put_or_remove(batch, edge_drained_prefix, wish.name.value, "");

@@ -68,6 +68,9 @@ edge_farm_actor::behavior_type edge_farm(edge_farm_actor::stateful_pointer<edge_
       if (my.stopping)
         return;
       tell(self, coordinator, farm_hello{my.node, me, my.free()});
+      for (auto& place : my.places) // after a power loss the coordinator remembers edges that nobody has begun again
+        if (!place.edge)
+          gone(place.setup.spec.name);
       tell_after(self, 1s, me, tick{});
     },
     [=, &my](const stop&) {

@@ -27,7 +27,7 @@ struct edge_farm_state {
 /// The edges of this node that are there only while they are needed.
 ///
 /// Parent:  the program; its end ends the node.
-/// Tells:   COORDINATOR each second what it could start; and which edge is no more.
+/// Tells:   COORDINATOR each second what it could start, and which edges are not there.
 /// Fails:   never; an edge that ends by itself is told as ended, and its place is free again.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 edge_farm_actor::behavior_type edge_farm(edge_farm_actor::stateful_pointer<edge_farm_state> self, node_name node, std::vector<edge_setup> places, std::shared_ptr<http::client> client,

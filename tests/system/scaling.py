@@ -5,6 +5,7 @@ One node with all roles: two edges that always run, two to spare. What an edge c
 """
 
 import contextlib
+import json
 import os
 import subprocess
 
@@ -98,6 +99,22 @@ class Scaling(NodeCase):
             self.assertEqual(player.failures, [])
             self.assertEqual(player.stalls, [])
         self.assertEqual(self.follower.breaches, [])
+
+    def test_5_what_ran_before_a_power_loss_is_not_waited_for(self):
+        """The coordinator remembers edges that nobody starts again."""
+        self.follower.stop()
+        self.camera.stop()
+        self.node.stop()
+        with open(self.node.config_file, encoding="utf-8") as f:
+            config = json.load(f)
+        for least in (4, 2):
+            config["autoscaler"]["least"] = least
+            with open(self.node.config_file, "w", encoding="utf-8") as f:
+                json.dump(config, f)
+            self.node.start()
+            eventually("as many as are wanted serve", lambda least=least: self.edges() == {f"lab-{n}": "serving" for n in range(1, least + 1)}, 40)
+            self.node.kill()
+        self.node.start()
 
 
 if __name__ == "__main__":
