@@ -49,6 +49,11 @@ void autoscaler_state::use(const autoscaler_options& wanted, const director_opti
   o.memory = o.cool_down = options.cool_down;
   o.serve_out = steering.steering_ttl + players_poll;
   planner = scaling::planner{o};
+  for (auto& one : options.expected) {
+    auto from = parse_rfc3339(one.from), until = parse_rfc3339(one.until); // the configuration was checked
+    if (from && until)
+      expected.push_back({one.what, *from, *until, one.viewers});
+  }
   status.on = true;
   status.dry_run = options.dry_run;
 }
@@ -84,11 +89,7 @@ autoscaler_state::orders autoscaler_state::decide(const farm_view& seen, time_po
   }
   std::erase_if(ordered, [&](auto& o) { return o.second <= now; });
   f.ordered = static_cast<std::uint32_t>(ordered.size()) + asked;
-  for (auto& one : options.expected) {
-    auto from = parse_rfc3339(one.from), until = parse_rfc3339(one.until); // the configuration was checked
-    if (from && until)
-      f.expected.push_back({one.what, *from, *until, one.viewers});
-  }
+  f.expected = expected;
   auto d = planner.decide(f, now, wall);
 
   orders made;
@@ -125,8 +126,7 @@ autoscaler_state::orders autoscaler_state::decide(const farm_view& seen, time_po
   status.why = sentence(d.why);
   std::string what;
   auto say = [&](std::string part) { what += (what.empty() ? "" : "; ") + std::move(part); };
-  const char* would = options.dry_run ? "would be" : "";
-  auto verb = [&](std::size_t count, const char* done) { return std::string(options.dry_run ? would : count == 1 ? "is" : "are") + " " + done; };
+  auto verb = [&](std::size_t count, const char* done) { return fmt::format("{} {}", options.dry_run ? "would be" : count == 1 ? "is" : "are", done); };
   if (!made.keep.empty())
     say(fmt::format("the drain of edge {} {}", list_of(made.keep), verb(1, "taken back")));
   if (!made.start.empty())
@@ -135,7 +135,8 @@ autoscaler_state::orders autoscaler_state::decide(const farm_view& seen, time_po
     say(fmt::format("{} more {} needed, but no node has an instance to spare (edge.spare)", missing, missing == 1 ? "is" : "are"));
   if (!made.drain.empty())
     say(fmt::format("edge {} {}", list_of(made.drain), verb(made.drain.size(), "drained")));
-  if (!what.empty() && (!options.dry_run || what != told) && (what != told || !made.start.empty() || !made.drain.empty() || !made.keep.empty())) {
+  const bool acts = !options.dry_run && !(made.start.empty() && made.drain.empty() && made.keep.empty());
+  if (!what.empty() && (what != told || acts)) {
     made.kind = options.dry_run ? "edges-would-scale" : !made.drain.empty() ? "edges-scale-in" : made.start.empty() && made.keep.empty() ? "edges-short" : "edges-scale-out";
     status.last = fmt::format("{}. {}.", sentence(what), status.why);
     status.last_at = wall;

@@ -19,6 +19,7 @@ struct autoscaler_state {
 
   autoscaler_options options;
   scaling::planner planner{{}};
+  std::vector<scaling::expectation> expected;     ///< of the options
   std::map<edge_name, time_point> ordered;        ///< begun, but not seen yet; until when it is waited for
   std::map<edge_name, time_point> ending;         ///< told to end, and when
   std::uint32_t asked = 0;                        ///< orders that are not answered yet

@@ -35,10 +35,8 @@ std::uint64_t audience_of(const farm& f) {
   return all;
 }
 
-/// What one more edge can carry; 0: without bound, or unknown.
-double size_of_a_new_one(const farm& f, const options& o) {
-  if (o.edge_bps > 0)
-    return double(o.edge_bps);
+/// What one more edge can carry: the mean of those that are there; 0: without bound, or unknown.
+double size_of_a_new_one(const farm& f) {
   double all = 0;
   std::size_t known = 0;
   for (auto& e : f.edges)
@@ -62,9 +60,8 @@ double room_of(const std::vector<const edge*>& edges, std::uint32_t more, double
 
 } // namespace
 
-planner::demand planner::demand_of(const farm& f, steady_time now, timestamp wall) {
+planner::demand planner::demand_of(const farm& f, double each, steady_time now, timestamp wall) {
   const auto& o = options_;
-  const auto each = size_of_a_new_one(f, o);
   double seen = 0, unseen = 0; // bit/s
   for (auto& e : f.edges)
     if (e.bps)
@@ -140,7 +137,8 @@ decision planner::decide(const farm& f, steady_time now, timestamp wall) {
       leaving.push_back(&e);
   d.have = static_cast<std::uint32_t>(there.size()) + f.ordered;
 
-  const auto asked = demand_of(f, now, wall);
+  const auto each = size_of_a_new_one(f);
+  const auto asked = demand_of(f, each, now, wall);
   while (!peaks_.empty() && (now - peaks_.front().at > o.memory))
     peaks_.pop_front();
   while (!peaks_.empty() && peaks_.back().bps <= asked.in)
@@ -149,7 +147,6 @@ decision planner::decide(const farm& f, steady_time now, timestamp wall) {
   const auto peak = peaks_.front().bps;
 
   d.demand_bps = static_cast<std::int64_t>(asked.out);
-  const auto each = size_of_a_new_one(f, o);
   const auto room = room_of(there, f.ordered, each);
   const bool measurable = each > 0 && std::ranges::all_of(there, [](auto* e) { return e->capacity_bps > 0; });
   const bool too_little = measurable && asked.out > std::max(room * (1 + o.tolerance), each * nobody);

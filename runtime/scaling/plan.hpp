@@ -19,7 +19,6 @@ using std::chrono::milliseconds;
 struct options {
   std::uint32_t least = 2;                   ///< edges, whatever is asked of them
   std::uint32_t most = 8;                    ///< edges; beyond it the admission rule holds
-  std::int64_t edge_bps = 0;                 ///< usable egress of one that is started, bit/s; 0: the mean of those that are there
   std::int64_t viewer_bps = 3'000'000;       ///< mean rate of a viewer whose traffic is not measured yet, bit/s
   double imbalance = 0.1;                    ///< the fullest edge above the mean
   double growth = 0.0033;                    ///< of the audience, relative, in a second: doubling in five minutes
@@ -84,7 +83,7 @@ private:
     steady_time at{};
     double bps = 0;
   };
-  demand demand_of(const farm& f, steady_time now, timestamp wall);
+  demand demand_of(const farm& f, double each, steady_time now, timestamp wall);
   /// Drains and deaths that lasted long enough.
   void end_what_is_over(const farm& f, steady_time now, decision& d);
 
