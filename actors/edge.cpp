@@ -146,9 +146,13 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
     },
     [=, &my](const ask_status&) {
       auto totals = my.log->totals();
+      nlohmann::json streams = nlohmann::json::object();
+      for (auto& [name, of] : my.log->totals_by_stream())
+        streams[name] = {{"bytes", of.bytes}, {"hit", of.hits}, {"miss", of.misses}};
       nlohmann::json status{{"url", my.setup.spec.url}, {"up", my.up}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"connections", my.status.active},
                             {"log_lines_unreadable", my.log->unreadable()}, {"trouble", my.trouble}, {"certificate", my.shown_certificate},
-                            {"certificate_trouble", my.certificate ? my.certificate->trouble() : ""}, {"requests", {{"hit", totals.hits}, {"miss", totals.misses}, {"none", totals.uncached}}}};
+                            {"certificate_trouble", my.certificate ? my.certificate->trouble() : ""}, {"requests", {{"hit", totals.hits}, {"miss", totals.misses}, {"none", totals.uncached}}},
+                            {"streams", std::move(streams)}};
       return report_of(self, "edge/" + my.setup.spec.name.value, status, my.started, {}, my.starts ? my.starts - 1 : 0);
     },
   };

@@ -133,6 +133,26 @@ constexpr auto enum_names(edge_phase) {
                     std::pair{edge_phase::dead, sv("dead")},         std::pair{edge_phase::draining, sv("draining")}, std::pair{edge_phase::stopped, sv("stopped")}};
 }
 
+/// What an edge delivered of one stream in the last second.
+struct stream_load {
+  std::string stream;               ///< empty: all that are not named
+  std::int64_t bits_per_second = 0;
+  std::uint64_t hits = 0;           ///< requests that the cache answered
+  std::uint64_t misses = 0;
+  std::uint64_t viewers = 0;        ///< distinct (address, agent) with a segment in the last 15 s
+
+  static constexpr auto fields() {
+    using o = stream_load;
+    return std::tuple{
+      field("stream", &o::stream, "Stream; empty: all that are not named."),
+      field("bits_per_second", &o::bits_per_second, "Sent in the last second."),
+      field("hits", &o::hits, "Answered from the cache in the last second."),
+      field("misses", &o::misses, "Fetched from the origin in the last second."),
+      field("viewers", &o::viewers, "Distinct viewers in the last 15 s."),
+    };
+  }
+};
+
 /// What an edge measures of its nginx each second.
 struct edge_load {
   edge_name edge;
@@ -150,6 +170,7 @@ struct edge_load {
   std::string trouble;               ///< why it is not up
   std::string certificate;           ///< what it shows to viewers, in words that change with it; empty without TLS
   std::string certificate_trouble;   ///< why a newer one is not used
+  std::vector<stream_load> streams;  ///< the busiest ones by name
 
   static constexpr auto fields() {
     using o = edge_load;
@@ -169,6 +190,7 @@ struct edge_load {
       field("trouble", &o::trouble, "Why it is not up."),
       field("certificate", &o::certificate, "The certificate that it shows to viewers."),
       field("certificate_trouble", &o::certificate_trouble, "Why a newer certificate is not used."),
+      field("streams", &o::streams, {0, 256}, "What of it was of which stream, the busiest ones by name."),
     };
   }
 };

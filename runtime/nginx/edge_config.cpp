@@ -66,6 +66,10 @@ http {{
   fastcgi_temp_path temp/fastcgi;
   uwsgi_temp_path temp/uwsgi;
   scgi_temp_path temp/scgi;
+  map $uri $weir_stream {{
+    default -;
+    "~^/s/(?<weir_name>[A-Za-z0-9._-]{{1,64}})~[0-9]" $weir_name;
+  }}
   log_format weir '{format}';
   {log}
   default_type application/octet-stream;

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <thread>
+#include <tuple>
 #include <unistd.h>
 
 namespace weir::nginx {
@@ -52,6 +53,9 @@ bool read_seconds(std::string_view text, std::chrono::milliseconds& out) {
   return true;
 }
 
+constexpr std::size_t longest_stream = 64;         ///< as hls::is_address_word, and as the map in edge_config.cpp
+constexpr std::size_t most_reported_streams = 64; ///< the busiest ones; a report travels each second
+
 /// FNV-1a: the same viewer has the same hash on every edge.
 std::uint64_t hash_of(std::string_view text) {
   std::uint64_t hash = 0xcbf29ce484222325;
@@ -74,8 +78,13 @@ std::optional<edge_request> parse_edge_line(std::string_view datagram) {
   if (!read_number(next_word(rest), request.bytes) || !read_number(next_word(rest), request.status) || request.status > 999)
     return std::nullopt;
   const auto cache = cache_of(next_word(rest));
-  if (!cache || !read_seconds(next_word(rest), request.took) || request.bytes > (std::int64_t{1} << 40) || rest.empty())
+  if (!cache || !read_seconds(next_word(rest), request.took) || request.bytes > (std::int64_t{1} << 40))
     return std::nullopt;
+  request.stream = next_word(rest);
+  if (request.stream.empty() || request.stream.size() > longest_stream || rest.empty())
+    return std::nullopt;
+  if (request.stream == "-")
+    request.stream = {};
   request.cache = *cache;
   request.viewer = hash_of(rest);
   request.probe = rest.ends_with(edge_probe_agent);
@@ -98,6 +107,65 @@ void edge_counter::add(const edge_request& request, steady_time now) {
     known->second = now;
   else if (viewers_.size() < most_viewers_)
     viewers_.emplace(request.viewer, now);
+  // Only what was delivered: whoever asks for streams that do not exist makes none.
+  if (!request.stream.empty())
+    add_to_stream(request, now);
+}
+
+void edge_counter::add_to_stream(const edge_request& request, steady_time now) {
+  auto known = streams_.find(request.stream);
+  if (known == streams_.end())
+    known = streams_.try_emplace(streams_.size() < most_counted_streams ? std::string(request.stream) : std::string()).first;
+  auto& stream = known->second;
+  stream.last = now;
+  stream.totals.bytes += static_cast<std::uint64_t>(request.bytes);
+  ++(request.cache == cache_result::hit ? stream.totals.hits : stream.totals.misses);
+  if (const auto viewer = stream.viewers.find(request.viewer); viewer != stream.viewers.end())
+    viewer->second = now;
+  else if (stream_viewers_ < most_viewers_) {
+    stream.viewers.emplace(request.viewer, now);
+    ++stream_viewers_;
+  }
+}
+
+std::vector<stream_load> edge_counter::sample_streams(steady_time now, std::int64_t ms) {
+  const auto a_second = [&](std::uint64_t sum) { return (sum * 1000 + static_cast<std::uint64_t>(ms) / 2) / static_cast<std::uint64_t>(ms); };
+  std::vector<stream_load> out;
+  for (auto at = streams_.begin(); at != streams_.end();) {
+    auto& [name, stream] = *at;
+    stream_viewers_ -= std::erase_if(stream.viewers, [&](const auto& one) { return now - one.second >= viewer_window; });
+    if (now - stream.last >= stream_kept) {
+      at = streams_.erase(at);
+      continue;
+    }
+    stream_load load{name, static_cast<std::int64_t>(a_second(8 * (stream.totals.bytes - stream.before.bytes))), a_second(stream.totals.hits - stream.before.hits),
+                     a_second(stream.totals.misses - stream.before.misses), stream.viewers.size()};
+    stream.before = stream.totals;
+    if (load.viewers + load.hits + load.misses > 0)
+      out.push_back(std::move(load));
+    ++at;
+  }
+  if (out.size() > most_reported_streams) {
+    // The unnamed ones last: with whoever is too small to be named they make the rest.
+    std::ranges::sort(out, [](auto& a, auto& b) { return std::tuple(a.stream.empty(), b.viewers, a.stream) < std::tuple(b.stream.empty(), a.viewers, b.stream); });
+    stream_load rest;
+    for (auto one = out.begin() + (most_reported_streams - 1); one != out.end(); ++one) {
+      rest.bits_per_second += one->bits_per_second;
+      rest.hits += one->hits;
+      rest.misses += one->misses;
+      rest.viewers += one->viewers;
+    }
+    out.resize(most_reported_streams - 1);
+    out.push_back(std::move(rest));
+  }
+  return out;
+}
+
+std::map<std::string, stream_totals, std::less<>> edge_counter::totals_by_stream() const {
+  std::map<std::string, stream_totals, std::less<>> out;
+  for (auto& [name, stream] : streams_)
+    out.emplace(name, stream.totals);
+  return out;
 }
 
 edge_load edge_counter::sample(steady_time now) {
@@ -112,6 +180,7 @@ edge_load edge_counter::sample(steady_time now) {
   out.misses = a_second(load_.misses);
   out.errors = a_second(load_.errors);
   out.viewers = viewers_.size();
+  out.streams = sample_streams(now, ms);
   load_ = {};
   load_.edge = out.edge;
   load_.sequence = out.sequence;
@@ -216,6 +285,11 @@ edge_load edge_log_reader::sample() {
 edge_totals edge_log_reader::totals() const {
   const std::lock_guard lock(state_->mutex);
   return state_->counter.totals();
+}
+
+std::map<std::string, stream_totals, std::less<>> edge_log_reader::totals_by_stream() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->counter.totals_by_stream();
 }
 
 std::uint64_t edge_log_reader::unreadable() const { return state_->unreadable; }

@@ -5,17 +5,20 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace weir::nginx {
 
-/// nginx's log_format and the syslog tag in front of each line. The agent, which a viewer chooses, stands last.
-inline constexpr std::string_view edge_log_format = "$bytes_sent $status $upstream_cache_status $request_time $remote_addr $http_user_agent";
+/// nginx's log_format and the syslog tag in front of each line. The agent, which a viewer chooses, stands last. $weir_stream is made by our configuration:
+/// the stream that the address belongs to, "-" for any other address. The address itself may be longer than a line, and would cut off what follows.
+inline constexpr std::string_view edge_log_format = "$bytes_sent $status $upstream_cache_status $request_time $weir_stream $remote_addr $http_user_agent";
 inline constexpr std::string_view edge_log_tag = "weir_edge";
 inline constexpr std::string_view edge_probe_agent = "weir-edge-monitor"; ///< User-Agent of who looks after edges: no viewer
 
@@ -31,6 +34,7 @@ struct edge_request {
   int status = 0;
   cache_result cache = cache_result::none;
   std::chrono::milliseconds took{};
+  std::string_view stream;  ///< empty: of none; points into the datagram
   std::uint64_t viewer = 0; ///< hash of address and agent
   bool probe = false;       ///< from an EDGE MONITOR
 };
@@ -45,7 +49,17 @@ struct edge_totals {
   std::uint64_t uncached = 0; ///< of no cached path
 };
 
-/// Adds requests up and tells the load of each interval. Pure: time is given. Memory is bounded by `most_viewers`.
+/// What was delivered of one stream since the edge's log was opened.
+struct stream_totals {
+  std::uint64_t bytes = 0;
+  std::uint64_t hits = 0;
+  std::uint64_t misses = 0;
+};
+
+/// Streams that are counted by themselves. Whatever is delivered of further ones counts under the empty name: together, not lost.
+inline constexpr std::size_t most_counted_streams = 256;
+
+/// Adds requests up and tells the load of each interval. Pure: time is given. Memory is bounded by `most_viewers`, twice: in all and by stream.
 class edge_counter {
 public:
   using steady_time = std::chrono::steady_clock::time_point;
@@ -56,15 +70,28 @@ public:
   /// The load since the last call, as rates of one second; meant for each second. Connections, writing and up are filled in by whoever asks stub_status.
   edge_load sample(steady_time now);
   const edge_totals& totals() const { return totals_; }
+  /// By stream. One that nobody fetched from for ten minutes is left out, and would begin again at zero.
+  std::map<std::string, stream_totals, std::less<>> totals_by_stream() const;
 
 private:
   static constexpr std::chrono::seconds viewer_window{15};
+  static constexpr std::chrono::minutes stream_kept{10};
+
+  struct stream_count {
+    stream_totals totals, before; ///< now, and at the last sample
+    steady_time last{};
+    std::unordered_map<std::uint64_t, steady_time> viewers; ///< last segment of each
+  };
+  void add_to_stream(const edge_request& request, steady_time now);
+  std::vector<stream_load> sample_streams(steady_time now, std::int64_t ms);
 
   edge_load load_; ///< sums since `since_`; bits_per_second holds bytes
   std::optional<steady_time> since_;
   edge_totals totals_;
   std::size_t most_viewers_;
   std::unordered_map<std::uint64_t, steady_time> viewers_; ///< last segment of each
+  std::map<std::string, stream_count, std::less<>> streams_;
+  std::size_t stream_viewers_ = 0; ///< in all of `streams_`
 };
 
 /// nginx's stub_status page.
@@ -93,6 +120,7 @@ public:
   /// The load since the last call.
   edge_load sample();
   edge_totals totals() const;
+  std::map<std::string, stream_totals, std::less<>> totals_by_stream() const;
   /// Datagrams that were not lines of ours.
   std::uint64_t unreadable() const;
 

@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (int i = 0; i < 3; ++i)
       counter.add(*request, now);
   const auto load = counter.sample(now + 1s);
-  if (load.hits + load.misses > load.requests || load.viewers > 1 || load.bits_per_second < 0)
+  if (load.hits + load.misses > load.requests || load.viewers > 1 || load.bits_per_second < 0 || load.streams.size() > 1)
     std::abort();
   [[maybe_unused]] const auto status = weir::nginx::parse_stub_status(text);
   return 0;

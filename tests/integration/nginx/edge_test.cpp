@@ -153,7 +153,7 @@ TEST(Edge, FetchesAColdSegmentOnceForTwoHundredViewers) {
   for (int i = 0; i < 200; ++i)
     viewers.emplace_back([&, i] {
       together.arrive_and_wait();
-      const auto got = tiny_http::ask(one.port, "/s/stream/1/720p/5.ts?session=" + std::to_string(i));
+      const auto got = tiny_http::ask(one.port, "/s/hall~17/1/720p/5.ts?session=" + std::to_string(i));
       served += got.status == 200 && got.body == body;
     });
   for (auto& viewer : viewers)
@@ -171,6 +171,16 @@ TEST(Edge, FetchesAColdSegmentOnceForTwoHundredViewers) {
     return load.bits_per_second > 0;
   }));
   EXPECT_EQ(load.viewers, 1u) << "one address, one agent";
+  EXPECT_EQ(tiny_http::ask(one.port, "/s/" + std::string(70, 'x') + "~17/1/720p/5.ts").status, 200) << "nobody's name is that long";
+  ASSERT_TRUE(eventually([&] {
+    one.log->sample();
+    return one.log->totals().hits + one.log->totals().misses == 201;
+  }));
+  const auto streams = one.log->totals_by_stream();
+  ASSERT_EQ(streams.size(), 1u);
+  EXPECT_EQ(streams.begin()->first, "hall");
+  EXPECT_EQ(streams.begin()->second.hits + streams.begin()->second.misses, 200u);
+  EXPECT_GE(streams.begin()->second.bytes, 200u * body.size());
   EXPECT_EQ(one.log->unreadable(), 0u);
 }
 
