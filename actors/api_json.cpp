@@ -9,6 +9,19 @@ using nlohmann::json;
 
 namespace {
 
+json audience_json(const stream_audience& a) {
+  return {{"viewers", a.viewers},
+          {"bits_per_second", a.bits_per_second},
+          {"hits", a.hits},
+          {"misses", a.misses},
+          {"sessions", a.sessions},
+          {"joins", a.joins},
+          {"join_seconds", a.joins == 0 ? json() : json(double(a.join_ms) / 1000 / double(a.joins))},
+          {"stalls", a.stalls},
+          {"stalled_seconds", double(a.stalled_ms) / 1000},
+          {"played_seconds", double(a.played_ms) / 1000}};
+}
+
 json time_or_null(timestamp t) { return t == timestamp{} ? json() : json(to_rfc3339(t)); }
 
 } // namespace
@@ -30,7 +43,8 @@ json stream_json(const stream_status& s) {
           {"publishers", publishers},
           {"playback_url", s.playback_url},
           {"publish_urls", s.publish_urls},
-          {"input_server", s.input_server}};
+          {"input_server", s.input_server},
+          {"audience", audience_json(s.audience)}};
 }
 
 json task_json(const task_status& t) {
@@ -92,6 +106,9 @@ json node_json(const node_status& n) {
 }
 
 json edge_json(const edge_status& e) {
+  json streams = json::array();
+  for (auto& s : e.load.streams)
+    streams.push_back({{"stream", s.stream}, {"bits_per_second", s.bits_per_second}, {"hits", s.hits}, {"misses", s.misses}, {"viewers", s.viewers}});
   return {{"name", e.spec.name.value},
           {"node", e.spec.node.value},
           {"url", e.spec.url},
@@ -107,7 +124,8 @@ json edge_json(const edge_status& e) {
             {"errors", e.load.errors},
             {"connections", e.load.connections},
             {"viewers", e.load.viewers},
-            {"up", e.load.up}}},
+            {"up", e.load.up},
+            {"streams", streams}}},
           {"certificate", e.load.certificate},
           {"certificate_trouble", e.load.certificate_trouble},
           {"restarts", e.restarts},

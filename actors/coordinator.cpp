@@ -804,6 +804,7 @@ expected<std::vector<lease>> coordinator_state::take(const forget_node& wish, ti
     servers.erase(s.name);
   nodes.erase(entry);
   named.erase(wish.name);
+  told.erase(wish.name);
   ++version;
   note("node-forgotten", "node/" + wish.name.value, wish.dead ? "Removed by hand, as dead." : "Removed by hand.", wish.actor, wall);
   return over;
@@ -1140,6 +1141,35 @@ void coordinator_state::take(const edges_in_use& news, time_point now) {
     named[news.node] = {news.oldest, now};
 }
 
+void coordinator_state::take(audience_news news) {
+  if (nodes.contains(news.node))
+    told[news.node] = std::move(news.streams);
+}
+
+coordinator_state::audiences coordinator_state::watched() const {
+  audiences all;
+  for (auto& [node, counted] : told)
+    for (auto& s : counted) {
+      auto& sum = all[s.stream];
+      sum.sessions += s.sessions;
+      sum.joins += s.joins;
+      sum.join_ms += s.join_ms;
+      sum.stalls += s.stalls;
+      sum.stalled_ms += s.stalled_ms;
+      sum.played_ms += s.played_ms;
+    }
+  for (auto& e : edge_set.statuses())
+    if (e.phase != edge_phase::dead) // its last word is no longer true
+      for (auto& s : e.load.streams) {
+        auto& sum = all[s.stream];
+        sum.viewers += s.viewers;
+        sum.bits_per_second += s.bits_per_second;
+        sum.hits += s.hits;
+        sum.misses += s.misses;
+      }
+  return all;
+}
+
 edge_epoch coordinator_state::oldest_named(time_point now) const {
   auto oldest = edge_set::no_epoch;
   for (auto& [node, says] : named)
@@ -1198,7 +1228,10 @@ bool coordinator_state::judge_edges(time_point now, timestamp wall) {
   return true;
 }
 
-void coordinator_state::decorate(stream_status& status) const {
+void coordinator_state::decorate(stream_status& status, const audiences& watched) const {
+  auto audience = watched.find(status.spec.name);
+  status.audience = audience == watched.end() ? stream_audience{} : audience->second;
+  status.audience.stream = status.spec.name;
   status.playback_url = setup.playback_base + hls::multivariant_path(status.spec.name);
   status.publish_urls.clear();
   auto add = [&](const rtmp_server& s) { status.publish_urls.push_back(fmt::format("{}/{}/{}", s.publish_url, status.spec.app, status.spec.name)); };
@@ -1213,9 +1246,10 @@ cluster_view coordinator_state::view() const {
   v.cluster = setup.cluster;
   v.version = version;
   v.edges_epoch = edge_set.table().epoch;
+  const auto seen_by = watched();
   for (auto& [id, entry] : streams) {
     v.streams.push_back(entry.status);
-    decorate(v.streams.back());
+    decorate(v.streams.back(), seen_by);
   }
   for (auto& [id, entry] : tasks)
     v.tasks.push_back(entry.status);
@@ -1473,7 +1507,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       for (auto& [id, entry] : my.streams)
         if (wish.id ? id == wish.id : entry.spec.name == wish.name) {
           auto status = entry.status;
-          my.decorate(status);
+          my.decorate(status, my.watched());
           return status;
         }
       return to_caf({error_code::not_found, "there is no stream " + (wish.id ? wish.id.value : wish.name)});
@@ -1485,7 +1519,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (!my.streams.at(done->id).actor)
         spawn_stream(done->id);
       auto status = my.streams.at(done->id).status;
-      my.decorate(status);
+      my.decorate(status, my.watched());
       return status;
     },
     [=, &my](set_stream& wish) -> caf::result<stream_status> {
@@ -1495,7 +1529,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto& entry = my.streams.at(done->id);
       tell(self, entry.actor, use_stream_spec{*done});
       auto status = entry.status;
-      my.decorate(status);
+      my.decorate(status, my.watched());
       return status;
     },
     [=, &my](const remove_stream& wish) -> caf::result<void> {
@@ -1809,6 +1843,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         tell(self, edge.monitor, probe_path{news.path});
     },
     [=, &my](const edges_in_use& news) { my.take(news, now()); },
+    [=, &my](audience_news& news) { my.take(std::move(news)); },
     [=, &my](const watch& wish) {
       // Whoever hears nothing for a while says it again, perhaps over another connection: the former handle compares equal and is dead.
       std::erase(my.watchers, wish.who);

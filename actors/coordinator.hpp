@@ -121,6 +121,7 @@ struct coordinator_state {
     edge_epoch oldest = 0;
     time_point heard{};
   };
+  std::map<node_name, std::vector<stream_audience>> told; ///< by directors: what each counted of viewers
   std::map<node_name, edges_named> named; ///< by playlists, as their origins say
   std::map<std::string, std::string> services; ///< RTMP server → its present service_id
   std::map<std::string, std::vector<std::string>> past_services; ///< and those that were before
@@ -208,6 +209,11 @@ struct coordinator_state {
   bool is_over(const stream_entry& entry, time_point now) const;
   /// What an origin lists. The word of a node that is not known counts for nothing.
   void take(const edges_in_use& news, time_point now);
+  /// What a director counted of viewers. Of a node that is not known it is passed over.
+  void take(audience_news news);
+  /// How each stream is watched, by name: what directors and edges say, summed.
+  using audiences = std::map<std::string, stream_audience, std::less<>>;
+  audiences watched() const;
   /// The oldest edge epoch that a playlist may name; edge_set::no_epoch where no origin says that it lists anything.
   edge_epoch oldest_named(time_point now) const;
   /// Derives the edge table from what the monitors say; true when it is a new one. Those that nothing names any more are forgotten.
@@ -235,7 +241,7 @@ struct coordinator_state {
   void note(std::string kind, std::string subject, std::string text, std::string actor, timestamp wall);
   const stream_entry* find(const std::string& vhost, const std::string& app, const std::string& stream) const;
   cluster_view view() const;
-  void decorate(stream_status& status) const;
+  void decorate(stream_status& status, const audiences& watched) const;
 
   /// Cores × 1000 that a run with these options takes: as measured with a quarter of room, else as its type says; 0 of a type that this program does not know.
   std::int64_t cost_of(const std::string& type, const std::string& options) const;

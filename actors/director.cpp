@@ -14,9 +14,22 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto keep_ended = 10min;
+constexpr auto audience_every = 5s;
 constexpr auto first_word_every = 250ms; ///< we ask the coordinator
 
 std::string address_of(const hls::stream_log& log) { return fmt::format("{}~{}", log.stream, log.instance); }
+
+nlohmann::json audience_status(const audience::books& books) {
+  auto all = nlohmann::json::object();
+  books.each([&](const std::string& name, const audience::stream_book& book) {
+    auto edges = nlohmann::json::object();
+    for (auto& [edge, of] : book.by_edge)
+      edges[edge] = {{"stalls", of.stalls}, {"stalled_seconds", double(of.stalled_ms) / 1000}, {"played_seconds", double(of.played_ms) / 1000}};
+    auto joins = book.joins.now();
+    all[name] = {{"sessions", book.sessions}, {"beacons", book.beacons}, {"joins", {{"buckets", joins.buckets}, {"sum", joins.sum}}}, {"edges", std::move(edges)}};
+  });
+  return all;
+}
 
 } // namespace
 
@@ -32,6 +45,10 @@ bool director_state::take(hls::stream_log log, time_point now) {
   made->log = std::move(log);
   known.stream = std::move(made);
   return true;
+}
+
+bool director_state::shows(std::string_view stream) const {
+  return std::ranges::any_of(streams, [&](auto& one) { return one.second.stream->log.stream == stream; });
 }
 
 bool director_state::forget(time_point now) {
@@ -122,9 +139,10 @@ std::shared_ptr<const director_view> director_state::view() const {
 }
 
 director_actor::behavior_type director(director_actor::stateful_pointer<director_state> self, std::shared_ptr<playlist_desk> desk, coordinator_actor coordinator,
-                                       std::vector<origin_actor> origins) {
+                                       std::vector<origin_actor> origins, node_name node) {
   auto& my = self->state;
   my.desk = std::move(desk);
+  my.node = std::move(node);
   my.started = self->clock().now();
   auto me = director_actor{self};
   auto now = [self] { return self->clock().now(); };
@@ -144,6 +162,12 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
       if (my.forget(now()))
         my.desk->show(my.view());
       my.watching.follow(self, coordinator, watcher_actor{me});
+      if (now() - my.audience_told >= audience_every) {
+        my.audience_told = now();
+        my.desk->audience().forget([&](std::string_view stream) { return my.shows(stream); });
+        if (auto sums = my.desk->audience().sums(); !sums.empty())
+          tell(self, coordinator, audience_news{my.node, std::move(sums)});
+      }
       tell_after(self, my.watching.answered ? 1s : first_word_every, me, tick{});
     },
     [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
@@ -196,6 +220,7 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
                             {"stale", c.stale.load()},
                             {"unknown", c.unknown.load()},
                             {"sessions", sessions},
+                            {"audience", audience_status(my.desk->audience())},
                             {"moves", {{"edge_left", my.moves.edge_left}, {"edge_joined", my.moves.edge_joined}, {"weights", my.moves.weights}}}};
       return report_of(self, "director", status, my.started);
     },

@@ -28,10 +28,14 @@ struct director_state {
   std::map<edge_name, std::uint64_t> reported; ///< sequence of the last report that admission has
   time_point started{};
   coordinator_watch watching; ///< whoever has answered has told all edge tables
+  node_name node; ///< that it is on
+  time_point audience_told{}; ///< to the coordinator
   steering::bucket_moves moves; ///< of viewers to another edge, by tables that came since then
 
   /// Takes a log unless a newer one is there; prepares its playlists.
   bool take(hls::stream_log log, time_point now);
+  /// Whether any instance of it is shown.
+  bool shows(std::string_view stream) const;
   /// Whether every edge set that the log names is here.
   bool knows_edges_of(const hls::stream_log& log) const { return log.entries.empty() || log.entries.back().edges <= tables.newest_epoch(); }
   /// Forgets instances that ended or were followed by another one long ago, and edge sets that the coordinator forgot, unless an entry here names them:
@@ -50,11 +54,11 @@ struct director_state {
 /// Rewrites playlists so that each viewer fetches segments from the edge that suits it: prepares them here, PLAYLIST DESK hands them out.
 ///
 /// Parent:  the program; its end ends the node.
-/// Tells:   nobody: its work is the view at the desk.
+/// Tells:   COORDINATOR how streams are watched; otherwise its work is the view at the desk.
 /// Fails:   never; an edge table that does not check out is refused and counted in the log.
-/// Numbers: a new log or table is shown at once; an instance that is over for 10 minutes is forgotten.
+/// Numbers: a new log or table is shown at once; audiences are told every 5 s; an instance that is over for 10 minutes is forgotten.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 director_actor::behavior_type director(director_actor::stateful_pointer<director_state> self, std::shared_ptr<playlist_desk> desk, coordinator_actor coordinator,
-                                       std::vector<origin_actor> origins);
+                                       std::vector<origin_actor> origins, node_name node);
 
 } // namespace weir

@@ -71,9 +71,24 @@ void show_actor(metrics::scrape& out, const json& actor, tree_sums& sums) {
   } else if (kind == "director" && status.is_object()) {
     show_each<family::sessions>(out, status.value("sessions", json::object()));
     show_each<family::steering_moves>(out, status.value("moves", json::object()));
+    for (auto& [stream, book] : status.value("audience", json::object()).items()) {
+      out.set<family::stream_sessions>(book.at("sessions").get<double>(), stream);
+      out.tell<family::viewer_join_seconds>({book.at("joins").at("buckets").get<std::vector<std::uint64_t>>(), book.at("joins").at("sum").get<double>()}, stream);
+      for (auto& [edge, of] : book.at("edges").items()) {
+        out.set<family::viewer_stalls>(of.at("stalls").get<double>(), stream, edge);
+        out.set<family::viewer_stalled_seconds>(of.at("stalled_seconds").get<double>(), stream, edge);
+        out.set<family::viewer_played_seconds>(of.at("played_seconds").get<double>(), stream, edge);
+      }
+    }
   } else if (kind == "edge" && status.is_object()) {
     auto name = actor.value("name", ""); // "edge/NAME"
-    show_each<family::edge_requests>(out, status.value("requests", json::object()), name.substr(name.find('/') + 1));
+    name.erase(0, name.find('/') + 1);
+    show_each<family::edge_requests>(out, status.value("requests", json::object()), name);
+    for (auto& [stream, of] : status.value("streams", json::object()).items()) {
+      out.set<family::stream_sent_bytes>(of.at("bytes").get<double>(), stream, name);
+      for (auto* cache : {"hit", "miss"})
+        out.set<family::stream_requests>(of.at(cache).get<double>(), stream, name, cache);
+    }
   } else if (kind == "coordinator" && status.is_object() && status.contains("store")) {
     auto& store = status["store"];
     out.set<family::store_bytes>(store.value("table_bytes", 0.0), "tables");
@@ -99,6 +114,10 @@ void show_cluster(metrics::scrape& out, const cluster_view& view, timestamp now)
   double publishers = 0;
   for (auto& s : view.streams) {
     ++streams[std::string(to_string(s.phase))];
+    if (s.phase != stream_phase::offline || s.audience.viewers > 0) {
+      out.set<family::stream_viewers>(double(s.audience.viewers), s.spec.name);
+      out.set<family::stream_bytes_per_second>(double(s.audience.bits_per_second) / 8, s.spec.name);
+    }
     publishers += double(s.publishers.size());
     if (s.phase == stream_phase::live && s.spec.enabled && !s.publishers.empty())
       live[s.spec.id] = &s;

@@ -242,7 +242,7 @@ using coordinator_actor = typed_actor_t<
   // What STREAMs and TASKs see.
   void(stream_news), void(task_news),
   // Edges.
-  void(edge_hello), void(edge_load), void(edge_news), void(drain_edge), void(forget_edge), void(segment_listed), void(edges_in_use),
+  void(edge_hello), void(edge_load), void(edge_news), void(drain_edge), void(forget_edge), void(segment_listed), void(edges_in_use), void(audience_news),
   // How many edges there are.
   void(farm_hello), farm_view(view_farms), void(scaling_news),
   // Who wants edge sets and streams' phases.

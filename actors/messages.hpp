@@ -435,6 +435,11 @@ struct edges_in_use {
   node_name node;        ///< the origin's
   edge_epoch oldest = 0; ///< of a listed entry; with nothing listed the epoch in force
 };
+/// Director → coordinator, every few seconds: how streams are watched, as it counted since its start.
+struct audience_news {
+  node_name node; ///< the director's
+  std::vector<stream_audience> streams;
+};
 /// Coordinator → edge monitors: what to fetch as a probe. Empty: the edge's own health address.
 struct probe_path {
   std::string path;
@@ -471,6 +476,7 @@ WEIR_MESSAGE(edge_hello, spec)
 WEIR_MESSAGE(edge_news, edge, view, phi_milli, text, load)
 WEIR_MESSAGE(segment_listed, stream, path)
 WEIR_MESSAGE(edges_in_use, node, oldest)
+WEIR_MESSAGE(audience_news, node, streams)
 WEIR_MESSAGE(probe_path, path)
 WEIR_MESSAGE(probe_result, good, milliseconds, error)
 WEIR_MESSAGE(edge_list, edges, oldest_table)

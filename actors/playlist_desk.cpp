@@ -136,6 +136,7 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
   if (!text)
     return refuse(a, 404, "this stream has no segments yet\n");
   counts_.joins.fetch_add(1, std::memory_order_relaxed);
+  audience_.begun(*name);
   a.content_type = playlist_type;
   a.cache_control = "no-store"; // it assigns the viewer
   a.extra = plain_fields;
@@ -227,10 +228,35 @@ bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answ
   return true;
 }
 
-void add_director_routes(http::server& server, const std::shared_ptr<playlist_desk>& desk) {
+expected<void> playlist_desk::hear(std::string_view stream, const audience::beacon& word, std::string_view address, audience::books::steady_time now) {
+  auto* seen = view();
+  if (!seen || !seen->live.contains(stream)) // whoever invents names makes no numbers
+    return fail(error_code::not_found, "this stream is not live");
+  std::string_view edge;
+  if (auto newest = seen->tables.newest())
+    for (auto& one : newest->edges)
+      if (one.url == word.edge)
+        edge = one.name.value;
+  return audience_.add(stream, edge, word, address, now);
+}
+
+void add_director_routes(http::server& server, const std::shared_ptr<playlist_desk>& desk, bool beacons) {
   server.fast_path("/p/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_media(r, a); });
   server.fast_path("/hls/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_multivariant(r, a); });
   server.fast_path("/steer/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_steering(r, a); });
+  http::route_options options;
+  options.body_limit = audience::beacon_limit;
+  options.cors = true;
+  server.route("POST", "/beacon/{stream}", options, [desk, beacons](const http::request& r, http::responder answer) {
+    if (!beacons) // and the page stops
+      return void(answer.fail({error_code::forbidden, "director.beacons is off"}));
+    auto word = audience::parse_beacon(r.body());
+    if (!word)
+      return void(answer.fail(word.error()));
+    if (auto heard = desk->hear(r.param("stream"), *word, r.peer_address, std::chrono::steady_clock::now()); !heard)
+      return void(answer.fail(heard.error()));
+    answer(http::empty_response(204));
+  });
 }
 
 } // namespace weir

@@ -1,6 +1,7 @@
 #pragma once
 // Where viewers' playlist requests are answered, on the HTTP threads, without a message to any actor: the DIRECTOR puts an immutable view here, requests
 // read it. Addresses: runtime/hls/addresses.hpp.
+#include "runtime/audience/audience.hpp"
 #include "runtime/hls/playlist.hpp"
 #include "runtime/http/server.hpp"
 #include "runtime/steering/joins.hpp"
@@ -74,6 +75,11 @@ public:
   /// The base addresses of all edges of the cluster that playlists may name, now and while a page that is loaded now stays open as far as one can know.
   std::vector<std::string> edge_urls() const;
 
+  /// How streams are watched, since the start.
+  audience::books& audience() { return audience_; }
+  /// A player page's word of a stream. Fails: not_found (the stream is not shown here), too_many.
+  expected<void> hear(std::string_view stream, const audience::beacon& word, std::string_view address, audience::books::steady_time now);
+
   struct counters {
     std::atomic<std::uint64_t> joins{0}, refused_joins{0}, playlists{0}, stale{0}, unknown{0}, steering{0};
   };
@@ -89,9 +95,11 @@ private:
   std::shared_ptr<const director_view> shown_;
   std::mutex joining_;
   steering::join_admission admission_;
+  audience::books audience_;
   counters counts_;
 };
 
-void add_director_routes(http::server& server, const std::shared_ptr<playlist_desk>& desk);
+/// `beacons`: whether player pages may tell how they fare.
+void add_director_routes(http::server& server, const std::shared_ptr<playlist_desk>& desk, bool beacons = true);
 
 } // namespace weir

@@ -331,6 +331,7 @@ struct director_options {
   std::chrono::milliseconds steering_ttl = std::chrono::seconds(30);
   std::string edge_authorities;
   std::vector<std::string> edge_hosts;
+  bool beacons = true;
 
   static constexpr auto fields() {
     using o = director_options;
@@ -347,6 +348,7 @@ struct director_options {
       field("steering_ttl", &o::steering_ttl, {5s, 5min}, "How often players ask again which edge suits them (Content Steering).", needs_restart),
       field("edge_authorities", &o::edge_authorities, {0, 4096}, "Certificates (PEM) that those of the edges are checked against by probes; the system's when empty, which browsers know.", needs_restart),
       field("edge_hosts", &o::edge_hosts, {0, 64}, "Addresses that edges may have later, such as https://*.edge.example.org: the player page may fetch from there, too, without being loaded anew.", needs_restart),
+      field("beacons", &o::beacons, "Whether player pages tell how long the first picture took and how often it stood still: numbers without names or addresses.", needs_restart),
     };
   }
   std::vector<complaint> check() const;

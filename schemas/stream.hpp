@@ -70,6 +70,38 @@ struct publisher {
   }
 };
 
+/// How a stream is watched. What edges measure is of now; what directors count is since their starts, summed over those that were heard.
+struct stream_audience {
+  std::string stream;
+  std::uint64_t viewers = 0;        ///< distinct (edge, address, agent) with a segment in the last 15 s
+  std::int64_t bits_per_second = 0; ///< sent by edges in the last second
+  std::uint64_t hits = 0;           ///< requests that edges answered from their caches in the last second
+  std::uint64_t misses = 0;         ///< that they asked the origin for
+  std::uint64_t sessions = 0;       ///< multivariant playlists given out
+  std::uint64_t joins = 0;          ///< player pages that told how long the first picture took
+  std::uint64_t join_ms = 0;        ///< sum of it
+  std::uint64_t stalls = 0;         ///< times that a running picture stood still, by those pages
+  std::uint64_t stalled_ms = 0;
+  std::uint64_t played_ms = 0;
+
+  static constexpr auto fields() {
+    using o = stream_audience;
+    return std::tuple{
+      field("stream", &o::stream, "Stream."),
+      field("viewers", &o::viewers, "Distinct viewers in the last 15 s, edge by edge."),
+      field("bits_per_second", &o::bits_per_second, "Sent by edges in the last second."),
+      field("hits", &o::hits, "Answered by edges from their caches in the last second."),
+      field("misses", &o::misses, "Fetched from the origin in the last second."),
+      field("sessions", &o::sessions, "Sessions that directors began since their starts."),
+      field("joins", &o::joins, "Player pages that told how long the first picture took."),
+      field("join_ms", &o::join_ms, "Sum of it, ms."),
+      field("stalls", &o::stalls, "Times that a running picture stood still, as player pages tell."),
+      field("stalled_ms", &o::stalled_ms, "How long in all, ms."),
+      field("played_ms", &o::played_ms, "How long pictures ran, ms."),
+    };
+  }
+};
+
 /// What is seen of a stream.
 struct stream_status {
   stream_spec spec;
@@ -79,6 +111,7 @@ struct stream_status {
   std::vector<std::string> publish_urls; ///< without the key
   std::string input_server;              ///< RTMP server that the tasks read from
   std::string publication;               ///< names the time line that they read: the first publisher's for as long as copies of it go on
+  stream_audience audience;
 
   static constexpr auto fields() {
     using o = stream_status;
@@ -90,6 +123,7 @@ struct stream_status {
       field("publish_urls", &o::publish_urls, "Addresses to publish to, without the key."),
       field("input_server", &o::input_server, "RTMP server that the tasks read from."),
       field("publication", &o::publication, "Names the time line that the tasks read."),
+      field("audience", &o::audience, "How it is watched."),
     };
   }
 };

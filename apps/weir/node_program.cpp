@@ -243,8 +243,8 @@ expected<void> node_program::spawn() {
   if (has(role::director)) {
     desk_ = std::make_shared<playlist_desk>(std::chrono::duration_cast<std::chrono::seconds>(config_.director.steering_ttl),
                                             steering::join_options{.epsilon = config_.director.slack_percent / 100.0}, has(role::origin) ? base_url_ : std::string{});
-    keep("director", system.spawn(director, desk_, coordinator_, origin_actors));
-    add_director_routes(*server_, desk_);
+    keep("director", system.spawn(director, desk_, coordinator_, origin_actors, node_name{config_.node.name}));
+    add_director_routes(*server_, desk_, config_.director.beacons);
   }
 
   // edges

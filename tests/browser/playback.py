@@ -241,6 +241,8 @@ class Playback(PlaybackCase):
         self.assertEqual([(n["title"], n["chips"]) for n in seen["nodes"]], [("lab", ["ready"])])
         self.assertEqual([seen["tiles"][t] for t in ("live streams", "running tasks", "serving edges", "ready nodes")], ["1 of 1", "1 of 1", "2 of 2", "1 of 1"])
         self.assertGreater(sum(int(e["facts"]["viewers"]) for e in seen["edges"]), 0)
+        self.assertGreater(int(stream["facts"]["viewers"]), 0)
+        self.assertLess(float(stream["facts"]["first picture after"].removesuffix(" s")), 20, "as the player pages told")
         self.assertEqual((seen["health"], seen["lost"]), ("All is well", False))
         self.assertTrue(seen["events"])
         self.assert_no_dead_links(seen["links"])

@@ -25,6 +25,60 @@ export class StallMeter {
   }
 }
 
+/** What the page tells of a viewing since its last word, for POST /beacon/{stream}. */
+export interface Beacon {
+  /** From asking for the stream to its first picture; 0: told before, or there is none yet. */
+  join_ms: number;
+  stalls: number;
+  stalled_ms: number;
+  played_ms: number;
+  edge: string;
+}
+
+/** Adds up how a viewing goes. Times are milliseconds of one steady clock; a laptop that slept says no more than the server believes. */
+export class Viewing {
+  private askedAt: number | null = null;
+  private phase: "off" | "running" | "still" = "off";
+  private since = 0;
+  private join = 0;
+  private stalls = 0;
+  private lasted = { running: 0, still: 0 };
+
+  asks(now: number): void {
+    this.askedAt = now;
+  }
+  moves(now: number): void {
+    if (this.askedAt !== null) this.join = Math.max(1, now - this.askedAt);
+    this.askedAt = null;
+    this.enter("running", now);
+  }
+  /** As StallMeter.stood(). */
+  stood(seeking: boolean, now: number): void {
+    if (this.phase !== "running" || seeking) return;
+    ++this.stalls;
+    this.enter("still", now);
+  }
+  /** Paused by a person, over, or loaded anew. */
+  stops(now: number): void {
+    this.askedAt = null;
+    this.enter("off", now);
+  }
+  /** What happened since the last call; null: nothing. */
+  take(now: number, edge: string): Beacon | null {
+    this.enter(this.phase, now);
+    const within = (value: number, most: number): number => Math.min(Math.round(value), most);
+    const word = { join_ms: within(this.join, 300_000), stalls: within(this.stalls, 100), stalled_ms: within(this.lasted.still, 120_000), played_ms: within(this.lasted.running, 120_000), edge };
+    this.join = this.stalls = 0;
+    this.lasted = { running: 0, still: 0 };
+    return word.join_ms || word.stalls || word.stalled_ms || word.played_ms ? word : null;
+  }
+  private enter(next: "off" | "running" | "still", now: number): void {
+    if (this.phase !== "off") this.lasted[this.phase] += now - this.since;
+    this.phase = next;
+    this.since = now;
+  }
+}
+
 /**
  * Whether a picture that ran dry may run again. A live list gains one segment a target duration, so a player that goes on with its
  * first new segment runs dry with each one; holding for a second segment makes that one interruption instead of many.

@@ -19,6 +19,20 @@ export interface Publisher {
   since: Timestamp;
 }
 
+export interface Audience {
+  viewers: number;
+  bits_per_second: number;
+  hits: number;
+  misses: number;
+  /** Since the directors' starts, as all that follows. */
+  sessions: number;
+  joins: number;
+  join_seconds: number | null;
+  stalls: number;
+  stalled_seconds: number;
+  played_seconds: number;
+}
+
 export interface StreamStatus {
   id: string;
   name: string;
@@ -34,6 +48,7 @@ export interface StreamStatus {
   playback_url: string;
   publish_urls: string[];
   input_server: string;
+  audience: Audience;
 }
 
 export interface TaskProgress {

@@ -4,7 +4,7 @@ import type { ErrorData } from "hls.js";
 import { ApiError, publicStream } from "./api";
 import { bitRate, duration, number } from "./format";
 import { pickLanguage, words } from "./i18n";
-import { loadPolicy, manifestPolicy, pollDelay, Refill, refusal, renewsPage, StallMeter, streamOfPath, type PlayerState } from "./playback";
+import { loadPolicy, manifestPolicy, pollDelay, Refill, refusal, renewsPage, StallMeter, streamOfPath, Viewing, type PlayerState } from "./playback";
 import { h, patch, type Child } from "./render/dom";
 import { button, chip, fact } from "./render/parts";
 
@@ -28,9 +28,12 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 let endedOnce = false;
 let recoveredAt = 0;
 let edge = "";
+let edgeBase = "";
+let tells = true; // how it fares; until the server wants to hear nothing
 let barred = false; // an edge that the page's policy does not name
 const edges: Record<string, number> = {};
 const stalls = new StallMeter();
+const viewing = new Viewing();
 const refill = new Refill();
 const errors = { fatal: 0, recovered: 0 };
 
@@ -69,6 +72,7 @@ function unload(): void {
   hls?.destroy();
   hls = null;
   video.removeAttribute("src");
+  viewing.stops(performance.now());
   stalls.reset();
   refill.reset();
 }
@@ -107,6 +111,7 @@ async function look(): Promise<void> {
 }
 
 function load(): void {
+  viewing.asks(performance.now());
   // Chromium answers "maybe" to native HLS and then plays it badly: the library comes first wherever it can run.
   if (Hls.isSupported()) return loadWithLibrary();
   if (!video.canPlayType("application/vnd.apple.mpegurl")) return become("unsupported", t("player_unsupported"));
@@ -131,7 +136,9 @@ function loadWithLibrary(): void {
     player.config.playlistLoadPolicy = exact;
   });
   player.on(Events.FRAG_LOADED, (_, { frag }) => {
-    edge = new URL(frag.url).host;
+    const { host, origin } = new URL(frag.url);
+    edge = host;
+    edgeBase = origin;
     edges[edge] = (edges[edge] ?? 0) + 1;
   });
   player.on(Events.ERROR, (_, data) => onError(player, data));
@@ -140,7 +147,7 @@ function loadWithLibrary(): void {
 }
 
 function onError(player: HlsType, data: ErrorData): void {
-  if (data.details === Hls.ErrorDetails.BUFFER_STALLED_ERROR) stalls.stood(video.seeking);
+  if (data.details === Hls.ErrorDetails.BUFFER_STALLED_ERROR) stood(video.seeking);
   if (!data.fatal) {
     ++errors.recovered;
     return;
@@ -162,7 +169,7 @@ function onError(player: HlsType, data: ErrorData): void {
     timer = setTimeout(() => hls === player && player.startLoad(), 1000);
     return;
   }
-  stalls.stood(false); // the picture goes away
+  stood(false); // the picture goes away
   later("error", `${data.details}${status ? ` (HTTP ${status})` : ""}${data.error?.message ? `: ${data.error.message}` : ""}`);
 }
 
@@ -222,7 +229,28 @@ function holds(): boolean {
 function moves(): void {
   if (holds()) return video.pause();
   stalls.moves();
+  viewing.moves(performance.now());
   become("playing");
+}
+
+function stood(seeking: boolean): void {
+  stalls.stood(seeking);
+  viewing.stood(seeking, performance.now());
+}
+
+/** Tells how it fared since the last word. They are numbers for the organisers: what gets lost is not told again. */
+function report(leaving: boolean): void {
+  const word = tells ? viewing.take(performance.now(), edgeBase) : null;
+  if (!word) return;
+  const address = `/beacon/${encodeURIComponent(name)}`;
+  const body = JSON.stringify(word);
+  if (leaving) {
+    navigator.sendBeacon(address, body);
+    return;
+  }
+  fetch(address, { method: "POST", body, keepalive: true, credentials: "omit" }).then(
+    ({ status }) => { if (status === 403) tells = false; },
+    (error: unknown) => console.info("beacon:", error));
 }
 
 function play(): void {
@@ -267,12 +295,14 @@ video.addEventListener("timeupdate", () => {
   if (state === "buffering" && !video.paused && video.readyState > 2) moves();
 });
 video.addEventListener("waiting", () => {
-  stalls.stood(video.seeking);
+  stood(video.seeking);
   if (!video.seeking) refill.ranDry();
   if (state === "playing") become("buffering");
 });
 video.addEventListener("pause", () => {
-  if (!video.ended && !refill.holding && (state === "playing" || state === "buffering")) become("paused");
+  if (video.ended || refill.holding || (state !== "playing" && state !== "buffering")) return;
+  viewing.stops(performance.now());
+  become("paused");
 });
 video.addEventListener("ended", () => {
   endedOnce = true;
@@ -373,5 +403,7 @@ setInterval(() => {
   watchPicture();
   draw();
 }, 500);
+setInterval(() => report(false), 15_000);
+addEventListener("pagehide", () => report(true));
 draw();
 void look();

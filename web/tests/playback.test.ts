@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { loadPolicy, manifestPolicy, pollDelay, Refill, refusal, renewsPage, StallMeter, streamOfPath } from "../src/playback";
+import { loadPolicy, manifestPolicy, pollDelay, Refill, refusal, renewsPage, StallMeter, streamOfPath, Viewing } from "../src/playback";
 import { template } from "../src/render/forms";
 
 test("one incident is one stall, whoever reports it", () => {
@@ -19,6 +19,37 @@ test("one incident is one stall, whoever reports it", () => {
   meter.reset();
   meter.stood(false);
   assert.equal(meter.count, 2);
+});
+
+test("a viewing tells what happened since its last word", () => {
+  const viewing = new Viewing();
+  assert.equal(viewing.take(0, ""), null, "nothing happened");
+  viewing.asks(1000);
+  assert.equal(viewing.take(1500, ""), null, "no picture yet");
+  viewing.moves(2250);
+  viewing.moves(2300); // each time update may say so
+  assert.deepEqual(viewing.take(12_250, "http://e1"), { join_ms: 1250, stalls: 0, stalled_ms: 0, played_ms: 10_000, edge: "http://e1" });
+  viewing.stood(true, 13_250); // a seek
+  viewing.stood(false, 14_250);
+  viewing.stood(false, 14_500);
+  assert.deepEqual(viewing.take(15_250, "http://e1"), { join_ms: 0, stalls: 1, stalled_ms: 1000, played_ms: 2000, edge: "http://e1" }, "it stands still");
+  viewing.moves(15_750);
+  viewing.stops(16_750);
+  assert.deepEqual(viewing.take(99_000, "http://e2"), { join_ms: 0, stalls: 0, stalled_ms: 500, played_ms: 1000, edge: "http://e2" }, "a pause is neither");
+  assert.equal(viewing.take(200_000, ""), null);
+  viewing.stood(false, 201_000);
+  assert.equal(viewing.take(202_000, ""), null, "what does not run cannot stand still");
+});
+
+test("a viewing says no more than the server believes", () => {
+  const viewing = new Viewing();
+  viewing.asks(0);
+  viewing.moves(1e9);
+  for (let n = 0; n < 200; ++n) {
+    viewing.stood(false, 1e9 + n * 2e6);
+    viewing.moves(1e9 + n * 2e6 + 1e6);
+  }
+  assert.deepEqual(viewing.take(9e9, ""), { join_ms: 300_000, stalls: 100, stalled_ms: 120_000, played_ms: 120_000, edge: "" });
 });
 
 test("a page whose policy bars an edge is loaded anew, once a minute", () => {

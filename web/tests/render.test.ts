@@ -24,6 +24,7 @@ const task = (more: Partial<TaskStatus> = {}): TaskStatus => ({
 });
 const stream: StreamStatus = {
   id: "s", name: "hall", app: "live", vhost: "", enabled: true, title: "", comment: "", revision: 1, created: at, phase: "live", publishers: [], playback_url: "", publish_urls: [], input_server: "",
+  audience: { viewers: 12, bits_per_second: 36e6, hits: 95, misses: 5, sessions: 30, joins: 20, join_seconds: 1.25, stalls: 3, stalled_seconds: 2, played_seconds: 7200 },
 };
 const shown = (one: TaskStatus, lang: "en" | "de" = "en"): VNode => streamSection({ cluster: { name: "", version: "", now: at }, streams: [stream], tasks: [one], nodes: [], edges: [], rtmp_servers: [] }, new Map(), view(lang));
 

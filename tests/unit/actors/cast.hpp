@@ -23,6 +23,7 @@ struct heard {
   std::vector<lease_epoch> last_beat;
   std::vector<node_name> left;
   std::vector<drain_edge> drained;
+  std::vector<audience_news> audiences;
   std::vector<edge_name> forgotten;
   std::vector<farm_hello> farms;
   std::vector<scaling_news> scaling;
@@ -101,6 +102,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const forget_edge& wish) { log->forgotten.push_back(wish.name); },
     [=](const segment_listed&) {},
     [=](const edges_in_use&) {},
+    [=](audience_news& news) { log->audiences.push_back(std::move(news)); },
     [=](const watch&) { ++log->watches; },
     [=](const farm_hello& news) { log->farms.push_back(news); },
     [=](const view_farms&) { return script->farms; },

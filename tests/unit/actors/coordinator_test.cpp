@@ -368,6 +368,47 @@ TEST_F(Coordinator, HeedsWhatOriginsListOnlyOnNodesThatItKnows) {
   EXPECT_EQ(state->oldest_named(t0), edge_set::no_epoch) << "or its last word would keep tables for twelve hours";
 }
 
+TEST_F(Coordinator, SumsWhatDirectorsAndEdgesSayOfAStreamsAudience) {
+  const auto spec = stream();
+  node("d1");
+  node("d2");
+  auto counted = [&](std::uint64_t sessions, std::uint64_t stalls) {
+    stream_audience one;
+    one.stream = spec.name;
+    one.sessions = sessions;
+    one.joins = 2;
+    one.join_ms = 1500;
+    one.stalls = stalls;
+    return std::vector{one};
+  };
+  state->take(audience_news{node_name{"d1"}, counted(10, 1)});
+  state->take(audience_news{node_name{"d1"}, counted(12, 1)}); // in all, not since the last word
+  state->take(audience_news{node_name{"d2"}, counted(3, 4)});
+  state->take(audience_news{node_name{"nobody"}, counted(1000, 1000)});
+  for (auto* name : {"e1", "e2"}) {
+    edge_spec edge;
+    edge.name = edge_name{name};
+    edge.url = std::string("http://") + name;
+    state->edge_set.add(edge, t0);
+    edge_load load;
+    load.edge = edge.name;
+    load.streams = {{spec.name, 4'000'000, 8, 2, 5}, {"another", 1, 1, 1, 1}};
+    state->edge_set.observe(edge.name, steering::edge_view::up, "", load, 0, t0);
+  }
+  const auto seen = state->view();
+  ASSERT_EQ(seen.streams.size(), 1u);
+  const auto& a = seen.streams[0].audience;
+  EXPECT_EQ(a.stream, spec.name);
+  EXPECT_EQ(a.sessions, 15u);
+  EXPECT_EQ(a.joins, 4u);
+  EXPECT_EQ(a.join_ms, 3000u);
+  EXPECT_EQ(a.stalls, 5u);
+  EXPECT_EQ(a.viewers, 10u);
+  EXPECT_EQ(a.bits_per_second, 8'000'000);
+  EXPECT_EQ(a.hits, 16u);
+  EXPECT_EQ(a.misses, 4u);
+}
+
 TEST_F(Coordinator, ACreationThatIsSentTwiceMakesOneThing) {
   auto of = stream().id;
   auto make = [&](std::string request) {

@@ -420,12 +420,55 @@ TEST_F(Director, ForgetsEdgeSetsThatTheCoordinatorForgotAndNoListedEntryNames) {
   EXPECT_TRUE(state.tables.knows(48));
 }
 
+TEST_F(Director, CountsWhoComesAndWhatPagesTellOfWhatIsLive) {
+  ASSERT_TRUE(state.take(table(1, {"a", "b"})));
+  state.take(log_of(1, 6, 1), now);
+  show();
+  EXPECT_EQ(get("/hls/conf/index.m3u8").first, 200);
+  EXPECT_EQ(get("/hls/conf/index.m3u8").first, 200);
+  EXPECT_EQ(get("/hls/nobody/index.m3u8").first, 404);
+  const auto& edge = state.tables.newest()->edges[0];
+  ASSERT_TRUE(desk->hear("conf", {.join_ms = 900, .stalls = 1, .stalled_ms = 400, .played_ms = 5000, .edge = edge.url}, "192.0.2.1", {}));
+  ASSERT_TRUE(desk->hear("conf", {.join_ms = 0, .stalls = 0, .stalled_ms = 0, .played_ms = 5000, .edge = "http://elsewhere"}, "192.0.2.1", {}));
+  auto invented = desk->hear("nobody", {}, "192.0.2.1", {});
+  ASSERT_FALSE(invented);
+  EXPECT_EQ(invented.error().code, error_code::not_found);
+  auto sums = desk->audience().sums();
+  ASSERT_EQ(sums.size(), 1u) << "names that were invented are not counted";
+  EXPECT_EQ(sums[0].sessions, 2u);
+  EXPECT_EQ(sums[0].join_ms, 900u);
+  EXPECT_EQ(sums[0].played_ms, 10'000u);
+  desk->audience().each([&](const std::string&, const audience::stream_book& book) {
+    EXPECT_EQ(book.by_edge.at(edge.name.value).stalls, 1u);
+    EXPECT_EQ(book.by_edge.at("").played_ms, 5000u);
+  });
+}
+
 class DirectorInTime : public virtual_time {};
+
+TEST_F(DirectorInTime, TellsHowStreamsAreWatchedEveryFiveSeconds) {
+  auto log = std::make_shared<heard>();
+  auto boss = spawn(stand_in_coordinator, log, std::make_shared<coordinator_script>());
+  auto desk = std::make_shared<playlist_desk>(30s);
+  auto made = spawn(director, desk, boss, std::vector<origin_actor>{}, node_name{"d1"});
+  tell(made, log_of(1, 6, 0));
+  advance(6s);
+  EXPECT_TRUE(log->audiences.empty()) << "there is nothing to tell";
+  desk->audience().begun("conf");
+  desk->audience().begun("gone");
+  advance(10s);
+  ASSERT_GE(log->audiences.size(), 1u);
+  EXPECT_LE(log->audiences.size(), 2u);
+  EXPECT_EQ(log->audiences.back().node, node_name{"d1"});
+  ASSERT_EQ(log->audiences.back().streams.size(), 1u) << "what is over is forgotten";
+  EXPECT_EQ(log->audiences.back().streams[0].stream, "conf");
+  EXPECT_EQ(log->audiences.back().streams[0].sessions, 1u);
+}
 
 TEST_F(DirectorInTime, AsksForTheTablesOnceWhileTheyCome) {
   auto log = std::make_shared<heard>();
   auto boss = spawn(stand_in_coordinator, log, std::make_shared<coordinator_script>());
-  auto made = spawn(director, std::make_shared<playlist_desk>(30s), boss, std::vector<origin_actor>{});
+  auto made = spawn(director, std::make_shared<playlist_desk>(30s), boss, std::vector<origin_actor>{}, node_name{});
   advance(1s);
   const auto asked = log->watches;
   EXPECT_GE(asked, 4u) << "nobody answers: the coordinator may not be reached yet";

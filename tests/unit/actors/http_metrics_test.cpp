@@ -139,8 +139,11 @@ TEST_F(HttpMetrics, TheTreeTellsWhatEachActorCounted) {
   tree.push_back(actor("origin", "origin", R"({"written": 5, "bytes": 100, "fenced": 1, "refused": 2, "full": 3, "ages": {}})"));
   tree.back()["status"]["ages"]["buckets"] = ages.now().buckets;
   tree.back()["status"]["ages"]["sum"] = ages.now().sum;
-  tree.push_back(actor("director", "director", R"({"sessions": {"b-1": 4}, "moves": {"edge_left": 512, "weights": 3}})"));
-  tree.push_back(actor("edge", "edge/b-1", R"({"requests": {"hit": 90, "miss": 10}})"));
+  tree.push_back(actor("director", "director", R"({"sessions": {"b-1": 4}, "moves": {"edge_left": 512, "weights": 3},
+                                              "audience": {"hall": {"sessions": 9, "beacons": 3, "joins": {"buckets": [], "sum": 0},
+                                                                    "edges": {"b-1": {"stalls": 2, "stalled_seconds": 1.5, "played_seconds": 60}}}}})"));
+  tree.back()["status"]["audience"]["hall"]["joins"] = {{"buckets", ages.now().buckets}, {"sum", ages.now().sum}};
+  tree.push_back(actor("edge", "edge/b-1", R"({"requests": {"hit": 90, "miss": 10}, "streams": {"hall": {"bytes": 5000, "hit": 80, "miss": 7}}})"));
   tree.push_back(actor("seat", "seat", R"({"leads": true, "candidates": ["a", "b"], "standbys": 1,
                                            "etcd": [{"member": "http://e1:2379", "up": true, "trouble": ""}, {"member": "http://e2:2379", "up": false, "trouble": "x"}]})"));
   tree.push_back(actor("silent", "silent", R"("timed out")"));
@@ -159,6 +162,14 @@ TEST_F(HttpMetrics, TheTreeTellsWhatEachActorCounted) {
   EXPECT_LINE(text, R"(weir_steering_moves_total{cause="weights"} 3)");
   EXPECT_LINE(text, R"(weir_edge_requests_total{edge="b-1",cache="hit"} 90)");
   EXPECT_LINE(text, R"(weir_edge_requests_total{edge="b-1",cache="miss"} 10)");
+  EXPECT_LINE(text, R"(weir_stream_sessions_total{stream="hall"} 9)");
+  EXPECT_LINE(text, R"(weir_viewer_join_duration_seconds_sum{stream="hall"} 7)");
+  EXPECT_LINE(text, R"(weir_viewer_stalls_total{stream="hall",edge="b-1"} 2)");
+  EXPECT_LINE(text, R"(weir_viewer_stalled_seconds_total{stream="hall",edge="b-1"} 1.5)");
+  EXPECT_LINE(text, R"(weir_viewer_played_seconds_total{stream="hall",edge="b-1"} 60)");
+  EXPECT_LINE(text, R"(weir_stream_sent_bytes_total{stream="hall",edge="b-1"} 5000)");
+  EXPECT_LINE(text, R"(weir_stream_requests_total{stream="hall",edge="b-1",cache="hit"} 80)");
+  EXPECT_LINE(text, R"(weir_stream_requests_total{stream="hall",edge="b-1",cache="miss"} 7)");
   EXPECT_LINE(text, R"(weir_mailbox_messages{actor="stream"} 1)");
   EXPECT_LINE(text, R"(weir_actor_restarts_total{actor="stream"} 2)");
   EXPECT_LINE(text, R"(weir_election_etcd_member_up{member="http://e1:2379"} 1)");
@@ -196,14 +207,19 @@ public:
 
 TEST_F(HttpMetricsOfActors, TheDirectorTellsWhomItSentWhereAndWhomATableMoved) {
   auto desk = std::make_shared<playlist_desk>(30s);
-  auto made = spawn(director, desk, boss, std::vector<origin_actor>{});
+  auto made = spawn(director, desk, boss, std::vector<origin_actor>{}, node_name{});
   tell(made, table(1, {"a"}));
   tell(made, edge_list{});
   desk->with_admission([](auto& admission) {
     for (int i = 0; i < 3; ++i)
       EXPECT_TRUE(admission.admit([n = std::uint64_t{0}]() mutable { return n++; }));
   });
+  desk->audience().begun("hall");
+  EXPECT_TRUE(desk->audience().add("hall", "a", {.join_ms = 7000, .stalls = 1, .stalled_ms = 250, .played_ms = 4000, .edge = {}}, "192.0.2.1", {}));
   auto text = told_of(made);
+  EXPECT_LINE(text, R"(weir_stream_sessions_total{stream="hall"} 1)");
+  EXPECT_LINE(text, R"(weir_viewer_join_duration_seconds_count{stream="hall"} 1)");
+  EXPECT_LINE(text, R"(weir_viewer_stalled_seconds_total{stream="hall",edge="a"} 0.25)");
   EXPECT_LINE(text, R"(weir_sessions_total{edge="a"} 3)");
   EXPECT_LINE(text, R"(weir_steering_moves_total{cause="edge_left"} 0)");
   tell(made, table(2, {"b"}));

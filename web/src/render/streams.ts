@@ -1,7 +1,7 @@
 // Streams with their publishers, addresses and tasks.
 import { bitRate, bitsOf, dateTime, duration, encoderFields, number, time } from "../format";
 import { taskName } from "../state";
-import type { ClusterState, Publisher, StreamStatus, TaskStatus } from "../types";
+import type { Audience, ClusterState, Publisher, StreamStatus, TaskStatus } from "../types";
 import { h, type VNode } from "./dom";
 import { address, button, chip, fact, phaseChip, type View } from "./parts";
 
@@ -25,6 +25,7 @@ function streamCard(stream: StreamStatus, tasks: TaskStatus[], key: string | und
     h("div", { class: "buttons" },
       h("a", { class: "button", href: `/watch/${encodeURIComponent(stream.name)}` }, t("watch")),
       button(off ? t("enable") : t("disable"), () => view.actions.toggleStream(stream.id), { disabled: view.busy.has(stream.id), "aria-label": `${off ? t("enable") : t("disable")}: ${stream.name}` })),
+    stream.phase === "live" && audienceFacts(stream.audience, view),
     h("div", { class: "block" },
       h("h4", null, t("publishers")),
       stream.publishers.length === 0 ? h("p", { class: "quiet" }, t("nobody")) : h("ul", { class: "plain" }, stream.publishers.map((p) => publisherLine(p, view)))),
@@ -33,6 +34,18 @@ function streamCard(stream: StreamStatus, tasks: TaskStatus[], key: string | und
       h("div", { class: "section-head" }, h("h4", null, t("tasks")),
         button(t("add_task"), () => view.actions.openAddTask(stream.id), { class: "small", "aria-label": `${t("add_task")}: ${stream.name}` })),
       tasks.length === 0 ? h("p", { class: "quiet" }, t("no_tasks")) : h("ul", { class: "tasks" }, tasks.map((task) => taskItem(task, view)))));
+}
+
+function audienceFacts(audience: Audience, view: View): VNode {
+  const { t, lang } = view.words;
+  const asked = audience.hits + audience.misses;
+  const hours = audience.played_seconds / 3600;
+  return h("dl", { class: "facts" },
+    fact(t("viewers"), number(audience.viewers, lang)),
+    fact(t("egress"), bitRate(audience.bits_per_second, lang)),
+    asked > 0 && fact(t("hits"), `${number((100 * audience.hits) / asked, lang)} %`),
+    audience.join_seconds !== null && fact(t("first_picture"), `${number(audience.join_seconds, lang, 1)} s`),
+    hours > 0 && fact(t("stalls_an_hour"), number(audience.stalls / hours, lang, 1)));
 }
 
 function publisherLine(publisher: Publisher, view: View): VNode {

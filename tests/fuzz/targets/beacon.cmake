@@ -1,0 +1,1 @@
+weir_fuzz(beacon LINK weir_audience)
