@@ -280,7 +280,7 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
     auto size = file->size;
     auto page = http::file_response(std::make_shared<http::open_file>(file->fd.release(), size), "video/mp2t");
     // The name holds the writer's epoch and a number that never comes again: what it names can never change.
-    page.with("Cache-Control", "public, max-age=3600, immutable").with("ETag", fmt::format("\"{}-{}\"", address->epoch, address->msn));
+    page.with("Cache-Control", "public, max-age=43200, immutable").with("ETag", fmt::format("\"{}-{}\"", address->epoch, address->msn));
     http::apply_conditions({std::string(r.header("If-None-Match").value_or("")), std::string(r.header("Range").value_or("")), std::string(r.header("If-Range").value_or(""))}, page);
     answer(std::move(page));
   });

@@ -257,6 +257,9 @@ complaints origin_options::check() const {
   if (window.count() != 0 && window < 6 * timing.target)
     out.push_back({"window", fmt::format("{} is less than six segments of {}: players would stall; take at least {}, or 0s for the profile's {}", to_string(window),
                                          to_string(timing.target), to_string(6 * timing.target), to_string(timing.window))});
+  if (window > listed_segments_limit * timing.target)
+    out.push_back({"window", fmt::format("{} is more than {} segments of {}, and a playlist lists no more; take at most {}", to_string(window), listed_segments_limit,
+                                         to_string(timing.target), to_string(listed_segments_limit * timing.target))});
   return out;
 }
 

@@ -312,7 +312,7 @@ struct origin_options {
       field("dir", &o::dir, {0, 4096}, "Folder of the segments; DATA_DIR/origin when empty.", needs_restart),
       field("url", &o::url, {0, 500}, "How workers and edges reach this origin; the listener's internal address when empty.", needs_restart),
       field("profile", &o::profile, "Timing of streams that do not choose one: standard (6 s segments), quick (4 s) or short (2 s).", needs_restart),
-      field("window", &o::window, {0ms, 12h}, "How much a playlist lists; 0s takes the profile's 60s. At least six segments.", needs_restart),
+      field("window", &o::window, {0ms, 12h}, "How much a playlist lists; 0s takes the profile's 60s. At least six segments, at most 512.", needs_restart),
       field("upload_limit", &o::upload_limit, {byte_size{1 << 20}, byte_size{1 << 30}}, "Largest segment that a worker may put.", needs_restart),
     };
   }

@@ -105,6 +105,9 @@ constexpr auto enum_names(hls_profile) {
                     std::pair{hls_profile::brief, std::string_view("short")}};
 }
 
+/// Most segments that a playlist lists: players load all of it anew with each segment.
+inline constexpr int listed_segments_limit = 512;
+
 /// What a profile means.
 struct hls_timing {
   std::chrono::milliseconds target;    ///< TD = segment duration

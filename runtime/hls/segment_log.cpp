@@ -19,7 +19,6 @@ constexpr std::uint64_t bytes_limit = std::uint64_t{1} << 32;
 constexpr std::int64_t fill_limit = 64;                        ///< more missing slots than that are a new time line
 constexpr std::uint64_t jump_back = 8;                         ///< slots: rungs of one writer never lie that far apart
 constexpr std::size_t writer_limit = 8;
-constexpr std::size_t entry_limit = 512;
 constexpr std::size_t expiring_limit = 4096;
 constexpr std::uint32_t strikes = 3;                           ///< late segments in a row that make a rung failing
 constexpr std::size_t aside_limit = 8;                         ///< slots of a standby
@@ -674,7 +673,7 @@ void segment_log::shorten(timestamp now) {
   auto total = length();
   while (entries_.size() > 6) {
     auto first = std::chrono::duration_cast<milliseconds>(micros(entries_.front().duration(0)));
-    if (total - first < timing_.window && entries_.size() <= entry_limit)
+    if (total - first < timing_.window && entries_.size() <= std::size_t{listed_segments_limit})
       break;
     expire(entries_.front(), first + std::max(longest_, total), now);
     longest_ = std::max(longest_, total);

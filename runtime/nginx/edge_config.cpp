@@ -3,10 +3,18 @@
 #include "runtime/nginx/edge_log.hpp"
 #include "runtime/nginx/values.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <unistd.h>
 
 namespace weir::nginx {
+
+namespace {
+
+/// What nobody asks for goes from the cache. It is not the validity: viewers who wind back still get what the cache has.
+constexpr std::chrono::seconds unasked_for = std::chrono::minutes(10);
+
+} // namespace
 
 expected<std::string> render(const edge_config& config) {
   using namespace std::chrono_literals;
@@ -159,7 +167,7 @@ http {{
                      fmt::arg("user", user), fmt::arg("workers", config.workers), fmt::arg("files", 4 * config.worker_connections),
                      fmt::arg("drain", config.drain.count()), fmt::arg("connections", config.worker_connections), fmt::arg("format", edge_log_format),
                      fmt::arg("log", log), fmt::arg("cache", config.cache_path), fmt::arg("cache_size", config.cache_size.bytes),
-                     fmt::arg("inactive", config.segment_validity.count()), fmt::arg("servers", servers), fmt::arg("listen", config.listen),
+                     fmt::arg("inactive", std::min(config.segment_validity, unasked_for).count()), fmt::arg("servers", servers), fmt::arg("listen", config.listen),
                      fmt::arg("reuseport", config.workers > 1 ? " reuseport" : ""), fmt::arg("http2", config.certificate.empty() ? "" : " ssl http2"), fmt::arg("tls", tls),
                      fmt::arg("host", config.origins.front().starts_with("unix:") ? "origin" : config.origins.front()),
                      fmt::arg("read", lock + 1), fmt::arg("tries", config.origins.size()), fmt::arg("valid", config.segment_validity.count()), fmt::arg("lock", lock),

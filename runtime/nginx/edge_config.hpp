@@ -18,7 +18,7 @@ struct edge_config {
   byte_size cache_size{std::int64_t{1} << 30};
   std::string log_socket;                   ///< path of our unix datagram socket (edge_log_reader); empty: no access log
   std::chrono::milliseconds target_duration{4000}; ///< of the segments; the cache lock waits 3 of them and 1 s
-  std::chrono::seconds segment_validity{600};      ///< at least the playlist window; names never repeat
+  std::chrono::seconds segment_validity{std::chrono::hours(12)}; ///< at least the longest playlist window; names never repeat
   int workers = 1;
   int worker_connections = 8192;
   std::chrono::seconds drain{30};           ///< a reload lets transfers of the former configuration end for so long
