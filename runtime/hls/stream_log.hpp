@@ -1,5 +1,5 @@
 #pragma once
-// What the origin tells directors of one stream: everything that its playlists are rendered from. A few kB; CAF carries it.
+// What the origin tells directors of one stream: everything that its playlists are rendered from. A few kB of JSON (log_news.hpp).
 #include "schemas/field.hpp"
 #include "schemas/ids.hpp"
 #include "schemas/media.hpp"
@@ -9,8 +9,6 @@
 #include <vector>
 
 namespace weir::hls {
-
-using weir::inspect; // CAF looks for it beside the type
 
 /// Most rungs that one stream may have at a time, those that are leaving included (bits of a gap mask).
 inline constexpr std::size_t max_rungs = 16;

@@ -1,0 +1,1 @@
+weir_fuzz(log_page LINK weir_hls)
