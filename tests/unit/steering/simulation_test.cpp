@@ -78,6 +78,49 @@ TEST(Simulation, WithoutCountersOfPeersNobodyIsFlooded) {
   EXPECT_LE(f.imbalance(), 1.25);
 }
 
+/// Two directors share the viewers of one farm; each hears of the other's after `delay` seconds. The worst max/mean of the second half.
+double worst_of_two(int delay, std::uint64_t seed) {
+  farm f(10, seed);
+  std::array<join_admission, 2> directors{f.admission, f.admission};
+  std::array<std::deque<std::vector<std::uint32_t>>, 2> told;
+  for (auto& d : directors)
+    d.use(f.table);
+  double worst = 0;
+  for (int second = 0; second < 40; ++second) {
+    for (std::size_t d = 0; d < 2; ++d) {
+      std::vector<std::uint32_t> sent(f.load.size(), 0);
+      for (int i = 0; i < 200; ++i) {
+        auto edge = directors[d].admit(f.random).value().edge;
+        f.load[edge] += static_cast<double>(f.rates[f.random() % f.rates.size()]);
+        ++sent[edge];
+      }
+      told[d].push_back(std::move(sent));
+    }
+    for (std::size_t d = 0; d < 2; ++d)
+      if (std::cmp_greater(told[d].size(), delay)) {
+        for (std::size_t e = 0; e < f.load.size(); ++e)
+          directors[1 - d].assigned_elsewhere(f.table->edges[e].name, told[d].front()[e]);
+        told[d].pop_front();
+      }
+    if (second % 5 == 4) {
+      ++f.sequence;
+      for (auto& d : directors)
+        for (std::size_t e = 0; e < f.load.size(); ++e)
+          d.report(f.table->edges[e].name, f.sequence, static_cast<std::int64_t>(f.load[e]));
+    }
+    if (second >= 20)
+      worst = std::max(worst, f.imbalance());
+  }
+  return worst;
+}
+
+TEST(Simulation, TwoDirectorsThatTellEachOtherSpreadACrowdAsOneDoes) { // A3
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    EXPECT_LE(worst_of_two(0, seed), 1.15) << seed;
+    EXPECT_LE(worst_of_two(5, seed), 1.25) << "and when the word is five seconds late; seed " << seed;
+  }
+}
+
 TEST(Joins, GoNeitherToClosedEdgesNorToAFullFarm) {
   farm f(3, 1);
   f.admission.close(f.table->edges[1].name, true);
