@@ -33,6 +33,7 @@ constexpr std::int64_t keeps_up_milli = 970; ///< speed, as TRANSCODER counts it
 constexpr auto measured_after = 30s;       ///< of a run: its start costs more
 constexpr auto settle_before_moving = 30s; ///< of a run that is slower than real time, or of the cluster
 constexpr auto between_moves = 30s;        ///< for balance
+constexpr auto director_forgotten = 60s; ///< whom it sent where is in the edges' own reports by then
 constexpr auto longest_window = 12h;       ///< of origin.window: whatever an origin listed that has been silent for so long is over
 constexpr double suspicious = 8;           ///< phi of a node's silence
 constexpr double deviations_of_that = 5.61; ///< in a normal distribution
@@ -756,6 +757,28 @@ bool coordinator_state::take(join news, time_point now, timestamp wall, std::vec
   return fresh;
 }
 
+origin_list coordinator_state::origins() const {
+  origin_list all{.origins = {}, .complete = listened};
+  for (auto& [where, node] : nodes)
+    if (node.status.phase != node_phase::left)
+      for (auto place : node.origins) {
+        place.token.clear();
+        place.node = where;
+        all.origins.push_back(std::move(place));
+      }
+  return all;
+}
+
+edge_list coordinator_state::listing(time_point now) {
+  std::erase_if(joins, [&](auto& one) { return now - one.second.heard > director_forgotten || !nodes.contains(one.first); });
+  edge_list list{.edges = edge_set.statuses(), .oldest_table = edge_set.oldest(), .joins = {}};
+  for (auto& [director, one] : joins) {
+    list.joins.push_back(one.says);
+    list.joins.back().age_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - one.heard).count();
+  }
+  return list;
+}
+
 std::vector<lease> coordinator_state::take(const leaving& news, timestamp wall) {
   std::vector<lease> over;
   auto entry = nodes.find(news.node);
@@ -1307,6 +1330,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     for (auto& who : my.watchers)
       tell(self, who, message);
   };
+  auto has_origins = [&my](const node_name& name) {
+    auto node = my.nodes.find(name);
+    return node != my.nodes.end() && !node->second.origins.empty();
+  };
   // The lease is taken back: the node is told, and the task if it is still there.
   auto end_lease = [=, &my](const lease& l, const std::string& why) {
     auto held = my.leases.find(l.task);
@@ -1607,6 +1634,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       std::vector<lease> over;
       std::map<stream_id, std::string> found;
       const bool waited = my.awaited(now(), my.lease_time()) != nullptr;
+      const bool had_origins = has_origins(name);
       if (auto known = my.nodes.find(name); known != my.nodes.end() && known->second.actor)
         self->demonitor(known->second.actor.address());
       my.take(std::move(news), now(), wall(), over, &found);
@@ -1631,6 +1659,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
             concerned.insert(id);
       for (auto& id : concerned)
         tell(self, my.streams.at(id).actor, node_back{name});
+      if (had_origins || has_origins(name)) // also where they are the same: the origin was started anew, or reached again
+        tell_watchers(my.origins());
       return joined{my.setup.cluster, my.setup.options.lease_ttl, my.roster, as_of(now())};
     },
     [=, &my](const beat& b) {
@@ -1645,17 +1675,22 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         self->demonitor(node->second.actor.address());
       for (auto& l : my.take(news, wall()))
         end_lease(l, "its node was stopped");
+      if (has_origins(news.node))
+        tell_watchers(my.origins());
     },
     [=, &my](const forget_node& wish) -> caf::result<void> {
       std::vector<edge_name> its_edges;
       for (auto& status : my.edge_set.statuses())
         if (status.spec.node == wish.name)
           its_edges.push_back(status.spec.name);
+      const bool had_origins = has_origins(wish.name);
       auto over = my.take(wish, wall());
       if (!over)
         return to_caf(over.error());
       for (auto& l : *over)
         end_lease(l, "its node was removed");
+      if (had_origins)
+        tell_watchers(my.origins());
       my.farms.erase(wish.name);
       for (auto& edge : its_edges)
         forget_the_edge(edge);
@@ -1844,6 +1879,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     },
     [=, &my](const edges_in_use& news) { my.take(news, now()); },
     [=, &my](audience_news& news) { my.take(std::move(news)); },
+    [=, &my](const director_joins& news) {
+      if (my.nodes.contains(news.director)) // it joins in a moment, and is told each second
+        my.joins[news.director] = {news, now()};
+    },
     [=, &my](const watch& wish) {
       // Whoever hears nothing for a while says it again, perhaps over another connection: the former handle compares equal and is dead.
       std::erase(my.watchers, wish.who);
@@ -1853,7 +1892,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         tell(self, wish.who, table);
       for (auto& [id, entry] : my.streams)
         tell(self, wish.who, stream_notice{entry.spec.name, entry.status.phase, my.is_over(entry, now())});
-      tell(self, wish.who, edge_list{my.edge_set.statuses(), my.edge_set.oldest()}); // last: whoever has it has all
+      tell(self, wish.who, my.origins());
+      tell(self, wish.who, my.listing(now())); // last: whoever has it has all
     },
     [=, &my](const tick&) {
       if (!my.stood_still(now())) {
@@ -1871,6 +1911,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       drain();
       if (!my.listened && now() - my.started >= std::max(my.setup.options.publish_grace, my.lease_time())) {
         my.listened = true;
+        tell_watchers(my.origins()); // which are all, from now on
         for (auto& [id, entry] : my.streams)
           if (my.is_over(entry, now()))
             tell_watchers(stream_notice{entry.spec.name, entry.status.phase, true});
@@ -1883,7 +1924,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
           my.moved = now();
           move_away({move->seat, held.epoch}, "its node is crowded");
         }
-        tell_watchers(edge_list{my.edge_set.statuses(), my.edge_set.oldest()});
+        tell_watchers(my.listing(now()));
       }
       if (now() - *pruned >= prune_every) {
         *pruned = now();

@@ -112,6 +112,11 @@ struct coordinator_state {
     time_point heard{};
   };
   std::map<node_name, farm_entry> farms;
+  struct joins_entry {
+    director_joins says;
+    time_point heard{};
+  };
+  std::map<node_name, joins_entry> joins; ///< of DIRECTORs
   autoscaler_actor autoscaler; ///< null: none is wanted
   scaling_status scaling;
   std::uint32_t autoscaler_restarts = 0;
@@ -216,6 +221,10 @@ struct coordinator_state {
   audiences watched() const;
   /// The oldest edge epoch that a playlist may name; edge_set::no_epoch where no origin says that it lists anything.
   edge_epoch oldest_named(time_point now) const;
+  /// Where segment logs are: at every origin that has joined and was not stopped, whether it is heard by us or not.
+  origin_list origins() const;
+  /// All edges, and the last words of directors that are there.
+  edge_list listing(time_point now);
   /// Derives the edge table from what the monitors say; true when it is a new one. Those that nothing names any more are forgotten.
   bool judge_edges(time_point now, timestamp wall);
   /// Notes that an edge joined or changed its address, and whether browsers can use it beside our pages.

@@ -4,6 +4,7 @@
 #include "runtime/base/log.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -16,6 +17,9 @@ namespace {
 constexpr auto keep_ended = 10min;
 constexpr auto audience_every = 5s;
 constexpr auto first_word_every = 250ms; ///< we ask the coordinator
+constexpr std::size_t instance_limit = 20'000; ///< twice what an origin keeps
+constexpr auto peer_silent = 3s;         ///< a second for its word, one for the coordinator's list, one of patience
+constexpr auto peer_forgotten = 60s;
 
 std::string address_of(const hls::stream_log& log) { return fmt::format("{}~{}", log.stream, log.instance); }
 
@@ -33,6 +37,92 @@ nlohmann::json audience_status(const audience::books& books) {
 
 } // namespace
 
+director_state::feed_changes director_state::take(const origin_list& list) {
+  feed_changes change;
+  all_origins = all_origins || list.complete;
+  for (auto& place : list.origins) {
+    auto [at, fresh] = feeds.try_emplace(place.url);
+    const bool other = fresh || at->second.place.read_token != place.read_token;
+    at->second.place = place;
+    (other ? change.begin : change.again).push_back(place.url);
+  }
+  // A coordinator that has only just started does not know everybody yet.
+  if (list.complete)
+    for (auto& [url, feed] : feeds)
+      if (std::ranges::find(list.origins, url, &origin_place::url) == list.origins.end())
+        change.end.push_back(url);
+  return change;
+}
+
+bool director_state::take(feed_news news, time_point now) {
+  auto from = feeds.find(news.origin);
+  if (from == feeds.end()) // it was ended meanwhile
+    return false;
+  bool changed = from->second.trouble != news.trouble || (news.all && !from->second.heard);
+  from->second.trouble = news.trouble;
+  from->second.heard = from->second.heard || news.all;
+  for (auto& log : news.logs) {
+    auto address = address_of(log);
+    if (!streams.contains(address) && !early.contains(address) && streams.size() + early.size() >= instance_limit) {
+      ++refused_logs;
+      log::error("director", "log-refused", "origin={} stream={} error={} instances are here already", news.origin, log.stream, instance_limit);
+    } else if (!knows_edges_of(log)) {
+      if (auto& waits = early[address]; waits.stream.empty() || waits.version < log.version)
+        waits = std::move(log);
+    } else {
+      changed = take(std::move(log), now) || changed;
+    }
+  }
+  return changed;
+}
+
+bool director_state::heard_all() const {
+  return watching.answered && (all_origins || !feeds.empty()) && std::ranges::all_of(feeds, [](auto& f) { return f.second.heard; });
+}
+
+std::vector<std::pair<edge_name, std::uint32_t>> director_state::take(const std::vector<director_joins>& joins, time_point now) {
+  std::vector<std::pair<edge_name, std::uint32_t>> sent;
+  for (auto& word : joins) {
+    if (word.director == setup.node || word.edges.size() != word.viewers.size())
+      continue;
+    auto [at, fresh] = peers.try_emplace(word.director);
+    auto& known = at->second;
+    known.heard = std::max(known.heard, now - std::chrono::milliseconds(std::clamp<std::int64_t>(word.age_ms, 0, 3'600'000)));
+    if (!fresh && word.sequence == known.sequence)
+      continue;
+    if (word.sequence < known.sequence) // it was started anew, and counts from nothing
+      known.viewers.clear();
+    known.sequence = word.sequence;
+    std::map<edge_name, std::uint64_t> all;
+    for (std::size_t i = 0; i < word.edges.size(); ++i) {
+      auto before = known.viewers.find(word.edges[i]);
+      auto counted = before != known.viewers.end() && before->second <= word.viewers[i] ? before->second : 0; // else the edge was away, and is counted anew
+      if (!fresh && word.viewers[i] > counted) // those that were there before we heard of it are in the edges' own reports
+        sent.emplace_back(word.edges[i], static_cast<std::uint32_t>(std::min<std::uint64_t>(word.viewers[i] - counted, std::numeric_limits<std::uint32_t>::max())));
+      all[word.edges[i]] = word.viewers[i];
+    }
+    known.viewers = std::move(all);
+  }
+  return sent;
+}
+
+bool director_state::misses_peer(time_point now) {
+  std::erase_if(peers, [&](auto& p) { return now - p.second.heard > peer_forgotten; });
+  return std::ranges::any_of(peers, [&](auto& p) { return now - p.second.heard > peer_silent; });
+}
+
+director_joins director_state::own_joins() {
+  director_joins word{.director = setup.node, .sequence = ++sequence, .edges = {}, .viewers = {}};
+  setup.desk->with_admission([&](auto& admission) {
+    for (auto& [edge, viewers] : admission.admitted())
+      if (viewers > 0) {
+        word.edges.emplace_back(edge);
+        word.viewers.push_back(viewers);
+      }
+  });
+  return word;
+}
+
 bool director_state::take(hls::stream_log log, time_point now) {
   auto& known = streams[address_of(log)];
   known.taken = now;
@@ -45,6 +135,16 @@ bool director_state::take(hls::stream_log log, time_point now) {
   made->log = std::move(log);
   known.stream = std::move(made);
   return true;
+}
+
+std::optional<audience_news> director_state::audience(time_point now) {
+  if (now - audience_told < audience_every)
+    return std::nullopt;
+  audience_told = now;
+  auto& books = setup.desk->audience();
+  books.forget([&](std::string_view stream) { return shows(stream); });
+  audience_news word{setup.node, books.sums()};
+  return word.streams.empty() ? std::nullopt : std::optional(std::move(word));
 }
 
 bool director_state::shows(std::string_view stream) const {
@@ -127,7 +227,10 @@ std::shared_ptr<const director_view> director_state::view() const {
   made->edges = phases;
   made->drained_until = drained_until;
   made->edge_urls = edge_urls;
-  made->complete = watching.answered;
+  made->complete = heard_all();
+  for (auto& [url, feed] : feeds)
+    if (!feed.trouble.empty())
+      made->unreached[feed.place.node] = fmt::format("origin {} on node {} is not reached: {}", url, feed.place.node.value, feed.trouble);
   for (auto& [address, one] : streams) {
     made->by_address[address] = one.stream;
     auto& newest = made->live[one.stream->log.stream];
@@ -138,36 +241,46 @@ std::shared_ptr<const director_view> director_state::view() const {
   return made;
 }
 
-director_actor::behavior_type director(director_actor::stateful_pointer<director_state> self, std::shared_ptr<playlist_desk> desk, coordinator_actor coordinator,
-                                       std::vector<origin_actor> origins, node_name node) {
+director_actor::behavior_type director(director_actor::stateful_pointer<director_state> self, director_setup setup, coordinator_actor coordinator) {
   auto& my = self->state;
-  my.desk = std::move(desk);
-  my.node = std::move(node);
+  my.setup = std::move(setup);
   my.started = self->clock().now();
   auto me = director_actor{self};
   auto now = [self] { return self->clock().now(); };
 
+  auto show = [&my] { my.setup.desk->show(my.view()); };
+  auto begin_feed = [=, &my](director_state::origin_feed& feed) {
+    end_child(self, feed.actor);
+    feed.actor = self->spawn<caf::linked>(log_feed, log_feed_setup{feed.place, my.setup.node.value, my.setup.client}, me);
+  };
+  on_end_of_child(self, [=, &my](const caf::actor_addr& who, const caf::error& why) {
+    for (auto& [url, feed] : my.feeds)
+      if (feed.actor && feed.actor.address() == who) {
+        log::error("director", "log-feed-died", "origin={} restarts={} reason={}", url, ++feed.restarts, caf::to_string(why));
+        feed.actor = nullptr;
+        begin_feed(feed);
+        return true;
+      }
+    return false;
+  });
+
   my.watching.follow(self, coordinator, watcher_actor{me});
-  for (auto& origin : origins)
-    tell(self, origin, watch_logs{me});
   tell_after(self, first_word_every, me, tick{});
   return {
-    [=, &my](hls::stream_log& log) {
-      if (!my.knows_edges_of(log))
-        my.early[address_of(log)] = std::move(log);
-      else if (my.take(std::move(log), now()))
-        my.desk->show(my.view());
+    [=, &my](feed_news& news) {
+      if (my.take(std::move(news), now()))
+        show();
     },
     [=, &my](const tick&) {
       if (my.forget(now()))
-        my.desk->show(my.view());
+        show();
+      const bool blind = my.misses_peer(now());
+      my.setup.desk->with_admission([&](auto& admission) { admission.counters_lost(blind); });
+      if (my.watching.answered)
+        tell(self, coordinator, my.own_joins());
       my.watching.follow(self, coordinator, watcher_actor{me});
-      if (now() - my.audience_told >= audience_every) {
-        my.audience_told = now();
-        my.desk->audience().forget([&](std::string_view stream) { return my.shows(stream); });
-        if (auto sums = my.desk->audience().sums(); !sums.empty())
-          tell(self, coordinator, audience_news{my.node, std::move(sums)});
-      }
+      if (auto word = my.audience(now()))
+        tell(self, coordinator, std::move(*word));
       tell_after(self, my.watching.answered ? 1s : first_word_every, me, tick{});
     },
     [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
@@ -189,14 +302,19 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
         waiting = my.early.erase(waiting);
       }
       // The desk knows the table before a viewer can be given its epoch.
-      my.desk->show(my.view());
-      my.desk->with_admission([&](auto& admission) { admission.use(my.tables.newest()); });
+      show();
+      my.setup.desk->with_admission([&](auto& admission) { admission.use(my.tables.newest()); });
     },
     [=, &my](const edge_list& list) {
       bool first = my.watching.hears(now()); // the tables came before it
       if (my.take(list) || first)
-        my.desk->show(my.view());
-      my.desk->with_admission([&](auto& admission) {
+        show();
+      const auto elsewhere = my.take(list.joins, now());
+      const bool blind = my.misses_peer(now());
+      my.setup.desk->with_admission([&](auto& admission) {
+        admission.counters_lost(blind);
+        for (auto& [edge, viewers] : elsewhere)
+          admission.assigned_elsewhere(edge, viewers);
         for (auto& e : list.edges) {
           auto& seen = my.reported[e.spec.name];
           bool restarted = e.load.sequence < seen;
@@ -207,11 +325,23 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
         }
       });
     },
+    [=, &my](const origin_list& list) {
+      auto change = my.take(list);
+      for (auto& url : change.end) {
+        end_child(self, my.feeds[url].actor);
+        my.feeds.erase(url);
+      }
+      for (auto& url : change.begin)
+        begin_feed(my.feeds[url]);
+      for (auto& url : change.again) // it may have been started anew, and the former connection tells us nothing
+        tell(self, my.feeds[url].actor, ask_logs{});
+      show();
+    },
     [](const stream_notice&) {}, // the origin's log says all that playlists need
     [=, &my](const ask_status&) {
-      auto& c = my.desk->counts();
+      auto& c = my.setup.desk->counts();
       nlohmann::json sessions = nlohmann::json::object();
-      my.desk->with_admission([&](auto& admission) { sessions = admission.admitted(); });
+      my.setup.desk->with_admission([&](auto& admission) { sessions = admission.admitted(); });
       nlohmann::json status{{"streams", my.streams.size()},
                             {"edge_epoch", my.tables.newest_epoch()},
                             {"joins", c.joins.load()},
@@ -220,9 +350,18 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
                             {"stale", c.stale.load()},
                             {"unknown", c.unknown.load()},
                             {"sessions", sessions},
-                            {"audience", audience_status(my.desk->audience())},
+                            {"audience", audience_status(my.setup.desk->audience())},
+                            {"peers", my.peers.size()},
+                            {"refused_logs", my.refused_logs},
                             {"moves", {{"edge_left", my.moves.edge_left}, {"edge_joined", my.moves.edge_joined}, {"weights", my.moves.weights}}}};
-      return report_of(self, "director", status, my.started);
+      std::vector<caf::actor> children;
+      std::uint64_t restarts = 0;
+      for (auto& [url, feed] : my.feeds) {
+        if (feed.actor)
+          children.push_back(caf::actor_cast<caf::actor>(feed.actor));
+        restarts += feed.restarts;
+      }
+      return report_of(self, "director", status, my.started, std::move(children), restarts);
     },
   };
 }

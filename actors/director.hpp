@@ -1,12 +1,20 @@
 #pragma once
 #include "actors/coordinator_watch.hpp"
 #include "actors/interfaces.hpp"
+#include "actors/log_feed.hpp"
 #include "actors/playlist_desk.hpp"
 
 #include <map>
 #include <memory>
+#include <optional>
 
 namespace weir {
+
+struct director_setup {
+  node_name node; ///< that it is on
+  std::shared_ptr<playlist_desk> desk;
+  std::shared_ptr<http::client> client; ///< for the logs of origins
+};
 
 struct director_state {
   static inline const char* name = "director";
@@ -16,7 +24,26 @@ struct director_state {
     std::shared_ptr<const director_view::stream> stream;
     time_point taken{};
   };
-  std::shared_ptr<playlist_desk> desk;
+  /// An origin whose logs are followed.
+  struct origin_feed {
+    origin_place place;
+    log_feed_actor actor;
+    bool heard = false;  ///< it has told all that it had
+    std::string trouble = "not asked yet";
+    std::uint32_t restarts = 0; ///< of the LOG FEED
+  };
+  /// Another director, as the coordinator tells of it.
+  struct peer {
+    std::uint64_t sequence = 0;
+    std::map<edge_name, std::uint64_t> viewers;
+    time_point heard{};
+  };
+  director_setup setup;
+  std::map<std::string, origin_feed> feeds; ///< by address
+  bool all_origins = false;          ///< the coordinator has told all that there are
+  std::map<node_name, peer> peers;
+  std::uint64_t sequence = 0; ///< of what the coordinator was told of our viewers
+  std::uint64_t refused_logs = 0;
   std::map<std::string, entry> streams; ///< by "name~instance"
   std::map<std::string, hls::stream_log> early; ///< logs that name an edge set which is still on its way: shown now, their addresses would change later
   steering::table_history tables;
@@ -28,12 +55,28 @@ struct director_state {
   std::map<edge_name, std::uint64_t> reported; ///< sequence of the last report that admission has
   time_point started{};
   coordinator_watch watching; ///< whoever has answered has told all edge tables
-  node_name node; ///< that it is on
   time_point audience_told{}; ///< to the coordinator
   steering::bucket_moves moves; ///< of viewers to another edge, by tables that came since then
 
+  /// Which feeds must be begun, must ask again, and are over.
+  struct feed_changes {
+    std::vector<std::string> begin, again, end;
+  };
+  feed_changes take(const origin_list& list);
+  /// True when the view changes.
+  bool take(feed_news news, time_point now);
+  /// Whether all has been heard that there is: what is not known then is not there.
+  bool heard_all() const;
+  /// How many viewers the other directors sent where since their last words.
+  std::vector<std::pair<edge_name, std::uint32_t>> take(const std::vector<director_joins>& joins, time_point now);
+  /// Whether a director that was there a moment ago is not heard any more: what it does is not in anybody's numbers.
+  bool misses_peer(time_point now);
+  /// Our own word.
+  director_joins own_joins();
   /// Takes a log unless a newer one is there; prepares its playlists.
   bool take(hls::stream_log log, time_point now);
+  /// How streams are watched, when it is time to tell and there is something to tell.
+  std::optional<audience_news> audience(time_point now);
   /// Whether any instance of it is shown.
   bool shows(std::string_view stream) const;
   /// Whether every edge set that the log names is here.
@@ -54,11 +97,10 @@ struct director_state {
 /// Rewrites playlists so that each viewer fetches segments from the edge that suits it: prepares them here, PLAYLIST DESK hands them out.
 ///
 /// Parent:  the program; its end ends the node.
-/// Tells:   COORDINATOR how streams are watched; otherwise its work is the view at the desk.
-/// Fails:   never; an edge table that does not check out is refused and counted in the log.
-/// Numbers: a new log or table is shown at once; audiences are told every 5 s; an instance that is over for 10 minutes is forgotten.
+/// Tells:   COORDINATOR how many viewers went where and how streams are watched; its work is the view at the desk.
+/// Fails:   never; an edge table or a log that does not check out is refused and named in Weir's log.
+/// Numbers: a new log or table is shown at once; an instance that is over for 10 minutes is forgotten; 20,000 instances; a peer is missed after 3 s, for a minute.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
-director_actor::behavior_type director(director_actor::stateful_pointer<director_state> self, std::shared_ptr<playlist_desk> desk, coordinator_actor coordinator,
-                                       std::vector<origin_actor> origins, node_name node);
+director_actor::behavior_type director(director_actor::stateful_pointer<director_state> self, director_setup setup, coordinator_actor coordinator);
 
 } // namespace weir

@@ -1,12 +1,11 @@
 #pragma once
 // The cast of Weir and what each may be told: this page is the architecture.
 //
-//   http_bridge -> coordinator -> stream -> task -> node -> tasks/<type> -> transcoder -> origin -> director <- edge_monitor <- edge <- edge_farm <- autoscaler
+//   http_bridge -> coordinator -> stream -> task -> node -> tasks/<type> -> transcoder -> origin -> log_feed -> director <- edge_monitor <- edge <- edge_farm <- autoscaler
 //
 // An actor includes this header and the headers of the actors that it spawns; everyone else it knows by handle.
 #include "actors/local_messages.hpp"
 #include "actors/messages.hpp"
-#include "runtime/hls/stream_log.hpp"
 
 namespace weir {
 
@@ -105,6 +104,8 @@ using watcher_actor = typed_actor_t<
   void(edge_table),
   // All edges with their loads, each second.
   void(edge_list),
+  // Where segment logs are; at each change.
+  void(origin_list),
   // A stream's phase changed.
   void(stream_notice)>;
 
@@ -242,7 +243,9 @@ using coordinator_actor = typed_actor_t<
   // What STREAMs and TASKs see.
   void(stream_news), void(task_news),
   // Edges.
-  void(edge_hello), void(edge_load), void(edge_news), void(drain_edge), void(forget_edge), void(segment_listed), void(edges_in_use), void(audience_news),
+  void(edge_hello), void(edge_load), void(edge_news), void(drain_edge), void(forget_edge), void(segment_listed), void(edges_in_use),
+  // Whom a DIRECTOR sent where, and how they fare.
+  void(director_joins), void(audience_news),
   // How many edges there are.
   void(farm_hello), farm_view(view_farms), void(scaling_news),
   // Who wants edge sets and streams' phases.
@@ -326,19 +329,20 @@ using task_runner_actor = typed_actor_t<
   // Ends the run: what is finished is still delivered; then the last report and the end.
   void(stop)>::extend_with<engine_owner_actor>::extend_with<status_actor>;
 
+/// LOG FEED: the segment logs of one origin, on whatever node it is. Parent: DIRECTOR.
+using log_feed_actor = typed_actor_t<
+  // INTERNAL: time to ask. Also when the origin may have been started anew.
+  void(ask_logs),
+  // INTERNAL: the origin's answer.
+  void(feed_answer)>::extend_with<status_actor>;
+
 /// DIRECTOR: rewrites playlists so that each viewer fetches segments from the edge that suits it. Parent: the program.
 using director_actor = typed_actor_t<
-  // A stream's segment log changed.
-  void(hls::stream_log),
+  // What an origin's logs say, or that it is not reached.
+  void(feed_news),
   // INTERNAL: each second.
   void(tick),
   void(stop)>::extend_with<watcher_actor>::extend_with<status_actor>;
-
-/// DIRECTOR → ORIGIN registration.
-struct watch_logs {
-  director_actor who;
-};
-WEIR_MESSAGE(watch_logs, who)
 
 /// ORIGIN: segments behind an address: fenced writes, retention, one segment log a stream. Parent: the program. Detached: it writes files.
 using origin_actor = typed_actor_t<
@@ -346,8 +350,8 @@ using origin_actor = typed_actor_t<
   void(writer_hello),
   // A writer's segment.
   void(segment_offer),
-  // A director wants the logs.
-  void(watch_logs),
+  // A director's feed wants the logs that changed.
+  void(log_wish),
   // INTERNAL: gaps, retention, expiry.
   void(tick),
   void(stop)>::extend_with<watcher_actor>::extend_with<status_actor>;

@@ -1,6 +1,7 @@
 #pragma once
 // Messages that never leave the process: they carry descriptors, callbacks or shared memory.
 #include "actors/caf.hpp"
+#include "runtime/hls/log_news.hpp"
 #include "schemas/media.hpp"
 #include "schemas/task.hpp"
 
@@ -116,6 +117,32 @@ struct segment_offer {
   std::function<void(expected<void>)> answer;
 };
 
+/// Director's LOG FEED, by HTTP → origin: what changed since `after`, at the latest after `wait`.
+struct log_wish {
+  std::string reader; ///< whose former wish it takes the place of
+  hls::news_mark after;
+  std::chrono::milliseconds wait{};
+  std::function<void(expected<std::string> page)> answer;
+};
+/// INTERNAL to log feed: time to ask, after that round. 0: now, whatever is under way.
+struct ask_logs {
+  std::uint64_t round = 0;
+};
+/// INTERNAL to log feed: the origin's answer to that round; status 0: none, with the error.
+struct feed_answer {
+  std::uint64_t round = 0;
+  int status = 0;
+  std::string body;
+  std::string error;
+};
+/// Log feed → director: logs that changed, or why there is none.
+struct feed_news {
+  std::string origin; ///< its address
+  std::vector<hls::stream_log> logs;
+  bool all = false;    ///< the origin has no more than it has told
+  std::string trouble; ///< not reached, in words
+};
+
 struct runner_tools;
 /// Program → node: how runs are started from now on.
 struct use_tools {
@@ -144,5 +171,9 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::upload_result)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::writer_hello)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::segment_offer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::log_wish)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::ask_logs)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::feed_answer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::feed_news)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::use_tools)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::bridge_call)

@@ -362,13 +362,15 @@ struct rtmp_server {
   std::string read_url;    ///< "rtmp://127.0.0.1:1935": what workers read
   std::string publish_url; ///< what people are told
 };
-/// An origin that workers can write to.
+/// An origin: workers write to it, directors read its logs.
 struct origin_place {
-  std::string url;   ///< base address of its HTTP listener
-  std::string token; ///< bearer token for writes
+  std::string url;        ///< base address of its HTTP listener
+  std::string token;      ///< bearer token for writes; not told to directors
+  node_name node;         ///< that it is on
+  std::string read_token; ///< bearer token for its logs
 };
 WEIR_MESSAGE(rtmp_server, name, read_url, publish_url)
-WEIR_MESSAGE(origin_place, url, token)
+WEIR_MESSAGE(origin_place, url, token, node, read_token)
 
 /// RTMP watch → coordinator, at each change and every few seconds: whether a server tells who publishes there.
 struct rtmp_health {
@@ -450,11 +452,27 @@ struct probe_result {
   std::int64_t milliseconds = 0;
   std::string error;
 };
+/// Director → coordinator, each second, and back to all directors: how many viewers it has sent to which edge.
+struct director_joins {
+  node_name director;
+  std::uint64_t sequence = 0;         ///< of this word; begins anew with the director, and so do the counts
+  std::vector<edge_name> edges;
+  std::vector<std::uint64_t> viewers; ///< since its start, by the same index: a word that is lost is in the next one
+  std::int64_t age_ms = 0;            ///< when the coordinator passed it on
+};
+WEIR_MESSAGE(director_joins, director, sequence, edges, viewers, age_ms)
 /// All edges with their loads, each second, for joins.
 struct edge_list {
   std::vector<edge_status> edges;
   edge_epoch oldest_table = 0; ///< those before it are forgotten: nothing listed names them
+  std::vector<director_joins> joins; ///< last word of each director
 };
+/// Where segment logs are, at each change, without tokens for writes.
+struct origin_list {
+  std::vector<origin_place> origins;
+  bool complete = false; ///< everybody had time to join: who is not named is no origin any more
+};
+WEIR_MESSAGE(origin_list, origins, complete)
 /// Autoscaler → edge farm: starts a spare edge / ends it.
 struct run_edge {};
 struct edge_begun {
@@ -479,7 +497,7 @@ WEIR_MESSAGE(edges_in_use, node, oldest)
 WEIR_MESSAGE(audience_news, node, streams)
 WEIR_MESSAGE(probe_path, path)
 WEIR_MESSAGE(probe_result, good, milliseconds, error)
-WEIR_MESSAGE(edge_list, edges, oldest_table)
+WEIR_MESSAGE(edge_list, edges, oldest_table, joins)
 
 /// Coordinator → origins: a stream's publication as seen from the control plane.
 struct stream_notice {

@@ -18,6 +18,8 @@ namespace {
 
 constexpr std::size_t stream_limit = 10'000;
 constexpr auto names_told_every = 5s;
+constexpr std::size_t reader_limit = 64; ///< a cluster has fewer directors
+constexpr auto longest_wait = 20s;
 
 /// What a writer says of itself: the body of PUT /origin/v1/streams/{stream}/writers/{epoch}.
 struct writer_body {
@@ -112,6 +114,36 @@ edge_epoch origin_state::oldest_named() const {
   return oldest;
 }
 
+void origin_state::take(log_wish wish, time_point now, timestamp wall) {
+  // Whoever asks again has given its former question up, although its connection may still look well.
+  auto former = std::ranges::find(readers, wish.reader, [](auto& r) { return r.wish.reader; });
+  if (former != readers.end()) {
+    former->wish.answer(fail(error_code::conflict, wish.reader + " has asked again"));
+    readers.erase(former);
+  }
+  if (news.any_after(wish.after) || wish.wait <= 0ms)
+    return wish.answer(news.page(wish.after, wall));
+  if (readers.size() >= reader_limit)
+    return wish.answer(fail(error_code::too_many, fmt::format("{} directors wait for logs of this origin already", reader_limit)));
+  auto until = now + std::min<std::chrono::milliseconds>(wish.wait, longest_wait);
+  readers.push_back({std::move(wish), until});
+}
+
+void origin_state::answer_readers(time_point now, timestamp wall) {
+  std::erase_if(readers, [&](auto& one) {
+    if (now < one.until && !news.any_after(one.wish.after))
+      return false;
+    one.wish.answer(news.page(one.wish.after, wall));
+    return true;
+  });
+}
+
+void origin_state::dismiss_readers(const error& why) {
+  for (auto& one : readers)
+    one.wish.answer(fail(why));
+  readers.clear();
+}
+
 void origin_state::note_ages(const hls::stream_log& shown, std::size_t listed, timestamp now) {
   const auto all_gaps = static_cast<std::uint32_t>((std::uint64_t{1} << shown.rungs.size()) - 1);
   for (auto at = shown.entries.rbegin(); at != shown.entries.rend() && listed > 0; ++at, --listed)
@@ -150,8 +182,8 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
           tell(self, coordinator, segment_listed{shown.stream, hls::path_of(hls::segment_address{shown.stream, shown.instance, newest.epoch, shown.rungs[rung].info.name, newest.msn})});
           break;
         }
-    for (auto& d : my.directors)
-      tell(self, d, shown);
+    my.news.add(std::move(shown));
+    my.answer_readers(now(), wall());
   };
   auto expire = [=, &my](hls::segment_log& log) {
     for (auto& place : log.take_expired(wall()))
@@ -159,7 +191,9 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
         log::warn("origin", "segment-not-removed", "stream={} error={}", log.stream(), gone.error().text);
   };
 
-  self->set_down_handler([=, &my](caf::down_msg& down) { std::erase_if(my.directors, [&](auto& d) { return d.address() == down.source; }); });
+  for (auto& [stream, log] : my.logs)
+    if (auto shown = log.snapshot(); !shown.entries.empty())
+      my.news.add(std::move(shown));
   my.watching.follow(self, coordinator, watcher_actor{me});
   tell_after(self, 250ms, me, tick{});
   return {
@@ -168,6 +202,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
       my.edges = std::max(my.edges, table.epoch);
     },
     [=, &my](const edge_list&) { my.watching.hears(now()); }, // loads matter to directors only
+    [](const origin_list&) {},
     [=, &my](const stream_notice& notice) {
       auto known = my.logs.find(notice.stream);
       if (known == my.logs.end())
@@ -195,18 +230,13 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
         log::debug("origin", "segment-refused", "stream={} rung={} slot={} error={}", offer.stream, offer.info.rung, offer.info.slot, done.error().text);
       offer.answer(std::move(done));
     },
-    [=, &my](const watch_logs& wish) {
-      self->monitor(wish.who);
-      my.directors.push_back(wish.who);
-      for (auto& [stream, log] : my.logs)
-        if (auto shown = log.snapshot(); !shown.entries.empty())
-          tell(self, wish.who, std::move(shown));
-    },
+    [=, &my](log_wish& wish) { my.take(std::move(wish), now(), wall()); },
     [=, &my](const tick&) {
       for (auto& [stream, log] : my.logs) {
         publish(log, log.tick(my.edges, wall()));
         expire(log);
       }
+      my.answer_readers(now(), wall());
       if (now() - my.names_told >= names_told_every) {
         my.names_told = now();
         tell(self, coordinator, edges_in_use{my.setup.node, my.oldest_named()});
@@ -214,7 +244,10 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
       my.watching.follow(self, coordinator, watcher_actor{me});
       tell_after(self, 250ms, me, tick{});
     },
-    [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
+    [=, &my](const stop&) {
+      my.dismiss_readers({error_code::unavailable, "the origin ends"});
+      self->quit(caf::exit_reason::user_shutdown);
+    },
     [=, &my](const ask_status&) {
       nlohmann::json streams = nlohmann::json::object();
       for (auto& [stream, log] : my.logs)
@@ -222,10 +255,39 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
                            {"fenced", log.fenced_count()}, {"refused", log.refused_count()}};
       auto ages = my.ages.now();
       nlohmann::json status{{"streams", streams}, {"written", my.written}, {"bytes", my.bytes}, {"fenced", my.fenced}, {"refused", my.refused}, {"full", my.full},
-                            {"ages", {{"buckets", ages.buckets}, {"sum", ages.sum}}}};
+                            {"readers", my.readers.size()}, {"ages", {{"buckets", ages.buckets}, {"sum", ages.sum}}}};
       return report_of(self, "origin", status, my.started);
     },
   };
+}
+
+void add_log_route(http::server& server, const origin_actor& origin, const std::string& read_token) {
+  http::route_options readers;
+  readers.deadline = longest_wait + 10s;
+  readers.guard = [read_token](const http::request& r) -> std::optional<http::response> {
+    auto given = http::bearer_token(r);
+    if (given && http::matches_secret(*given, read_token))
+      return std::nullopt;
+    return http::problem_response({error_code::unauthorized, "the origin's logs need their token"}, r.id);
+  };
+  server.route("GET", "/origin/v1/logs", readers, [origin](const http::request& r, http::responder answer) {
+    auto after = hls::parse_news_mark(r.query.find("after").value_or(""));
+    auto wait = parse_duration(r.query.find("wait").value_or("0s"));
+    if (!after || !wait)
+      return void(answer.fail(!after ? after.error() : wait.error().in("wait")));
+    // An origin that ends drops what waits in its mailbox: whoever asked hears that then.
+    std::shared_ptr<http::responder> last_word(new http::responder(answer), [](http::responder* unanswered) {
+      unanswered->fail({error_code::unavailable, "the origin has ended"});
+      delete unanswered;
+    });
+    auto reader = r.query.find("reader").value_or(r.peer_address).substr(0, 100);
+    tell_anon(origin, log_wish{std::move(reader), std::move(*after), *wait, [last_word](expected<std::string> page) {
+                                 if (!page)
+                                   return void(last_word->fail(page.error()));
+                                 auto text = http::text_response(200, std::move(*page), "application/x-ndjson");
+                                 (*last_word)(std::move(text).with("Cache-Control", "no-store"));
+                               }});
+  });
 }
 
 void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, byte_size upload_limit) {

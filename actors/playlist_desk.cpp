@@ -108,6 +108,11 @@ std::vector<std::string> playlist_desk::edge_urls() const {
   return seen && seen->edge_urls ? *seen->edge_urls : std::vector<std::string>{};
 }
 
+std::map<node_name, std::string> playlist_desk::unreached() const {
+  auto* seen = view();
+  return seen ? seen->unreached : std::map<node_name, std::string>{};
+}
+
 bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_answer& a) {
   auto* seen = view();
   auto name = hls::parse_multivariant_path(r.path);

@@ -47,6 +47,7 @@ struct director_view {
   edge_epoch drained_until = 0;             ///< the newest table that names a draining edge: entries up to it may still be fetched there; 0: none drains
   std::shared_ptr<const std::vector<std::string>> edge_urls; ///< of all edges that viewers may be sent to; null: none is known
   bool complete = false; ///< all that the coordinator and the origins know has been heard
+  std::map<node_name, std::string> unreached; ///< origins, by their nodes, and why
 
   /// Whether players had better fetch elsewhere: it drains, is suspect or dead, or was removed.
   bool leaves(const edge_target& edge) const;
@@ -79,6 +80,8 @@ public:
   audience::books& audience() { return audience_; }
   /// A player page's word of a stream. Fails: not_found (the stream is not shown here), too_many.
   expected<void> hear(std::string_view stream, const audience::beacon& word, std::string_view address, audience::books::steady_time now);
+  /// Nodes whose origins' logs do not come, with what is wrong in words; none before anything was shown.
+  std::map<node_name, std::string> unreached() const;
 
   struct counters {
     std::atomic<std::uint64_t> joins{0}, refused_joins{0}, playlists{0}, stale{0}, unknown{0}, steering{0};

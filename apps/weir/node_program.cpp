@@ -221,7 +221,6 @@ expected<void> node_program::spawn() {
 
   // origin
   std::vector<origin_place> origins;
-  std::vector<origin_actor> origin_actors;
   if (has(role::origin)) {
     auto options = config_.origin;
     if (options.dir.empty())
@@ -231,19 +230,21 @@ expected<void> node_program::spawn() {
     std::shared_ptr<origin::segment_store> store = std::move(*segments);
     auto keeper = system.spawn<caf::detached>(origin_keeper, origin_setup{store, options, {.grace = config_.coordinator.publish_grace}, node_name{config_.node.name}}, coordinator_);
     keep("origin", keeper);
-    origin_actors.push_back(keeper);
     // The runs that write to it keep it over a restart of this node.
     auto token = kept_token(config_.data_dir + "/origin-token", "origin_");
     WEIR_TRY(token);
-    origins.push_back({options.url.empty() ? internal_url_ : options.url, *token});
+    auto read_token = kept_token(config_.data_dir + "/origin-read-token", "logs_"); // and directors know it while the coordinator is away
+    WEIR_TRY(read_token);
+    origins.push_back({without_slash(options.url.empty() ? internal_url_ : options.url), *token, node_name{config_.node.name}, *read_token});
     add_origin_routes(*server_, keeper, store, *token, options.upload_limit);
+    add_log_route(*server_, keeper, *read_token);
   }
 
   // director
   if (has(role::director)) {
     desk_ = std::make_shared<playlist_desk>(std::chrono::duration_cast<std::chrono::seconds>(config_.director.steering_ttl),
                                             steering::join_options{.epsilon = config_.director.slack_percent / 100.0}, has(role::origin) ? base_url_ : std::string{});
-    keep("director", system.spawn(director, desk_, coordinator_, origin_actors, node_name{config_.node.name}));
+    keep("director", system.spawn(director, director_setup{node_name{config_.node.name}, desk_, client_}, coordinator_));
     add_director_routes(*server_, desk_, config_.director.beacons);
   }
 
@@ -338,7 +339,7 @@ expected<void> node_program::spawn() {
     tell_anon(tree, show_root{r.actor});
   http_bridge_setup bridge_setup{.coordinator = coordinator_, .introspection = tree, .api_token = api_token_, .metrics = std::make_shared<metrics::registry>(), .hooks = config_.hooks, .foreign_servers = config_.rtmp_servers,
                                  .edge_urls = desk_ ? [desk = desk_] { return desk->edge_urls(); } : std::function<std::vector<std::string>()>{}, .own_edges = edge_urls, .edge_hosts = config_.director.edge_hosts,
-                                 .not_ready = [edges = has(role::edge), ingest = has(role::ingest), name = config_.node.name](const cluster_view& view) {
+                                 .not_ready = [edges = has(role::edge), ingest = has(role::ingest), desk = desk_, name = config_.node.name](const cluster_view& view) {
                                    std::vector<std::string> missing;
                                    auto me = std::ranges::find(view.nodes, name, [](auto& n) { return n.spec.name.value; });
                                    if (me == view.nodes.end() || me->phase != node_phase::ready)
@@ -347,6 +348,12 @@ expected<void> node_program::spawn() {
                                      missing.push_back("no edge serves");
                                    if (ingest && view.nodes.empty())
                                      missing.push_back("no RTMP server has joined");
+                                   if (desk)
+                                     for (auto& [node, why] : desk->unreached()) { // that an origin is down is no fault of this director: no other one reaches it
+                                       auto there = std::ranges::find(view.nodes, node, [](auto& n) { return n.spec.name; });
+                                       if (there != view.nodes.end() && there->phase != node_phase::down && there->phase != node_phase::left)
+                                         missing.push_back(why);
+                                     }
                                    return missing;
                                  }};
   auto bridge = system.spawn(http_bridge, bridge_setup);

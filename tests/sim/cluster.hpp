@@ -108,6 +108,7 @@ inline network_actor::behavior_type network(network_actor::stateful_pointer<netw
   tell_after(self, 50ms, network_actor{self}, tick{});
   return {
     [](const edge_table&) {},
+    [](const origin_list&) {},
     [=, &my](const edge_list&) {
       if (hears())
         my.heard = now();

@@ -173,7 +173,7 @@ private:
       }
       if (draw(2) == 0)
         take_log();
-      my.watching.answered = true;
+      my.watching.answered = my.all_origins = true;
       my.take(edge_list{coordinator_.statuses(), coordinator_.oldest()});
       my.forget(now_);
       take_log();

@@ -28,6 +28,7 @@ struct heard {
   std::vector<farm_hello> farms;
   std::vector<scaling_news> scaling;
   std::vector<edge_load> loads;
+  std::vector<director_joins> director_joins_;
 };
 using heard_ptr = std::shared_ptr<heard>;
 
@@ -103,6 +104,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const segment_listed&) {},
     [=](const edges_in_use&) {},
     [=](audience_news& news) { log->audiences.push_back(std::move(news)); },
+    [=](const director_joins& news) { log->director_joins_.push_back(news); },
     [=](const watch&) { ++log->watches; },
     [=](const farm_hello& news) { log->farms.push_back(news); },
     [=](const view_farms&) { return script->farms; },

@@ -812,6 +812,44 @@ TEST_F(Coordinator, TwoNodesOfOneNameDoNotTakeEachOthersTasks) {
   EXPECT_TRUE(std::ranges::find(due, push.order.task, &lease::task) != due.end());
 }
 
+TEST_F(Coordinator, TellsWatchersWhereOriginsAre) {
+  auto worker = spawn(stand_in_node, log);
+  std::vector<lease> over;
+  EXPECT_TRUE(state->origins().origins.empty());
+  EXPECT_FALSE(state->origins().complete) << "others may still join";
+  auto media = arrival("media", worker);
+  media.origins = {{"http://media", "for writing", node_name{"somebody else"}, "for reading"}};
+  state->take(media, t0, wall, over);
+  state->take(arrival("n1", worker), t0, wall, over);
+  state->listened = true;
+  auto told = state->origins();
+  EXPECT_TRUE(told.complete);
+  ASSERT_EQ(told.origins.size(), 1u);
+  EXPECT_EQ(told.origins[0].url, "http://media");
+  EXPECT_EQ(told.origins[0].read_token, "for reading");
+  EXPECT_EQ(told.origins[0].token, "") << "directors do not write";
+  EXPECT_EQ(told.origins[0].node, node_name{"media"});
+  state->nodes[node_name{"media"}].status.phase = node_phase::down;
+  EXPECT_EQ(state->origins().origins.size(), 1u) << "directors may reach it all the same";
+  state->nodes[node_name{"media"}].status.phase = node_phase::ready;
+  state->take(leaving{node_name{"media"}, "i"}, wall);
+  EXPECT_TRUE(state->origins().origins.empty());
+}
+
+TEST_F(Coordinator, PassesOnWhatEachDirectorSentWhereAndHowOldThatIs) {
+  node("d1");
+  node("d2");
+  state->joins[node_name{"d1"}] = {{node_name{"d1"}, 4, {edge_name{"e"}}, {9}}, t0};
+  state->joins[node_name{"d2"}] = {{node_name{"d2"}, 7, {}, {}}, t0 + 30s};
+  state->joins[node_name{"gone"}] = {{node_name{"gone"}, 7, {}, {}}, t0 + 30s};
+  auto list = state->listing(t0 + 30500ms);
+  ASSERT_EQ(list.joins.size(), 2u) << "of whom no node is known";
+  EXPECT_EQ(list.joins[0].age_ms, 30'500);
+  EXPECT_EQ(list.joins[0].viewers, (std::vector<std::uint64_t>{9}));
+  EXPECT_EQ(list.joins[1].age_ms, 500);
+  EXPECT_EQ(state->listing(t0 + 61s).joins.size(), 1u);
+}
+
 TEST_F(Coordinator, ANodeThatWasStoppedLeavesAndCanBeForgotten) {
   auto worker = spawn(stand_in_node, log);
   std::vector<lease> over;

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <libdeflate.h>
+#include <random>
 #include <set>
 
 namespace weir::testing {
@@ -52,8 +53,9 @@ public:
   director_state::time_point now{std::chrono::hours(1)};
 
   Director() {
-    state.desk = desk;
-    state.watching.answered = true; // the coordinator has been heard
+    state.setup.node = node_name{"here"};
+    state.setup.desk = desk;
+    state.watching.answered = state.all_origins = true; // the coordinator has been heard
   }
   void show() {
     desk->show(state.view());
@@ -78,6 +80,7 @@ public:
       if (t.edges.at(t.primary.at(b)).name.value == edge)
         return b;
   }
+  static origin_place place(std::string url) { return {.url = url, .token = {}, .node = node_name{url.substr(7)}, .read_token = "token"}; }
   std::string extra; ///< header lines of the last answer
   std::pair<int, std::string> get(std::string_view path, std::string_view accepts = {}) {
     const http::fast_request::field field{"Accept-Encoding", accepts};
@@ -115,6 +118,147 @@ TEST_F(Director, AnswersNothingForAStreamThatIsNotLive) {
   desk->show(state.view());
   EXPECT_EQ(get("/hls/conf/index.m3u8").first, 404);
   EXPECT_EQ(get("/p/1.0/conf~1/720p.m3u8").first, 404);
+}
+
+TEST_F(Director, SaysThatAStreamIsNotThereOnlyWhenEveryOriginHasSpoken) {
+  auto unknown = [&] { return std::tuple(get("/hls/conf/index.m3u8").first, get("/p/1.0/conf~1/720p.m3u8").first, get(steering_path(3, 0)).first); };
+  state.all_origins = false;
+  show();
+  EXPECT_EQ(unknown(), std::tuple(503, 503, 503)) << "no origin has joined yet";
+  state.take(origin_list{{place("http://o1"), place("http://o2")}, false});
+  show();
+  EXPECT_EQ(unknown(), std::tuple(503, 503, 503));
+  EXPECT_TRUE(state.take(feed_news{.origin = "http://o1", .logs = {}, .all = true, .trouble = {}}, now));
+  EXPECT_TRUE(state.take(feed_news{.origin = "http://o2", .logs = {log_of(1, 6, 0)}, .all = false, .trouble = {}}, now));
+  show();
+  EXPECT_EQ(unknown(), std::tuple(200, 200, 200));
+  EXPECT_EQ(get("/steer/3.0/other").first, 503) << "there is more to come";
+  EXPECT_TRUE(state.take(feed_news{.origin = "http://o2", .logs = {}, .all = true, .trouble = {}}, now));
+  show();
+  EXPECT_EQ(get("/steer/3.0/other").first, 410);
+  state.take(feed_news{.origin = "http://o2", .logs = {}, .all = false, .trouble = "it hangs"}, now);
+  show();
+  EXPECT_EQ(get("/steer/3.0/other").first, 410) << "it told all that it had";
+}
+
+TEST_F(Director, FollowsTheOriginsThatTheCoordinatorNames) {
+  auto first = state.take(origin_list{{place("http://o1"), place("http://o2")}, true});
+  EXPECT_EQ(first.begin, (std::vector<std::string>{"http://o1", "http://o2"}));
+  EXPECT_EQ(desk->unreached().size(), 0u) << "nothing is shown yet";
+  show();
+  EXPECT_NE(desk->unreached().at(node_name{"o1"}).find("http://o1 on node o1 is not reached: not asked yet"), std::string::npos);
+  auto half = state.take(origin_list{{place("http://o2")}, false});
+  EXPECT_TRUE(half.begin.empty());
+  EXPECT_EQ(half.again, (std::vector<std::string>{"http://o2"})) << "it may have been started anew";
+  EXPECT_TRUE(half.end.empty()) << "a coordinator that has just started does not know everybody yet";
+  auto other = place("http://o2");
+  other.read_token = "another";
+  auto whole = state.take(origin_list{{other}, true});
+  EXPECT_EQ(whole.begin, (std::vector<std::string>{"http://o2"})) << "with its new token";
+  EXPECT_EQ(whole.end, (std::vector<std::string>{"http://o1"}));
+  for (auto& url : whole.end)
+    state.feeds.erase(url);
+  EXPECT_TRUE(state.take(feed_news{.origin = "http://o2", .logs = {log_of(1, 6, 0)}, .all = true, .trouble = {}}, now));
+  EXPECT_FALSE(state.take(feed_news{.origin = "http://o2", .logs = {}, .all = true, .trouble = {}}, now)) << "nothing new";
+  EXPECT_FALSE(state.take(feed_news{.origin = "http://o1", .logs = {log_of(7, 6, 0)}, .all = true, .trouble = {}}, now)) << "the feed was ended";
+  show();
+  EXPECT_TRUE(desk->unreached().empty());
+}
+
+TEST_F(Director, AnOriginCannotFillItsMemory) {
+  state.take(origin_list{{place("http://o1")}, true});
+  auto one = log_of(1, 1, 0);
+  feed_news news{.origin = "http://o1", .logs = {}, .all = true, .trouble = {}};
+  for (std::uint64_t i = 1; i <= 20'010; ++i) {
+    one.instance = i;
+    news.logs.push_back(one);
+  }
+  state.take(std::move(news), now);
+  EXPECT_EQ(state.streams.size() + state.early.size(), 20'000u);
+  EXPECT_EQ(state.refused_logs, 10u);
+  one.instance = 5;
+  one.version = 2;
+  state.take(feed_news{.origin = "http://o1", .logs = {one}, .all = true, .trouble = {}}, now);
+  EXPECT_EQ(state.streams.at("conf~5").stream->log.version, 2u) << "what is known goes on";
+}
+
+TEST_F(Director, TwoThatHeardInDifferentOrderAnswerAlike) {
+  std::mt19937 chance(7);
+  director_state other;
+  other.setup.desk = std::make_shared<playlist_desk>(30s, steering::join_options{}, "http://origin");
+  other.watching.answered = other.all_origins = true;
+  for (auto* one : {&state, &other})
+    one->take(origin_list{{place("http://o1")}, true});
+  std::vector<edge_table> tables;
+  std::vector<hls::stream_log> logs;
+  auto log = log_of(1, 6, 1);
+  std::vector<std::string> names{"a", "b", "c", "d"};
+  for (edge_epoch epoch = 1; epoch <= 50; ++epoch) {
+    std::shuffle(names.begin(), names.end(), chance);
+    std::vector<edge_target> edges;
+    for (std::size_t i = 0; i < 1 + epoch % 4; ++i)
+      edges.push_back({.name = edge_name{names[i]}, .url = "http://" + names[i], .weight_milli = 1000, .capacity_bps = 1'000'000});
+    tables.push_back(steering::make_table(epoch, edges, tables.empty() ? nullptr : &tables.back()));
+    log.version = epoch + 1;
+    log.entries.push_back(log.entries.back());
+    ++log.entries.back().msn;
+    log.entries.back().edges = epoch;
+    logs.push_back(log);
+  }
+  // One hears each table before the log that names it; the other one logs first, some twice, some not at all, and late ones out of order.
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    ASSERT_TRUE(state.take(tables[i]));
+    state.take(feed_news{.origin = "http://o1", .logs = {logs[i]}, .all = true, .trouble = {}}, now);
+  }
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    if (i + 1 == tables.size() || chance() % 3 != 0)
+      other.take(feed_news{.origin = "http://o1", .logs = {logs[i], logs[chance() % (i + 1)]}, .all = true, .trouble = {}}, now);
+    ASSERT_TRUE(other.take(tables[i]));
+    if (auto waits = other.early.find("conf~1"); waits != other.early.end() && other.knows_edges_of(waits->second)) {
+      other.take(std::move(waits->second), now);
+      other.early.erase(waits);
+    }
+  }
+  show();
+  other.setup.desk->show(other.view());
+  for (int i = 0; i < 1000; ++i) {
+    auto path = hls::path_of(hls::playlist_address{{static_cast<std::uint32_t>(chance() % 1024), chance() % 51, chance() % 2 == 0}, "conf", 1, "720p"});
+    auto ours = get(path);
+    ASSERT_EQ(ours.first, 200) << path;
+    std::swap(desk, other.setup.desk);
+    auto theirs = get(path);
+    std::swap(desk, other.setup.desk);
+    ASSERT_EQ(ours, theirs) << path;
+  }
+}
+
+TEST_F(Director, CountsWhatItsPeersSent) {
+  using sent = std::vector<std::pair<edge_name, std::uint32_t>>;
+  const edge_name a{"a"}, b{"b"};
+  auto word = [&](std::string who, std::uint64_t sequence, std::uint64_t at_a, std::uint64_t at_b, std::int64_t age = 0) {
+    return std::vector{director_joins{node_name{std::move(who)}, sequence, {a, b}, {at_a, at_b}, age}};
+  };
+  EXPECT_EQ(state.take(word("there", 8, 100, 50), now), sent{}) << "those are in the edges' own reports";
+  EXPECT_EQ(state.take(word("here", 3, 7, 7), now), sent{}) << "our own word";
+  EXPECT_EQ(state.take(word("there", 9, 110, 50), now), (sent{{a, 10}}));
+  EXPECT_EQ(state.take(word("there", 9, 110, 50), now), sent{}) << "the same word again";
+  EXPECT_EQ(state.take(word("there", 12, 115, 52), now), (sent{{a, 5}, {b, 2}})) << "words between were lost, their viewers were not";
+  EXPECT_EQ(state.take(word("there", 13, 115, 1), now), (sent{{b, 1}})) << "the edge was away, and is counted anew";
+  EXPECT_EQ(state.take(word("there", 2, 4, 0), now), (sent{{a, 4}})) << "the director was started anew";
+  EXPECT_EQ(state.take({director_joins{node_name{"there"}, 3, {a, b}, {5}, 0}}, now), sent{}) << "no word of ours";
+}
+
+TEST_F(Director, DrawsByInterpretationWhileAPeerIsSilent) {
+  EXPECT_FALSE(state.misses_peer(now)) << "there is none";
+  state.take({director_joins{node_name{"there"}, 1, {}, {}, 900}}, now);
+  EXPECT_FALSE(state.misses_peer(now + 2s));
+  EXPECT_TRUE(state.misses_peer(now + 2200ms)) << "the coordinator may be away: nobody is heard then";
+  state.take({director_joins{node_name{"there"}, 1, {}, {}, 5000}}, now + 4s);
+  EXPECT_TRUE(state.misses_peer(now + 4s)) << "the coordinator repeats an old word";
+  state.take({director_joins{node_name{"there"}, 2, {}, {}, 100}}, now + 5s);
+  EXPECT_FALSE(state.misses_peer(now + 5s));
+  EXPECT_TRUE(state.misses_peer(now + 64s));
+  EXPECT_FALSE(state.misses_peer(now + 66s)) << "it is no more";
 }
 
 TEST_F(Director, GivesEachViewerAnEdgeAndABackup) {
@@ -444,31 +588,28 @@ TEST_F(Director, CountsWhoComesAndWhatPagesTellOfWhatIsLive) {
   });
 }
 
-class DirectorInTime : public virtual_time {};
-
-TEST_F(DirectorInTime, TellsHowStreamsAreWatchedEveryFiveSeconds) {
-  auto log = std::make_shared<heard>();
-  auto boss = spawn(stand_in_coordinator, log, std::make_shared<coordinator_script>());
-  auto desk = std::make_shared<playlist_desk>(30s);
-  auto made = spawn(director, desk, boss, std::vector<origin_actor>{}, node_name{"d1"});
-  tell(made, log_of(1, 6, 0));
-  advance(6s);
-  EXPECT_TRUE(log->audiences.empty()) << "there is nothing to tell";
+TEST_F(Director, TellsHowStreamsAreWatchedEveryFiveSeconds) {
+  state.take(log_of(1, 6, 0), now);
+  EXPECT_FALSE(state.audience(now)) << "there is nothing to tell";
   desk->audience().begun("conf");
   desk->audience().begun("gone");
-  advance(10s);
-  ASSERT_GE(log->audiences.size(), 1u);
-  EXPECT_LE(log->audiences.size(), 2u);
-  EXPECT_EQ(log->audiences.back().node, node_name{"d1"});
-  ASSERT_EQ(log->audiences.back().streams.size(), 1u) << "what is over is forgotten";
-  EXPECT_EQ(log->audiences.back().streams[0].stream, "conf");
-  EXPECT_EQ(log->audiences.back().streams[0].sessions, 1u);
+  EXPECT_FALSE(state.audience(now + 4999ms));
+  auto word = state.audience(now + 5s);
+  ASSERT_TRUE(word);
+  EXPECT_EQ(word->node, node_name{"here"});
+  ASSERT_EQ(word->streams.size(), 1u) << "what is over is forgotten";
+  EXPECT_EQ(word->streams[0].stream, "conf");
+  EXPECT_EQ(word->streams[0].sessions, 1u);
+  EXPECT_FALSE(state.audience(now + 6s));
+  EXPECT_TRUE(state.audience(now + 10s)) << "again: who missed it hears it, and restarts are seen";
 }
+
+class DirectorInTime : public virtual_time {};
 
 TEST_F(DirectorInTime, AsksForTheTablesOnceWhileTheyCome) {
   auto log = std::make_shared<heard>();
   auto boss = spawn(stand_in_coordinator, log, std::make_shared<coordinator_script>());
-  auto made = spawn(director, std::make_shared<playlist_desk>(30s), boss, std::vector<origin_actor>{}, node_name{});
+  auto made = spawn(director, director_setup{node_name{"here"}, std::make_shared<playlist_desk>(30s), nullptr}, boss);
   advance(1s);
   const auto asked = log->watches;
   EXPECT_GE(asked, 4u) << "nobody answers: the coordinator may not be reached yet";
@@ -479,6 +620,82 @@ TEST_F(DirectorInTime, AsksForTheTablesOnceWhileTheyCome) {
   EXPECT_EQ(log->watches, asked);
   advance(4s);
   EXPECT_GT(log->watches, asked) << "the connection was lost with the rest of them";
+}
+
+TEST_F(DirectorInTime, TellsEachSecondWhomItSentWhere) {
+  auto log = std::make_shared<heard>();
+  auto boss = spawn(stand_in_coordinator, log, std::make_shared<coordinator_script>());
+  auto desk = std::make_shared<playlist_desk>(30s);
+  auto made = spawn(director, director_setup{node_name{"here"}, desk, nullptr}, boss);
+  tell(made, table(1, {"a", "b"}));
+  advance(2s);
+  EXPECT_TRUE(log->director_joins_.empty()) << "nobody would take its word yet";
+  tell(made, edge_list{});
+  desk->with_admission([](auto& admission) {
+    for (int i = 0; i < 5; ++i)
+      EXPECT_TRUE(admission.admit([n = std::uint64_t{0}]() mutable { return n++; }));
+  });
+  advance(2s);
+  ASSERT_GE(log->director_joins_.size(), 2u);
+  auto& word = log->director_joins_.back();
+  EXPECT_EQ(word.director, node_name{"here"});
+  EXPECT_EQ(word.sequence, log->director_joins_.size());
+  ASSERT_EQ(word.edges.size(), word.viewers.size());
+  std::uint64_t all = 0;
+  for (auto n : word.viewers)
+    all += n;
+  EXPECT_EQ(all, 5u);
+}
+
+/// What LOG FEED makes of answers.
+class LogFeed : public ::testing::Test {
+public:
+  log_feed_state state;
+  log_feed_state::time_point now{std::chrono::hours(1)};
+  const timestamp wall = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
+
+  LogFeed() { state.setup = {.origin = {.url = "http://o", .token = {}, .node = node_name{"n"}, .read_token = "logs_x"}, .reader = "here", .client = nullptr}; }
+  auto take(int status, std::string body, std::string error = {}) { return state.take({state.round, status, std::move(body), std::move(error)}, now, wall); }
+};
+
+TEST_F(LogFeed, AsksForWhatChangedSince) {
+  EXPECT_EQ(state.question().url, "http://o/origin/v1/logs?after=&wait=5s&reader=here");
+  hls::log_news news("b1");
+  news.add(log_of(1, 6, 0));
+  state.asked = now;
+  auto next = take(200, news.page({}, wall));
+  EXPECT_EQ(next.news.logs.size(), 1u);
+  EXPECT_TRUE(next.news.all);
+  EXPECT_EQ(next.again, 20ms) << "what changes meanwhile comes in one answer";
+  EXPECT_EQ(state.question().url, "http://o/origin/v1/logs?after=b1.1&wait=5s&reader=here");
+  now += 3s;
+  EXPECT_EQ(take(200, news.page({"b1", 1}, wall)).again, 0ms) << "it had waited";
+  EXPECT_EQ(state.question().headers.find("Authorization"), "Bearer logs_x");
+}
+
+TEST_F(LogFeed, AsksAgainLessAndLessOftenUntilItIsAnswered) {
+  hls::log_news news("b1");
+  ASSERT_TRUE(take(200, news.page({}, wall)).news.trouble.empty());
+  for (auto pause : {250ms, 500ms, 1000ms, 2000ms, 2000ms}) {
+    auto next = take(0, {}, "connection refused");
+    EXPECT_EQ(next.again, pause);
+    EXPECT_EQ(next.news.trouble, "connection refused");
+    EXPECT_FALSE(next.news.all);
+  }
+  EXPECT_EQ(take(503, "{}").news.trouble, "status 503");
+  EXPECT_FALSE(take(200, "<html>").news.trouble.empty()) << "no page of logs is no answer";
+  EXPECT_EQ(state.have, (hls::news_mark{"b1", 0})) << "it goes on where it was";
+  EXPECT_TRUE(take(200, news.page({"b1", 0}, wall)).news.trouble.empty());
+  EXPECT_EQ(take(401, {}).again, 250ms) << "forgiven";
+}
+
+TEST_F(LogFeed, AgesCountByTheOriginsClock) {
+  auto log = log_of(1, 6, 0);
+  log.changed = wall - 1h - 2s; // an hour behind ours
+  hls::log_news news("b1");
+  news.add(log);
+  EXPECT_EQ(take(200, news.page({}, wall - 1h)).news.logs.at(0).changed, wall - 2s);
+  EXPECT_EQ(take(200, news.page({}, timestamp{})).news.logs.at(0).changed, log.changed) << "that is no clock";
 }
 
 } // namespace

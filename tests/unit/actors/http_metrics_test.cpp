@@ -207,7 +207,7 @@ public:
 
 TEST_F(HttpMetricsOfActors, TheDirectorTellsWhomItSentWhereAndWhomATableMoved) {
   auto desk = std::make_shared<playlist_desk>(30s);
-  auto made = spawn(director, desk, boss, std::vector<origin_actor>{}, node_name{});
+  auto made = spawn(director, director_setup{node_name{"here"}, desk, nullptr}, boss);
   tell(made, table(1, {"a"}));
   tell(made, edge_list{});
   desk->with_admission([](auto& admission) {

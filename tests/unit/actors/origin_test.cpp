@@ -138,6 +138,81 @@ TEST_F(Origin, NumbersGoOnAfterARestartOfTheOriginAndOfTheWriter) {
   EXPECT_EQ(grown.instance, before.instance);
 }
 
+/// What a director's feed was answered, in the order of the answers.
+struct answers {
+  std::vector<expected<std::string>> all;
+  log_wish wish(std::string reader, hls::news_mark after, std::chrono::milliseconds wait) {
+    return {std::move(reader), std::move(after), wait, [this](expected<std::string> page) { all.push_back(std::move(page)); }};
+  }
+  hls::log_page last() {
+    auto page = all.empty() || !all.back() ? expected<hls::log_page>(fail(error_code::internal, "no page")) : hls::parse_log_page(*all.back());
+    EXPECT_TRUE(page) << page.error().text;
+    return page.value_or(hls::log_page{});
+  }
+};
+
+TEST_F(Origin, TellsOnlyWhatChangedAsSoonAsItChanges) {
+  answers heard;
+  origin_state::time_point t{std::chrono::hours(1)};
+  state->take(heard.wish("d", {}, 20s), t, now);
+  ASSERT_EQ(heard.all.size(), 1u) << "a reader that has nothing hears at once that there is nothing";
+  auto mark = heard.last().next;
+  state->take(heard.wish("d", mark, 20s), t, now);
+  state->answer_readers(t + 19s, now);
+  EXPECT_EQ(heard.all.size(), 1u);
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 14; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  state->news.add(state->logs.at("conf").snapshot());
+  state->answer_readers(t + 19s, now);
+  ASSERT_EQ(heard.all.size(), 2u);
+  ASSERT_EQ(heard.last().logs.size(), 1u);
+  EXPECT_EQ(heard.last().logs[0].entries.size(), 4u);
+  EXPECT_TRUE(state->readers.empty());
+  state->take(heard.wish("d", heard.last().next, 1s), t, now);
+  state->answer_readers(t + 999ms, now);
+  EXPECT_EQ(heard.all.size(), 2u);
+  state->answer_readers(t + 1s, now);
+  ASSERT_EQ(heard.all.size(), 3u) << "it has waited for long enough";
+  EXPECT_TRUE(heard.last().logs.empty());
+  state->take(heard.wish("d", heard.last().next, 0s), t, now);
+  EXPECT_EQ(heard.all.size(), 4u) << "who does not want to wait";
+  state->take(heard.wish("d", heard.last().next, 24h), t, now);
+  state->answer_readers(t + 20s, now);
+  EXPECT_EQ(heard.all.size(), 5u) << "nobody waits for longer than 20 s";
+}
+
+TEST_F(Origin, TellsEverythingAfterARestart) {
+  answers heard;
+  state->take(heard.wish("d", {}, 0s), {}, now);
+  auto mark = heard.last().next;
+  state = open();
+  state->take(heard.wish("d", mark, 20s), {}, now);
+  ASSERT_EQ(heard.all.size(), 2u);
+  EXPECT_NE(heard.last().next.boot, mark.boot);
+}
+
+TEST_F(Origin, ManyWhoWaitAreBoundedAndNobodyIsForgotten) {
+  answers heard;
+  origin_state::time_point t{std::chrono::hours(1)};
+  state->take(heard.wish("d", {}, 0s), t, now);
+  auto mark = heard.last().next;
+  for (int i = 0; i < 64; ++i)
+    state->take(heard.wish("d" + std::to_string(i), mark, 20s), t, now);
+  EXPECT_EQ(heard.all.size(), 1u);
+  state->take(heard.wish("one more", mark, 20s), t, now);
+  ASSERT_EQ(heard.all.size(), 2u);
+  EXPECT_EQ(heard.all.back().error().code, error_code::too_many);
+  state->take(heard.wish("d7", mark, 20s), t, now);
+  ASSERT_EQ(heard.all.size(), 3u);
+  EXPECT_EQ(heard.all.back().error().code, error_code::conflict) << "its former question is over";
+  EXPECT_EQ(state->readers.size(), 64u);
+  state->dismiss_readers({error_code::unavailable, "the origin ends"});
+  EXPECT_EQ(heard.all.size(), 67u);
+  EXPECT_EQ(heard.all.back().error().code, error_code::unavailable);
+  EXPECT_TRUE(state->readers.empty());
+}
+
 TEST_F(Origin, RefusesNamesThatCouldLeaveItsFolder) {
   for (std::string name : {"../x", "a/b", "", ".hidden"})
     EXPECT_FALSE(announce(65536, name)) << name;

@@ -40,7 +40,7 @@ TEST_F(WireMessages, ArriveAsTheyWereSent) {
                .labels = {{"room", "main hall"}}};
   news.node = worker;
   news.rtmp_servers = {{"srv", "rtmp://a", "rtmp://b"}};
-  news.origins = {{"http://o", "token"}};
+  news.origins = {{"http://o", "token", node_name{"w"}, "for reading"}};
   task_order run;
   run.task = task_id{"t"};
   run.options = R"({"url":"rtmp://host/live/key"})";
@@ -51,6 +51,7 @@ TEST_F(WireMessages, ArriveAsTheyWereSent) {
   EXPECT_EQ(read.node, worker);
   EXPECT_EQ(read.rtmp_servers.at(0).publish_url, "rtmp://b");
   EXPECT_EQ(read.origins.at(0).token, "token");
+  EXPECT_EQ(read.origins.at(0).read_token, "for reading");
   EXPECT_EQ(read.runs.at(0).epoch, run.epoch);
   EXPECT_EQ(read.runs.at(0).options, run.options);
 
@@ -75,6 +76,13 @@ TEST_F(WireMessages, ArriveAsTheyWereSent) {
   EXPECT_EQ(back.tasks[0].progress.speed_milli, -5);
   EXPECT_EQ(back.tasks[0].log_tail, view.tasks[0].log_tail);
   EXPECT_EQ(back.edges[0].load.bits_per_second, 1ll << 40);
+
+  edge_list edges{.edges = {}, .oldest_table = 3, .joins = {{node_name{"d"}, 9, {edge_name{"e"}}, {1ull << 40}, 800}}};
+  auto joins = sent(system, edges).joins.at(0);
+  EXPECT_EQ(joins.edges, edges.joins[0].edges);
+  EXPECT_EQ(joins.viewers, edges.joins[0].viewers);
+  EXPECT_EQ(joins.age_ms, 800);
+  EXPECT_EQ(sent(system, origin_list{news.origins, true}).origins.at(0).node, node_name{"w"});
 
   known_keys keys{.version = 3, .until = timestamp(7s), .keys = {{"live", "a", "", "hash"}}, .signature = "s", .signer = "k"};
   EXPECT_EQ(sent(system, keys).until, keys.until); // it is part of what is signed
