@@ -1,6 +1,7 @@
-"""A cluster of six nodes on one machine, TLS between them (issue 3): who may join, and what the loss of each costs a broadcast.
+"""A cluster of seven nodes on one machine, TLS between them (issue 3): who may join, and what the loss of each costs a broadcast.
 
     boss    coordinator         media   ingest, origin, director      w1, w2   workers      cache   an edge      secure   an edge with TLS
+    lists   a director alone
 
 All tests go through one broadcast in order: nobody starts anything again by hand but what a test has killed.
 """
@@ -16,7 +17,7 @@ import threading
 import time
 
 from authority import Authority
-from weir_node import PROGRAM, Encoder, LoggedCase, Node, eventually, fetch, free_ports, main, processes, trust, wait_until_playable, watched
+from weir_node import PROGRAM, Encoder, Follower, LoggedCase, Node, eventually, fetch, free_ports, main, processes, trust, wait_until_playable, watched
 
 TARGET = 2     # seconds: the profile short
 SANITIZED = 2  # seconds more, for the start of a sanitized program
@@ -180,6 +181,14 @@ class ClusterCase(LoggedCase):
 
 
 class Cluster(ClusterCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        weir("cluster", "issue", "--dir", Member.authority, "lists")
+        cls.lists = Member("lists", ["director"], cls.door, host=cls.HOST)
+        cls.nodes.append(cls.lists)
+        cls.addClassCleanup(cls.lists.remove)
+
     def test_1_nodes_join_in_any_order(self):
         """The coordinator comes last; the broadcast plays through another machine's edges."""
         for node in self.nodes[1:]:
@@ -318,7 +327,43 @@ class Cluster(ClusterCase):
         self.assertEqual(self.secure.nginx_master("edge-1"), master, "nginx was not started again")
         self.assert_unbroken(follower)
 
-    def test_8_clean_end(self):
+    def test_8_directors_anywhere(self):
+        """One alone on its node answers as the one beside the origin does: when it is killed, and when the origin's node is."""
+        viewer = wait_until_playable(self.media, "show", 20)
+        paths = [v[v.index("/p/"):] for v in viewer.variants]
+
+        def alike():
+            answers = [[fetch(node.url + path) for path in paths] for node in (self.media, self.lists)]
+            assert all(a.status == 200 for of_one in answers for a in of_one), answers
+            return [a.text for a in answers[0]] == [a.text for a in answers[1]]
+
+        eventually("both directors give the same playlists to the same viewer", alike, 3 * TARGET)
+        with watched(self.media, "show", TARGET, viewer=viewer) as (follower, player):
+            self.lists.kill()
+            newest = follower.newest()
+            eventually("it goes on", lambda: follower.newest() >= newest + 2, 6 * TARGET)
+            self.lists.start()
+        self.assertEqual((follower.failures, player.failures), ([], []), "whoever reads the other one sees nothing of it")
+        self.assert_unbroken(follower)
+        eventually("it answers as before", alike, 3 * TARGET)
+
+        with Follower(wait_until_playable(self.lists, "show", 10)) as follower:
+            eventually("it is read", lambda: follower.seen, 5)
+            newest = follower.newest()
+            self.media.kill()
+            unready = eventually("it says whom it does not reach", lambda: (a := fetch(self.lists.url + "/readyz")).status == 503 and a.text, 10)
+            self.assertIn(f"origin {self.media.url} on node media is not reached", unready)
+            self.media.start()
+            began = time.monotonic()
+            eventually("it is reached again", lambda: fetch(self.lists.url + "/readyz").status == 200, 1 + SANITIZED)
+            took = time.monotonic() - began
+            eventually("it goes on", lambda: follower.newest() >= newest + 2 and follower.media_since(began), 40)
+            eventually("both answer alike", alike, 3 * TARGET)
+        sys.stderr.write(f"a director elsewhere heard the origin {took:.1f} s after its node was ready\n")
+        self.assert_unbroken(follower)
+        self.wait_until_all_run(40)
+
+    def test_9_clean_end(self):
         for node in reversed(self.nodes):
             self.assertLessEqual(node.stop(), 10, node.name)
 
