@@ -96,12 +96,12 @@ autoscaler_state::orders autoscaler_state::decide(const farm_view& seen, time_po
   auto farms = seen.farms;
   std::uint32_t free = 0;
   for (auto& farm : farms)
-    free += farm.free;
+    free += static_cast<std::uint32_t>(farm.idle.size());
   while (made.start.size() < d.start) { // spread: the loss of a node is to cost as few as possible
-    auto most = std::ranges::max_element(farms, {}, &farm_hello::free);
-    if (most == farms.end() || most->free == 0)
+    auto most = std::ranges::max_element(farms, {}, [](auto& one) { return one.idle.size(); });
+    if (most == farms.end() || most->idle.empty())
       break;
-    --most->free;
+    most->idle.pop_back();
     made.start.push_back(most->farm);
   }
   const auto missing = d.start - static_cast<std::uint32_t>(made.start.size());

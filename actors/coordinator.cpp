@@ -1371,6 +1371,16 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     my.drained_edges.erase(edge);
     my.edge_set.remove(edge);
   };
+  auto end_edge_for_good = [=, &my](const forget_edge& wish) {
+    store::batch batch;
+    put_or_remove(batch, edge_drained_prefix, wish.name.value, "");
+    if (auto kept = my.setup.store->commit(batch, store::durability::lazy); !kept)
+      log::error("coordinator", "edge-drain-not-forgotten", "edge={} error={}", wish.name.value, kept.error().text);
+    my.note("edge-ended", "edge/" + wish.name.value, "The edge is no more.", wish.actor, wall());
+    forget_the_edge(wish.name);
+    if (my.judge_edges(now(), wall()))
+      tell_watchers(my.edge_set.table());
+  };
   // Whatever runs for the task ends, its successor with it.
   auto end_runs = [=, &my](const task_id& id, const std::string& why) {
     end_outgoing(id);
@@ -1843,22 +1853,16 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       return caf::unit;
     },
     [=, &my](const forget_edge& wish) {
-      auto* known = my.edge_set.find(wish.name);
-      // What a node always runs is there for as long as the node is. Of what is only remembered from before our start nothing was heard yet.
-      if (!known || !(known->spec.spare || known->spec.node.value.empty()))
-        return;
-      store::batch batch;
-      put_or_remove(batch, edge_drained_prefix, wish.name.value, "");
-      if (auto kept = my.setup.store->commit(batch, store::durability::lazy); !kept)
-        log::error("coordinator", "edge-drain-not-forgotten", "edge={} error={}", wish.name.value, kept.error().text);
-      my.note("edge-ended", "edge/" + wish.name.value, "The edge is no more.", wish.actor, wall());
-      forget_the_edge(wish.name);
-      if (my.judge_edges(now(), wall()))
-        tell_watchers(my.edge_set.table());
+      if (auto* known = my.edge_set.find(wish.name); known && known->spec.spare) // what a node always runs is there for as long as the node is
+        end_edge_for_good(wish);
     },
     [=, &my](const farm_hello& news) {
-      if (my.nodes.contains(news.node)) // it joins in a moment, and is told each second
-        my.farms[news.node] = {news, now()};
+      if (!my.nodes.contains(news.node)) // it joins in a moment, and is told each second
+        return;
+      my.farms[news.node] = {news, now()};
+      for (auto& idle : news.idle) // of what is only remembered from before our start nothing was heard; what was ended since may not have been told
+        if (auto* known = my.edge_set.find(idle); known && (known->spec.node.value.empty() || (known->spec.spare && known->spec.node == news.node)))
+          end_edge_for_good({idle, autoscaler_state::acts_as});
     },
     [=, &my](const view_farms&) {
       farm_view view{my.edge_set.statuses(), {}};

@@ -9,8 +9,12 @@ namespace weir {
 
 using namespace std::chrono_literals;
 
-std::uint32_t edge_farm_state::free() const {
-  return static_cast<std::uint32_t>(std::ranges::count_if(places, [](auto& p) { return !p.edge; }));
+std::vector<edge_name> edge_farm_state::idle() const {
+  std::vector<edge_name> all;
+  for (auto& p : places)
+    if (!p.edge)
+      all.push_back(p.setup.spec.name);
+  return all;
 }
 
 edge_farm_state::place* edge_farm_state::find(const edge_name& edge) {
@@ -40,7 +44,7 @@ edge_farm_actor::behavior_type edge_farm(edge_farm_actor::stateful_pointer<edge_
     over->edge = nullptr;
     over->ending = false;
     gone(name);
-    if (my.stopping && my.free() == my.places.size())
+    if (my.stopping && my.idle().size() == my.places.size())
       self->quit(caf::exit_reason::user_shutdown);
     return true;
   });
@@ -67,15 +71,12 @@ edge_farm_actor::behavior_type edge_farm(edge_farm_actor::stateful_pointer<edge_
     [=, &my](const tick&) {
       if (my.stopping)
         return;
-      tell(self, coordinator, farm_hello{my.node, me, my.free()});
-      for (auto& place : my.places) // after a power loss the coordinator remembers edges that nobody has begun again
-        if (!place.edge)
-          gone(place.setup.spec.name);
+      tell(self, coordinator, farm_hello{my.node, me, my.idle()});
       tell_after(self, 1s, me, tick{});
     },
     [=, &my](const stop&) {
       my.stopping = true;
-      if (my.free() == my.places.size())
+      if (my.idle().size() == my.places.size())
         return self->quit(caf::exit_reason::user_shutdown);
       for (auto& place : my.places)
         if (place.edge && !std::exchange(place.ending, true))
@@ -89,7 +90,7 @@ edge_farm_actor::behavior_type edge_farm(edge_farm_actor::stateful_pointer<edge_
           running.push_back(place.setup.spec.name.value);
           children.push_back(caf::actor_cast<caf::actor>(place.edge));
         }
-      return report_of(self, "edge-farm", nlohmann::json{{"running", running}, {"free", my.free()}}, my.started, std::move(children));
+      return report_of(self, "edge-farm", nlohmann::json{{"running", running}, {"free", my.idle().size()}}, my.started, std::move(children));
     },
   };
 }

@@ -19,7 +19,8 @@ struct edge_farm_state {
   bool stopping = false;
   caf::actor_clock::time_point started{};
 
-  std::uint32_t free() const;
+  /// The places that are free.
+  std::vector<edge_name> idle() const;
   /// Null: there is none of that name.
   place* find(const edge_name& edge);
 };
@@ -27,7 +28,7 @@ struct edge_farm_state {
 /// The edges of this node that are there only while they are needed.
 ///
 /// Parent:  the program; its end ends the node.
-/// Tells:   COORDINATOR each second what it could start, and which edges are not there.
+/// Tells:   COORDINATOR each second which edges it could start, and of each that is no more.
 /// Fails:   never; an edge that ends by itself is told as ended, and its place is free again.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 edge_farm_actor::behavior_type edge_farm(edge_farm_actor::stateful_pointer<edge_farm_state> self, node_name node, std::vector<edge_setup> places, std::shared_ptr<http::client> client,

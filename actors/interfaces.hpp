@@ -200,7 +200,7 @@ using edge_farm_actor = typed_actor_t<
 struct farm_hello {
   node_name node;
   edge_farm_actor farm;
-  std::uint32_t free = 0; ///< edges that it could start
+  std::vector<edge_name> idle; ///< edges that it could start; whoever remembers them as there forgets them
 };
 /// AUTOSCALER → COORDINATOR: what edges there are, and who could start more.
 struct view_farms {};
@@ -208,7 +208,7 @@ struct farm_view {
   std::vector<edge_status> edges;
   std::vector<farm_hello> farms; ///< that are heard
 };
-WEIR_MESSAGE(farm_hello, node, farm, free)
+WEIR_MESSAGE(farm_hello, node, farm, idle)
 WEIR_MESSAGE_EMPTY(view_farms)
 WEIR_MESSAGE(farm_view, edges, farms)
 

@@ -40,7 +40,7 @@ protected:
   void begin(autoscaler_options wanted = {}) {
     wanted.driver = scaling_driver::process;
     for (auto* node : {"n1", "n2"})
-      script->farms.farms.push_back({node_name{node}, spawn(stand_in_farm, orders, node), 2});
+      script->farms.farms.push_back({node_name{node}, spawn(stand_in_farm, orders, node), {edge_name{fmt::format("{}-8", node)}, edge_name{fmt::format("{}-9", node)}}});
     auto coordinator = spawn(stand_in_coordinator, log, script);
     scaler = spawn(autoscaler, wanted, director_options{}, coordinator);
   }
@@ -96,7 +96,7 @@ TEST_F(Autoscaler, SaysOnceThatNoNodeHasMore) {
   put("n2-1", false, 900);
   begin();
   for (auto& farm : script->farms.farms)
-    farm.free = 0;
+    farm.idle.clear();
   live(60s);
   EXPECT_TRUE(orders->empty());
   EXPECT_EQ(std::ranges::count(log->scaling, "edges-short", &scaling_news::kind), 1);
