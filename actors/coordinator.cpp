@@ -44,6 +44,7 @@ constexpr std::string_view request_prefix = "request/";
 constexpr std::string_view roster_prefix = "roster/"; ///< node → address of its HTTP listener
 constexpr std::string_view roster_list_prefix = "roster_list/"; ///< version → names, a line each
 constexpr std::string_view edge_drained_prefix = "edge_drained/"; ///< edge → "by hand"
+constexpr std::string_view machines_key = "machines"; ///< what the AUTOSCALER knows of those that it ordered
 constexpr std::string_view wanted_prefix = "node_wanted/"; ///< node → cordoned or draining, by hand
 constexpr std::string_view publication_prefix = "publication/"; ///< stream → its time line's name
 constexpr auto roster_token_key = "roster_token";
@@ -73,6 +74,9 @@ std::string host_of(const std::string& url) {
 std::string roster_list_key(std::uint64_t version) { return fmt::format("{}{:020}", roster_list_prefix, version); }
 
 std::int64_t as_of(caf::actor_clock::time_point now) { return std::chrono::floor<std::chrono::milliseconds>(now.time_since_epoch()).count(); }
+
+/// Of an edge that is only remembered from before our start nothing is known but its name.
+bool is_edge_of(const edge_spec& edge, const node_name& node) { return edge.node.value.empty() ? node_of(edge.name) == node : edge.node == node; }
 
 /// What is empty is not kept.
 void put_or_remove(store::batch& batch, std::string_view prefix, const std::string& key, std::string_view value) {
@@ -189,6 +193,8 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
       roster.nodes.push_back({node_name{key.substr(roster_prefix.size())}, text});
     else if (key.starts_with(edge_drained_prefix))
       drained_edges.insert(edge_name{key.substr(edge_drained_prefix.size())});
+    else if (key == machines_key)
+      machines = text;
     else if (key.starts_with(roster_list_prefix)) {
       std::uint64_t listed = 0;
       std::from_chars(key.data() + roster_list_prefix.size(), key.data() + key.size(), listed);
@@ -815,7 +821,7 @@ expected<std::vector<lease>> coordinator_state::take(const forget_node& wish, ti
   store::batch batch;
   batch.remove_setting(std::string(wanted_prefix) + wish.name.value);
   for (auto& status : edge_set.statuses())
-    if (status.spec.node == wish.name)
+    if (is_edge_of(status.spec, wish.name))
       batch.remove_setting(std::string(edge_drained_prefix) + status.spec.name.value);
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   std::vector<lease> over;
@@ -1321,7 +1327,15 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
   auto spawn_monitor = [=, &my](const edge_spec& spec) {
     my.edges[spec.name].monitor = self->spawn<caf::linked>(edge_monitor, spec, my.setup.steering, my.setup.http, me);
   };
-  auto spawn_autoscaler = [=, &my] { my.autoscaler = self->spawn<caf::linked>(autoscaler, my.setup.scaling, my.setup.steering, me); };
+  auto spawn_autoscaler = [=, &my] {
+    auto& o = my.setup.scaling;
+    machines_setup machines{.driver = nullptr, .cluster = my.setup.cluster, .kept = my.machines};
+    if (o.driver == scaling_driver::exec)
+      machines.driver = machines::make_exec(o.command, o.order_timeout);
+    else if (o.driver == scaling_driver::webhook)
+      machines.driver = machines::make_webhook({.url = o.url, .token_file = o.token_file, .authorities = o.authorities, .deadline = o.order_timeout}, my.setup.http);
+    my.autoscaler = self->spawn<caf::linked + caf::detached>(autoscaler, o, my.setup.steering, std::move(machines), me);
+  };
   auto spawn_watch = [=, &my](const std::string& server) {
     auto& entry = my.watches.at(server);
     entry.actor = self->spawn<caf::linked>(rtmp_watch, entry.setup, my.setup.http, me);
@@ -1691,10 +1705,15 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     [=, &my](const forget_node& wish) -> caf::result<void> {
       std::vector<edge_name> its_edges;
       for (auto& status : my.edge_set.statuses())
-        if (status.spec.node == wish.name)
+        if (is_edge_of(status.spec, wish.name))
           its_edges.push_back(status.spec.name);
       const bool had_origins = has_origins(wish.name);
       auto over = my.take(wish, wall());
+      if (!over && over.error().code == error_code::not_found && !its_edges.empty()) { // of the node nothing is left but edges that are remembered
+        for (auto& edge : its_edges)
+          end_edge_for_good({edge, wish.actor});
+        return caf::unit;
+      }
       if (!over)
         return to_caf(over.error());
       for (auto& l : *over)
@@ -1876,6 +1895,14 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         my.note(news.kind, "edges", news.status.last, autoscaler_state::acts_as, wall());
       my.scaling = std::move(news.status);
       ++my.version;
+    },
+    [=, &my](const keep_machines& wish) -> caf::result<void> {
+      store::batch batch;
+      batch.put_setting(machines_key, wish.text);
+      if (auto kept = my.setup.store->commit(batch, store::durability::synced); !kept)
+        return to_caf(kept.error());
+      my.machines = wish.text;
+      return caf::unit;
     },
     [=, &my](const segment_listed& news) {
       for (auto& [name, edge] : my.edges)

@@ -119,6 +119,7 @@ struct coordinator_state {
   std::map<node_name, joins_entry> joins; ///< of DIRECTORs
   autoscaler_actor autoscaler; ///< null: none is wanted
   scaling_status scaling;
+  std::string machines;        ///< as AUTOSCALER wants them kept
   std::uint32_t autoscaler_restarts = 0;
   std::vector<watcher_actor> watchers;
   weir::edge_set edge_set;

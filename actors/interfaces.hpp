@@ -214,6 +214,8 @@ WEIR_MESSAGE(farm_view, edges, farms)
 
 /// AUTOSCALER: how many edges there are, by the viewers that are there and that are expected. Parent: COORDINATOR.
 using autoscaler_actor = typed_actor_t<
+  // INTERNAL: an order for a machine was answered.
+  void(machine_answer),
   // INTERNAL: time to decide.
   void(tick)>::extend_with<status_actor>;
 
@@ -247,7 +249,7 @@ using coordinator_actor = typed_actor_t<
   // Whom a DIRECTOR sent where, and how they fare.
   void(director_joins), void(audience_news),
   // How many edges there are.
-  void(farm_hello), farm_view(view_farms), void(scaling_news),
+  void(farm_hello), farm_view(view_farms), void(scaling_news), void(keep_machines),
   // Who wants edge sets and streams' phases.
   void(watch),
   // INTERNAL: each 250 ms: leases, nodes, edges.

@@ -54,6 +54,11 @@ struct witness_answer {
   bool misses_it_too = false;
 };
 
+/// INTERNAL to autoscaler: what was answered to an order for a machine. `what` is autoscaler_state::answered, opaque as below.
+struct machine_answer {
+  std::shared_ptr<const void> what;
+};
+
 /// A record from a transcoder's child. `what` is media::record, kept opaque so that only the transcoder includes the protocol.
 struct engine_record {
   std::uint64_t generation = 0;
@@ -163,6 +168,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::server_started)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::use_inputs)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::witness_question)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::witness_answer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::machine_answer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_record)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_retry)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_rungs)

@@ -481,6 +481,10 @@ struct edge_begun {
 struct end_edge {
   edge_name name;
 };
+/// Autoscaler → coordinator: what is to be known of its machines after a restart; answered when it is on disk.
+struct keep_machines {
+  std::string text;
+};
 /// Autoscaler → coordinator: what it thinks now; with a kind it is an event, too.
 struct scaling_news {
   scaling_status status;
@@ -489,6 +493,7 @@ struct scaling_news {
 WEIR_MESSAGE_EMPTY(run_edge)
 WEIR_MESSAGE(edge_begun, name)
 WEIR_MESSAGE(end_edge, name)
+WEIR_MESSAGE(keep_machines, text)
 WEIR_MESSAGE(scaling_news, status, kind)
 WEIR_MESSAGE(edge_hello, spec)
 WEIR_MESSAGE(edge_news, edge, view, phi_milli, text, load)

@@ -277,6 +277,18 @@ complaints autoscaler_options::check() const {
   complaints out;
   if (least > most)
     out.push_back({"least", fmt::format("{} edges at least are more than most, {}", least, most)});
+  if (driver == scaling_driver::exec && command.empty())
+    out.push_back({"command", "is empty: the driver exec needs a program"});
+  for (std::size_t i = 0; i < command.size(); ++i)
+    if (command[i].size() > 4096 || (i == 0 && command[i].empty()) || command[i].find('\0') != std::string::npos)
+      out.push_back({fmt::format("command[{}]", i), "is empty, longer than 4096 bytes or holds a zero byte"});
+  check_url(out, "url", url, {"http", "https"});
+  if (driver == scaling_driver::webhook && url.empty())
+    out.push_back({"url", "is empty: the driver webhook needs an address"});
+  auto host = std::string_view(url).substr(0, url.find_first_of("/?#", 7));
+  host.remove_prefix(std::min<std::size_t>(7, host.size()));
+  if (driver == scaling_driver::webhook && !token_file.empty() && url.starts_with("http://") && !is_loopback(host.substr(0, host.rfind(':'))))
+    out.push_back({"url", "is reached without TLS: others on the way can read autoscaler.token_file's token", false});
   for (std::size_t i = 0; i < expected.size(); ++i) {
     auto at = [&](const char* name) { return fmt::format("expected[{}].{}", i, name); };
     auto from = parse_rfc3339(expected[i].from), until = parse_rfc3339(expected[i].until);

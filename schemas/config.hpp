@@ -357,10 +357,13 @@ struct director_options {
 enum class scaling_driver : std::uint8_t {
   off,
   process, ///< spare instances of the nodes with the role edge
+  exec,    ///< machines, by a program of the operator's
+  webhook, ///< machines, by a service
 };
 constexpr auto enum_names(scaling_driver) {
   using sv = std::string_view;
-  return std::array{std::pair{scaling_driver::off, sv("off")}, std::pair{scaling_driver::process, sv("process")}};
+  return std::array{std::pair{scaling_driver::off, sv("off")}, std::pair{scaling_driver::process, sv("process")}, std::pair{scaling_driver::exec, sv("exec")},
+                    std::pair{scaling_driver::webhook, sv("webhook")}};
 }
 
 struct audience_options {
@@ -388,12 +391,16 @@ struct autoscaler_options {
   std::uint32_t growth_percent = 20;
   bit_rate viewer_rate{3'000'000};
   std::vector<audience_options> expected;
+  std::vector<std::string> command;
+  std::string url, token_file, authorities;
+  std::chrono::milliseconds order_timeout = std::chrono::seconds(60);
+  std::uint32_t per_hour = 10, per_day = 40;
 
   static constexpr auto fields() {
     using o = autoscaler_options;
     using namespace std::chrono_literals;
     return std::tuple{
-      field("driver", &o::driver, "Who starts and ends edges as viewers come and go: process uses the spare instances of nodes (edge.spare); off nobody.", needs_restart),
+      field("driver", &o::driver, "Who starts and ends edges as viewers come and go: process uses the spare instances of nodes (edge.spare), exec a program of yours that begins and ends machines, webhook a service that does; off nobody.", needs_restart),
       field("dry_run", &o::dry_run, "Say what would be done, in events and by weir edge list --explain, and do nothing.", needs_restart),
       field("least", &o::least, {1, 10'000}, "Edges that there are at least, those of edge.instances included.", needs_restart),
       field("most", &o::most, {1, 10'000}, "Edges that there are at most; when they are full, new viewers are told so.", needs_restart),
@@ -403,6 +410,13 @@ struct autoscaler_options {
       field("growth_percent", &o::growth_percent, {0, 1000}, "How fast an audience is taken to grow, in percent a minute; faster when it is seen to.", needs_restart),
       field("viewer_rate", &o::viewer_rate, {bit_rate{10'000}, bit_rate{1'000'000'000}}, "Mean bit rate of a viewer, until it can be measured.", needs_restart),
       field("expected", &o::expected, {0, 100}, "Audiences that are known to come: the edges for them are there two minutes before.", needs_restart),
+      field("command", &o::command, {0, 64}, "Driver exec: the program and its words, run for each order and never by a shell. Everybody on the machine can read them: no secrets here.", needs_restart),
+      field("url", &o::url, {0, 2048}, "Driver webhook: where orders are posted.", needs_restart),
+      field("token_file", &o::token_file, {0, 4096}, "Driver webhook: file (mode 0600) with the token that is sent as a bearer, read for each order; none when empty.", needs_restart),
+      field("authorities", &o::authorities, {0, 4096}, "Driver webhook: file with the certificates (PEM) that its certificate is checked against; the system's when empty.", needs_restart),
+      field("order_timeout", &o::order_timeout, {1s, 10min}, "Drivers exec and webhook: time that an order may take; it is tried again.", needs_restart),
+      field("per_hour", &o::per_hour, {1, 1000}, "Drivers exec and webhook: machines that may be begun within an hour, so that a fault does not cost a fortune.", needs_restart),
+      field("per_day", &o::per_day, {1, 1000}, "Drivers exec and webhook: machines that may be begun within a day.", needs_restart),
     };
   }
   std::vector<complaint> check() const;

@@ -238,6 +238,42 @@ struct edge_status {
   }
 };
 
+/// The node whose edge it is by its name, NODE-N; empty when it is no such name.
+inline node_name node_of(const edge_name& edge) {
+  const auto dash = edge.value.rfind('-');
+  const bool numbered = dash != std::string::npos && dash + 1 < edge.value.size() && edge.value.find_first_not_of("0123456789", dash + 1) == std::string::npos;
+  return numbered ? node_name{edge.value.substr(0, dash)} : node_name{};
+}
+
+/// A machine that the autoscaler has ordered (autoscaler.driver exec or webhook).
+enum class machine_phase : std::uint8_t {
+  wanted, ///< not accepted yet by whoever has machines
+  coming, ///< accepted; its edge has not joined yet
+  there,  ///< its edge joined
+  ending,
+};
+constexpr auto enum_names(machine_phase) {
+  using sv = std::string_view;
+  return std::array{std::pair{machine_phase::wanted, sv("wanted")}, std::pair{machine_phase::coming, sv("coming")}, std::pair{machine_phase::there, sv("there")},
+                    std::pair{machine_phase::ending, sv("ending")}};
+}
+struct machine_status {
+  std::string name;                ///< and of its node
+  machine_phase phase = machine_phase::wanted;
+  timestamp begun{};
+  std::string trouble;             ///< why it is still in its phase; empty: nothing is wrong
+
+  static constexpr auto fields() {
+    using o = machine_status;
+    return std::tuple{
+      field("name", &o::name, "Name, of its node too."),
+      field("phase", &o::phase, "Phase."),
+      field("begun", &o::begun, "When it was ordered."),
+      field("trouble", &o::trouble, "What is wrong."),
+    };
+  }
+};
+
 /// What the autoscaler thinks.
 struct scaling_status {
   bool on = false;
@@ -250,6 +286,9 @@ struct scaling_status {
   std::string last;                ///< what it did last, or would have done
   timestamp last_at{};
   std::uint64_t started = 0, drained = 0, taken_back = 0, ended = 0; ///< edges, since the start of the coordinator
+  std::vector<machine_status> machines; ///< that were ordered and are not gone
+  std::uint32_t begun_last_day = 0;     ///< machines
+  std::string trouble;                  ///< with whoever has machines
 
   static constexpr auto fields() {
     using o = scaling_status;
@@ -267,6 +306,9 @@ struct scaling_status {
       field("drained", &o::drained, "Edges that it drained."),
       field("taken_back", &o::taken_back, "Drains that it took back."),
       field("ended", &o::ended, "Edges that it ended."),
+      field("machines", &o::machines, "Machines that it ordered and that are not gone."),
+      field("begun_last_day", &o::begun_last_day, "Machines that it began in the last 24 hours."),
+      field("trouble", &o::trouble, "What is wrong with whoever has the machines."),
     };
   }
 };

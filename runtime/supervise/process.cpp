@@ -124,7 +124,7 @@ std::string to_string(const exit_status& status) {
 /// Shared by its owner and the reactor. The reactor's watches hold it until the end was told.
 struct process::child : std::enable_shared_from_this<process::child> {
   explicit child(launch how)
-      : on_line(std::move(how.on_line)), on_exit(std::move(how.on_exit)), lines_per_second(how.lines_per_second),
+      : on_line(std::move(how.on_line)), on_output(std::move(how.on_output)), on_exit(std::move(how.on_exit)), capture(how.capture), lines_per_second(how.lines_per_second),
         ring(how.kept_lines, how.line_bytes, std::move(how.mask)) {}
 
   // Set before the reactor watches it.
@@ -135,7 +135,11 @@ struct process::child : std::enable_shared_from_this<process::child> {
   // The reactor's alone.
   descriptor output;
   std::function<void(const std::string&)> on_line;
+  std::function<void(std::string)> on_output;
   std::function<void(const exit_status&)> on_exit;
+  descriptor answer;         ///< standard output when it is captured
+  std::size_t capture;
+  std::string captured;
   unsigned lines_per_second;
   clock::time_point second_started{};
   std::uint64_t told = 0;    ///< lines in this second
@@ -145,6 +149,8 @@ struct process::child : std::enable_shared_from_this<process::child> {
   mutable std::condition_variable changed;
   line_ring ring;
   bool requested = false;
+  bool timed_out = false;
+  bool flooded = false;
   bool reaped = false;            ///< the pid is no longer ours
   std::optional<exit_status> end; ///< set when the last line is in the ring too
 
@@ -222,11 +228,33 @@ struct process::child : std::enable_shared_from_this<process::child> {
     tell(lines);
     return open;
   }
-  void close_output() {
-    if (output.get() < 0)
+  void close_output() { leave(output); }
+  static void leave(descriptor& one) {
+    if (one.get() < 0)
       return;
-    reactor::instance().forget(output.get());
-    output.close();
+    reactor::instance().forget(one.get());
+    one.close();
+  }
+  /// Reads what is there of what is captured. False at the end of the stream, or when there is too much.
+  bool read_answer() {
+    std::array<char, 16384> bytes;
+    for (;;) {
+      const auto got = read(answer.get(), bytes.data(), std::min(bytes.size(), capture - captured.size() + 1));
+      if (got < 0 && errno == EINTR)
+        continue;
+      if (got <= 0)
+        return got != 0; // EAGAIN: nothing more now
+      captured.append(bytes.data(), static_cast<std::size_t>(got));
+      if (captured.size() <= capture)
+        continue;
+      captured.resize(capture);
+      {
+        const std::lock_guard lock(mutex);
+        flooded = true;
+      }
+      destroy();
+      return false;
+    }
   }
 
   void ended() {
@@ -239,6 +267,7 @@ struct process::child : std::enable_shared_from_this<process::child> {
       while (waitid(P_PIDFD, static_cast<id_t>(pidfd.get()), &info, WEXITED) < 0 && errno == EINTR) {}
       (info.si_code == CLD_EXITED ? status.code : status.signal) = info.si_status;
       status.requested = requested;
+      status.timed_out = timed_out;
       reaped = true;
     }
     // What the group wrote before it was killed is in the pipe; a descendant that left the group must not keep us reading.
@@ -252,15 +281,23 @@ struct process::child : std::enable_shared_from_this<process::child> {
     }
     tell_dropped();
     close_output();
+    if (answer.get() >= 0) {
+      read_answer();
+      leave(answer);
+    }
+    status.flooded = flooded;
     pidfd.close();
     {
       const std::lock_guard lock(mutex);
       end = status;
     }
     changed.notify_all();
+    if (on_output)
+      on_output(std::move(captured));
     if (on_exit)
       on_exit(status);
     on_line = {};
+    on_output = {};
     on_exit = {};
   }
 
@@ -271,12 +308,20 @@ expected<std::shared_ptr<process::child>> process::child::start(launch how) {
   const int extra = 3 + static_cast<int>(how.descriptors.size());
   std::array<int, 2> pipe_ends{};
   descriptor null{open("/dev/null", O_RDWR | O_CLOEXEC)};
-  descriptor read_end, write_end, life_theirs, life_ours;
+  descriptor read_end, write_end, life_theirs, life_ours, answer_read, answer_write;
   if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0)
     return fail(system_error("pipe", errno));
   read_end = descriptor{pipe_ends[0]};
   write_end = descriptor{pipe_ends[1]};
   fcntl(read_end.get(), F_SETFL, O_NONBLOCK);
+  if (how.capture != 0) {
+    if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0)
+      return fail(system_error("pipe", errno));
+    answer_read = descriptor{pipe_ends[0]};
+    answer_write = descriptor{pipe_ends[1]};
+    fcntl(answer_read.get(), F_SETFL, O_NONBLOCK);
+    how.output = answer_write.get();
+  }
   if (how.guarded) {
     // A socket pair: unlike a pipe, writing to one whose reader died raises no SIGPIPE (MSG_NOSIGNAL).
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pipe_ends.data()) != 0)
@@ -308,6 +353,7 @@ expected<std::shared_ptr<process::child>> process::child::start(launch how) {
   const std::string program = how.guarded ? "/proc/self/exe" : how.program;
   const auto argv = pointers(words);
   const auto envp = pointers(variables);
+  const auto deadline = how.deadline;
   const auto one = std::make_shared<child>(std::move(how));
   if (const int failed = posix_spawnp(&one->pid, program.c_str(), &plan.actions, &plan.attributes, argv.data(), envp.data()); failed != 0)
     return fail(system_error(fmt::format("cannot start {}", program), failed));
@@ -320,6 +366,7 @@ expected<std::shared_ptr<process::child>> process::child::start(launch how) {
   }
   one->output = std::move(read_end);
   one->life = std::move(life_ours);
+  one->answer = std::move(answer_read);
 
   auto& r = reactor::instance();
   r.watch(one->pidfd.get(), [one] { one->ended(); });
@@ -327,6 +374,21 @@ expected<std::shared_ptr<process::child>> process::child::start(launch how) {
     if (!one->read_output(std::size_t{1} << 16))
       one->close_output();
   });
+  if (one->answer.get() >= 0)
+    r.watch(one->answer.get(), [one] {
+      if (!one->read_answer())
+        leave(one->answer);
+    });
+  if (deadline.count() > 0)
+    r.at(clock::now() + deadline, [late = std::weak_ptr(one)] {
+      if (const auto still = late.lock()) {
+        {
+          const std::lock_guard lock(still->mutex);
+          still->timed_out = !still->reaped;
+        }
+        still->terminate(2s);
+      }
+    });
   return one;
 }
 

@@ -28,6 +28,8 @@ struct exit_status {
   int code = 0;           ///< exit code; meaningless when a signal ended it
   int signal = 0;         ///< signal that ended it, or 0
   bool requested = false; ///< stop() or kill_now() came before the end
+  bool timed_out = false; ///< its deadline came before the end
+  bool flooded = false;   ///< it wrote more than `capture`
   bool ok() const { return code == 0 && signal == 0; }
 };
 /// "exit code 1", "signal 9 (Killed)".
@@ -43,10 +45,13 @@ struct launch {
   std::vector<int> descriptors; ///< become 3, 4, … in the child; duplicated, so ours stay ours. All others are closed there
   int input = -1;               ///< standard input; -1: /dev/null
   int output = -1;              ///< standard output; -1: read as lines, together with standard error
+  std::size_t capture = 0;      ///< bytes of standard output that on_output gets, instead of lines; whoever writes more is killed
   bool guarded = false;         ///< for programs that do not watch their parent themselves: see guard.hpp
   std::chrono::milliseconds guard_grace{2000}; ///< guarded: from TERM to KILL when we are gone
+  std::chrono::milliseconds deadline{0};       ///< from the start to TERM, and 2 s later KILL; 0: none
 
   std::function<void(const std::string&)> on_line;   ///< each line, masked; at most `lines_per_second`, the surplus is counted in one line
+  std::function<void(std::string)> on_output;        ///< with `capture`: once, before on_exit: what it wrote, at most `capture` bytes of it
   std::function<void(const exit_status&)> on_exit;   ///< exactly once, after the last line, after the process group was killed
   std::function<std::string(std::string_view)> mask; ///< hides secrets before a line is kept or told
   std::size_t kept_lines = 50;

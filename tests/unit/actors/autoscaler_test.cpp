@@ -42,7 +42,7 @@ protected:
     for (auto* node : {"n1", "n2"})
       script->farms.farms.push_back({node_name{node}, spawn(stand_in_farm, orders, node), {edge_name{fmt::format("{}-8", node)}, edge_name{fmt::format("{}-9", node)}}});
     auto coordinator = spawn(stand_in_coordinator, log, script);
-    scaler = spawn(autoscaler, wanted, director_options{}, coordinator);
+    scaler = spawn(autoscaler, wanted, director_options{}, machines_setup{}, coordinator);
   }
   /// Edges report each second.
   void live(std::chrono::seconds time) {

@@ -27,6 +27,8 @@ struct heard {
   std::vector<edge_name> forgotten;
   std::vector<farm_hello> farms;
   std::vector<scaling_news> scaling;
+  std::vector<std::string> machines;
+  std::vector<forget_node> forgotten_nodes;
   std::vector<edge_load> loads;
   std::vector<director_joins> director_joins_;
 };
@@ -85,7 +87,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     },
     [=](const leaving& news) { log->left.push_back(news.node); },
     [=](const set_node_phase&) {},
-    [=](const forget_node&) {},
+    [=](const forget_node& wish) { log->forgotten_nodes.push_back(wish); },
     [=](const place_task& wish) {
       log->asked_for_place.push_back(wish);
       return reply(script->place(wish));
@@ -109,6 +111,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const farm_hello& news) { log->farms.push_back(news); },
     [=](const view_farms&) { return script->farms; },
     [=](const scaling_news& news) { log->scaling.push_back(news); },
+    [=](const keep_machines& wish) { log->machines.push_back(wish.text); },
     [=](const tick&) {},
     [=](const stop&) { self->quit(); },
     [=](const ask_status&) { return actor_report{}; },

@@ -1,0 +1,1 @@
+weir_fuzz(machine_answer LINK weir_machines)
