@@ -135,6 +135,9 @@ json edge_json(const edge_status& e) {
 }
 
 json scaling_json(const scaling_status& s) {
+  json machines = json::array();
+  for (auto& m : s.machines)
+    machines.push_back({{"name", m.name}, {"phase", to_string(m.phase)}, {"begun", time_or_null(m.begun)}, {"trouble", m.trouble}});
   return {{"on", s.on},
           {"dry_run", s.dry_run},
           {"have", s.have},
@@ -147,7 +150,10 @@ json scaling_json(const scaling_status& s) {
           {"started", s.started},
           {"drained", s.drained},
           {"taken_back", s.taken_back},
-          {"ended", s.ended}};
+          {"ended", s.ended},
+          {"machines", std::move(machines)},
+          {"begun_last_day", s.begun_last_day},
+          {"trouble", s.trouble}};
 }
 
 json rtmp_server_json(const rtmp_server_status& s) {

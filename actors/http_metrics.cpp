@@ -3,6 +3,7 @@
 #include "actors/task_types.hpp"
 #include "schemas/config.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -184,6 +185,8 @@ void show_cluster(metrics::scrape& out, const cluster_view& view, timestamp now)
     out.set<family::autoscaler_decisions>(double(s.drained), "drain");
     out.set<family::autoscaler_decisions>(double(s.taken_back), "take_back");
     out.set<family::autoscaler_decisions>(double(s.ended), "end");
+    for (auto& [phase, word] : enum_names(machine_phase{}))
+      out.set<family::autoscaler_machines>(double(std::ranges::count(s.machines, phase, &machine_status::phase)), word);
   }
 }
 

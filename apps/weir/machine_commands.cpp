@@ -129,6 +129,16 @@ void explain_scaling(const client_options& options, const json& s) {
   say(options, printable(s.value("why", "")) + ".");
   if (auto last = s.value("last", ""); !last.empty())
     say(options, fmt::format("Last, {}: {}", printable(shown(s, "last_at")), printable(last)));
+  const auto machines = s.value("machines", json::array());
+  if (auto begun = s.value("begun_last_day", 0); begun > 0 || !machines.empty())
+    say(options, fmt::format("Machines begun within a day: {}.", begun));
+  for (auto& m : machines) {
+    auto trouble = m.value("trouble", "");
+    say(options, fmt::format("Machine {} is {}, ordered {}{}{}", printable(shown(m, "name")), printable(shown(m, "phase")), printable(shown(m, "begun")),
+                             trouble.empty() ? "" : ": ", printable(trouble)));
+  }
+  if (auto trouble = s.value("trouble", ""); !trouble.empty())
+    say(options, "The machines cannot be listed: " + printable(trouble));
 }
 
 void add_node_commands(CLI::App& app, command& run) {

@@ -1,15 +1,19 @@
 """As many edges as are needed (issue 4): spare instances of nginx are started when viewers come and ended when they have left, and nobody who
 watches notices.
 
-One node with all roles: two edges that always run, two to spare. What an edge can send is set so low that a handful of players are a crowd.
+Scaling: one node with all roles: two edges that always run, two to spare. What an edge can send is set so low that a handful of players are a crowd.
+Machines: a node with an edge and the coordinator, who orders machines of a cloud by a script; each is a node with one edge. The cloud is in this program.
 """
 
 import contextlib
+import http.server
 import json
 import os
 import subprocess
+import tempfile
+import threading
 
-from weir_node import PROGRAM, Encoder, Follower, NodeCase, Player, Playlist, Viewer, eventually, fetch, free_ports, main, processes, wait_until_playable
+from weir_node import PROGRAM, Encoder, Follower, LoggedCase, Node, NodeCase, Player, Playlist, Viewer, eventually, fetch, free_ports, main, processes, wait_until_playable
 
 TARGET = 2       # seconds: the profile short
 COOL_DOWN = 10   # seconds
@@ -115,6 +119,113 @@ class Scaling(NodeCase):
             eventually("as many as are wanted serve", lambda least=least: self.edges() == {f"lab-{n}": "serving" for n in range(1, least + 1)}, 40)
             self.node.kill()
         self.node.start()
+
+
+class Cloud(http.server.HTTPServer):
+    """Has machines: takes an order at a time, on one thread that lives as long as they."""
+
+    def __init__(self, door):
+        super().__init__(("127.0.0.1", 0), self.Handler)
+        self.door = door
+        self.machines = {}  # name → node, those that were ended too
+        self.present = []
+        self.orders = []    # (order, machine)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/"
+
+    def obey(self, order, machine):
+        if order == "list":
+            return {"machines": list(self.present)}
+        self.orders.append((order, machine))
+        if order == "begin" and machine not in self.machines:
+            node = self.machines[machine] = Node(node={"name": machine}, roles=["edge"], cluster={"name": "hall", "join": [self.door]}, edge={"instances": 1, "origins": [self.url()]})
+            node.launch()
+            self.present.append(machine)
+        elif order == "end" and machine in self.present:
+            self.present.remove(machine)
+            self.machines[machine].kill()
+        return {"accepted": True}
+
+    def remove(self):
+        self.shutdown()
+        self.server_close()
+        for node in self.machines.values():
+            node.remove()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            wish = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            answer = json.dumps(self.server.obey(wish["order"], wish.get("machine"))).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+
+class Machines(LoggedCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="weir-script-")
+        cls.addClassCleanup(folder.cleanup)
+        door = f"127.0.0.1:{free_ports(1)}"
+        cls.cloud = Cloud(door)
+        cls.addClassCleanup(cls.cloud.remove)
+        script = os.path.join(folder.name, "order")
+        with open(script, "w", encoding="utf-8") as f:
+            f.write(f'#!/bin/sh\necho "to $WEIR_ORDER $WEIR_MACHINE" >&2\nexec curl -sS --fail --max-time 20 --data-binary @- {cls.cloud.url()}\n')
+        os.chmod(script, 0o700)
+        cls.boss = Node(node={"name": "boss"}, roles=["coordinator", "edge"], cluster={"name": "hall", "listen": door}, director={"steering_ttl": "5s"}, edge={"instances": 1},
+                        autoscaler={"driver": "exec", "command": [script], "least": 2, "most": 3, "boot": "20s", "per_hour": 2})
+        cls.addClassCleanup(cls.boss.remove)
+        cls.nodes = [cls.boss]
+        cls.boss.start()
+
+    def scaler(self):
+        return self.boss.get("/api/v1/autoscaler")
+
+    def phases(self):
+        return {m["name"]: m["phase"] for m in self.scaler()["machines"]}
+
+    def edge_of(self, machine, phases):
+        """Waits until it is in one of the phases."""
+        eventually(f"its edge is {' or '.join(phases)}", lambda: [e for e in self.boss.items("/api/v1/edges") if e["node"] == machine and e["phase"] in phases], 20)
+
+    def test_1_a_machine_is_begun_and_joins(self):
+        eventually("a machine is there", lambda: list(self.phases().values()) == ["there"], 30)
+        (machine,) = self.cloud.present
+        self.assertRegex(machine, r"^hall-edge-[a-z2-7]{10}$")
+        self.assertEqual(self.cloud.orders, [("begin", machine)])
+        self.edge_of(machine, ("starting", "serving"))
+        self.assertIn(f"order=begin {machine}", self.boss.log().replace('"', ""))
+        shown = subprocess.run([PROGRAM, "edge", "list", "--explain", "--server", self.boss.url, "--token", self.boss.token], stdout=subprocess.PIPE, check=True, text=True).stdout
+        self.assertIn(f"Machine {machine} is there", shown)
+
+    def test_2_and_is_not_forgotten_when_the_coordinator_is_killed(self):
+        (machine,) = self.cloud.present
+        self.boss.kill()
+        with open(self.boss.config_file, encoding="utf-8") as f:
+            config = json.load(f)
+        config["autoscaler"]["least"] = 1
+        with open(self.boss.config_file, "w", encoding="utf-8") as f:
+            json.dump(config, f)
+        self.boss.start()
+        eventually("it has thought", lambda: self.scaler()["why"], 20)
+        self.assertEqual(self.phases(), {machine: "there"})
+        self.assertEqual(self.scaler()["begun_last_day"], 1)
+        self.assertEqual(self.cloud.orders, [("begin", machine)])
+
+    def test_3_and_is_ended_when_it_is_drained(self):
+        (machine,) = self.cloud.present
+        self.edge_of(machine, ("starting", "serving", "suspect"))
+        self.boss.change("POST", f"/api/v1/edges/{machine}-1/drain")
+        eventually("it is ended", lambda: not self.cloud.present, 40)
+        self.assertEqual(self.cloud.orders, [("begin", machine), ("end", machine)])
+        self.assertEqual(self.phases(), {machine: "ending"}, "until a list says that it is gone")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,26 @@ edge_farm_actor::behavior_type stand_in_farm(edge_farm_actor::pointer, std::shar
   };
 }
 
+/// Whoever has machines; it answers at once.
+class stand_in_driver : public machines::driver {
+public:
+  std::vector<std::string> orders, present;
+  bool refuses = false;
+
+  void send(const machines::order& o, callback done) override {
+    if (o.kind != machines::order_kind::list)
+      orders.push_back(machines::key_of(o));
+    if (refuses && o.kind != machines::order_kind::list)
+      return done(fail(error_code::unavailable, "refused: the quota is used up"));
+    if (o.kind == machines::order_kind::begin)
+      present.push_back(o.machine);
+    if (o.kind == machines::order_kind::end)
+      std::erase(present, o.machine);
+    std::ranges::sort(present);
+    done(machines::answer{o.kind == machines::order_kind::list ? present : std::vector<std::string>{}});
+  }
+};
+
 class Autoscaler : public virtual_time {
 protected:
   edge_status& put(const std::string& name, bool spare, std::int64_t mbit) {
@@ -44,6 +64,17 @@ protected:
     auto coordinator = spawn(stand_in_coordinator, log, script);
     scaler = spawn(autoscaler, wanted, director_options{}, machines_setup{}, coordinator);
   }
+  void begin_with_machines(autoscaler_options wanted = {}, std::string kept = {}) {
+    wanted.driver = scaling_driver::exec;
+    scaler = spawn(autoscaler, wanted, director_options{}, machines_setup{cloud, "live", std::move(kept)}, spawn(stand_in_coordinator, log, script));
+  }
+  std::vector<std::string> kinds() const {
+    std::vector<std::string> all;
+    for (auto& news : log->scaling)
+      if (!news.kind.empty())
+        all.push_back(news.kind);
+    return all;
+  }
   /// Edges report each second.
   void live(std::chrono::seconds time) {
     for (auto end = now() + time; now() < end;) {
@@ -57,6 +88,7 @@ protected:
   heard_ptr log = std::make_shared<heard>();
   std::shared_ptr<coordinator_script> script = std::make_shared<coordinator_script>();
   std::shared_ptr<std::vector<std::string>> orders = std::make_shared<std::vector<std::string>>();
+  std::shared_ptr<stand_in_driver> cloud = std::make_shared<stand_in_driver>();
   autoscaler_actor scaler;
   bool reporting = true;
 };
@@ -173,6 +205,116 @@ TEST_F(Autoscaler, RunsDry) {
   EXPECT_EQ(std::ranges::count(log->scaling, "edges-would-scale", &scaling_news::kind), 1) << "said once";
   EXPECT_NE(last().last.find("would be started"), std::string::npos) << last().last;
   EXPECT_EQ(last().started, 0u);
+}
+
+TEST_F(Autoscaler, BeginsMachinesThatItHasKeptAndWaitsForThem) {
+  put("n1-1", false, 950);
+  put("n2-1", false, 950);
+  begin_with_machines();
+  live(7s);
+  ASSERT_EQ(cloud->orders.size(), 2u) << last().why;
+  ASSERT_FALSE(log->machines.empty());
+  for (auto& name : cloud->present)
+    EXPECT_NE(log->machines[0].find(name), std::string::npos) << "kept before it was ordered";
+  EXPECT_EQ(kinds(), (std::vector<std::string>{"edges-scale-out"}));
+  EXPECT_NE(last().last.find("2 more are started"), std::string::npos) << last().last;
+  live(10s);
+  EXPECT_EQ(cloud->orders.size(), 2u);
+  EXPECT_EQ(last().have, 4u);
+  EXPECT_EQ(last().machines.size(), 2u);
+  EXPECT_EQ(last().machines[0].phase, machine_phase::coming);
+  EXPECT_EQ(last().begun_last_day, 2u);
+  EXPECT_EQ(last().free, 8u) << "of ten within an hour";
+  for (auto& name : std::vector(cloud->present))
+    put(name + "-1", false, 500);
+  for (auto* name : {"n1-1", "n2-1"})
+    edge(name).load.bits_per_second = 450'000'000;
+  live(120s);
+  EXPECT_EQ(cloud->orders.size(), 2u);
+  EXPECT_EQ(last().machines[0].phase, machine_phase::there);
+}
+
+TEST_F(Autoscaler, SaysWhatKeepsMachinesFromBeingBegun) {
+  put("n1-1", false, 950);
+  put("n2-1", false, 950);
+  cloud->refuses = true;
+  begin_with_machines();
+  live(30s);
+  ASSERT_GE(cloud->orders.size(), 6u) << "two, three times each, and ended in the end";
+  EXPECT_GE(std::ranges::count(kinds(), "edge-machine-failed"), 2);
+  EXPECT_NE(last().last.find("the quota is used up"), std::string::npos) << last().last;
+  EXPECT_EQ(last().free, 0u);
+  EXPECT_TRUE(std::ranges::any_of(last().machines, [](auto& m) { return m.trouble == "refused: the quota is used up"; }));
+}
+
+TEST_F(Autoscaler, DrainsEndsAndForgetsAMachineWhenViewersHaveLeft) {
+  for (auto* name : {"n1-1", "n2-1"})
+    put(name, false, 100);
+  const auto machine = machines::make_name(machines::prefix_of("live"));
+  cloud->present = {machine};
+  put(machine + "-1", false, 50);
+  begin_with_machines({.cool_down = 60s}, "machines 1\nmachine " + machine + " there 1764331200\n");
+  live(70s);
+  ASSERT_EQ(log->drained.size(), 1u) << last().why;
+  EXPECT_EQ(log->drained[0].name.value, machine + "-1");
+  edge(machine + "-1").phase = edge_phase::draining;
+  edge(machine + "-1").named = false;
+  live(40s);
+  EXPECT_TRUE(cloud->orders.empty()) << "players have such playlists";
+  live(15s);
+  EXPECT_EQ(cloud->orders, (std::vector<std::string>{"end " + machine}));
+  EXPECT_EQ(last().ended, 1u);
+  EXPECT_TRUE(log->forgotten_nodes.empty());
+  live(65s);
+  ASSERT_EQ(log->forgotten_nodes.size(), 1u) << "when a list says that it is gone";
+  EXPECT_EQ(log->forgotten_nodes[0].name.value, machine);
+  EXPECT_TRUE(log->forgotten_nodes[0].dead);
+  EXPECT_TRUE(last().machines.empty());
+  EXPECT_EQ(log->machines.back().find(machine), std::string::npos);
+  EXPECT_EQ(cloud->orders.size(), 1u);
+}
+
+TEST_F(Autoscaler, EndsAMachineOnlyWithTheLastOfItsEdges) {
+  for (auto* name : {"n1-1", "n2-1", "n3-1"})
+    put(name, false, 100);
+  const auto machine = machines::make_name(machines::prefix_of("live"));
+  cloud->present = {machine};
+  put(machine + "-1", false, 0).phase = edge_phase::draining;
+  put(machine + "-2", false, 100);
+  edge(machine + "-1").named = false;
+  begin_with_machines({.least = 4}, "machines 1\nmachine " + machine + " there 1764331200\n");
+  live(120s);
+  EXPECT_TRUE(cloud->orders.empty());
+  edge(machine + "-2").phase = edge_phase::dead;
+  live(70s);
+  EXPECT_EQ(std::ranges::count(cloud->orders, "end " + machine), 1);
+}
+
+TEST_F(Autoscaler, GoesOnWithWhatWasOrderedBeforeItDied) {
+  put("n1-1", false, 500);
+  put("n2-1", false, 500);
+  const auto wanted = machines::make_name(machines::prefix_of("live")), ending = machines::make_name(machines::prefix_of("live"));
+  cloud->present = {ending};
+  put(ending + "-1", false, 0);
+  begin_with_machines({}, fmt::format("machines 1\nmachine {} wanted 1764331200\nmachine {} ending 1764331200\n", wanted, ending));
+  live(6s);
+  std::ranges::sort(cloud->orders);
+  EXPECT_EQ(cloud->orders, (std::vector<std::string>{"begin " + wanted, "end " + ending}));
+  ASSERT_FALSE(log->drained.empty());
+  EXPECT_EQ(log->drained[0].name.value, ending + "-1") << "it goes, whatever is needed";
+}
+
+TEST_F(Autoscaler, BeginsAndEndsNoMachineWhenItRunsDry) {
+  put("n1-1", false, 950);
+  put("n2-1", false, 950);
+  const auto machine = machines::make_name(machines::prefix_of("live"));
+  cloud->present = {machine};
+  put(machine + "-1", false, 950).phase = edge_phase::dead;
+  begin_with_machines({.dry_run = true}, "machines 1\nmachine " + machine + " there 1764331200\n");
+  live(300s);
+  EXPECT_TRUE(cloud->orders.empty() && log->drained.empty() && log->forgotten_nodes.empty());
+  EXPECT_NE(last().last.find("would be started"), std::string::npos) << last().last;
+  EXPECT_EQ(last().trouble, "") << "what there is is listed";
 }
 
 TEST_F(Autoscaler, GoesOnWithoutAnAnswer) {
