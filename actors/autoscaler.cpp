@@ -65,7 +65,8 @@ void autoscaler_state::use(const machines_setup& setup, std::uint64_t seed, time
   by_machines = setup.driver != nullptr;
   if (!by_machines)
     return;
-  fleet = machines::fleet{{.cluster = setup.cluster, .per_hour = options.per_hour, .per_day = options.per_day, .join_within = joins_within(options), .dry_run = options.dry_run}, seed};
+  fleet = machines::fleet{{.cluster = setup.cluster, .per_hour = options.per_hour, .per_day = options.per_day, .join_within = joins_within(options),
+                           .dry_run = options.dry_run}, seed};
   if (auto read = fleet.restore(setup.kept, now); !read)
     log::error("autoscaler", "machines-not-read", "error={}", read.error().text);
 }

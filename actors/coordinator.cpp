@@ -1509,8 +1509,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     my.take(rtmp_health{watched.server, false, "not asked yet", 0}, now());
     spawn_watch(watched.server);
   }
-  if (my.setup.scaling.driver != scaling_driver::off)
+  const auto scales_by = my.setup.scaling.driver;
+  if (scales_by != scaling_driver::off)
     spawn_autoscaler();
+  if (scales_by != scaling_driver::exec && scales_by != scaling_driver::webhook && my.machines.find("\nmachine ") != std::string::npos)
+    my.note("edge-machines-left", "edges", "Machines were ordered that nobody ends: autoscaler.driver is another one now. The store still has their names.", "coordinator", wall());
   my.note("coordinator-started", "cluster", fmt::format("{} streams and {} tasks are configured.", my.streams.size(), my.tasks.size()), "coordinator", wall());
   tell_after(self, tick_every, me, tick{});
   auto pruned = std::make_shared<coordinator_state::time_point>(now());

@@ -19,6 +19,7 @@ constexpr auto first_retry = 5s;
 constexpr auto last_retry = 300s;
 constexpr std::uint32_t begin_attempts = 3;
 constexpr std::size_t at_once = 4;       ///< orders
+constexpr std::int64_t latest = std::int64_t{1} << 33; ///< second since 1970 that is kept
 constexpr std::string_view form = "machines 1"; ///< the first line of what is kept
 
 milliseconds delay_after(std::uint32_t attempts) { return std::min<milliseconds>(first_retry * (1 << std::min(attempts - 1, 10U)), last_retry); }
@@ -66,7 +67,8 @@ expected<void> fleet::restore(std::string_view text, steady_time now) {
     }
     std::int64_t when = 0;
     const auto number = words.back();
-    if (auto [stop, code] = std::from_chars(number.data(), number.data() + number.size(), when); code != std::errc{} || stop != number.data() + number.size() || when < 0 || when > (std::int64_t{1} << 33))
+    const auto [stop, code] = std::from_chars(number.data(), number.data() + number.size(), when);
+    if (code != std::errc{} || stop != number.data() + number.size() || when < 0 || when > latest)
       return bad(line);
     const timestamp at{seconds(when)};
     if (words.size() == 2 && words[0] == "begun") {
@@ -169,7 +171,8 @@ void fleet::see(const std::vector<edge_spec>& edges, steady_time now) {
 }
 
 std::uint32_t fleet::coming() const {
-  return static_cast<std::uint32_t>(std::ranges::count_if(machines_, [](auto& m) { return m.second.status.phase == machine_phase::wanted || m.second.status.phase == machine_phase::coming; }));
+  auto comes = [](auto& m) { return m.second.status.phase == machine_phase::wanted || m.second.status.phase == machine_phase::coming; };
+  return static_cast<std::uint32_t>(std::ranges::count_if(machines_, comes));
 }
 
 void fleet::failed(machine& one, std::string why, steady_time now) {

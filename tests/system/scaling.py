@@ -140,7 +140,8 @@ class Cloud(http.server.HTTPServer):
             return {"machines": list(self.present)}
         self.orders.append((order, machine))
         if order == "begin" and machine not in self.machines:
-            node = self.machines[machine] = Node(node={"name": machine}, roles=["edge"], cluster={"name": "hall", "join": [self.door]}, edge={"instances": 1, "origins": [self.url()]})
+            node = self.machines[machine] = Node(node={"name": machine}, roles=["edge"], cluster={"name": "hall", "join": [self.door]},
+                                                 edge={"instances": 1, "origins": [self.url()]})
             node.launch()
             self.present.append(machine)
         elif order == "end" and machine in self.present:
@@ -177,9 +178,11 @@ class Machines(LoggedCase):
         cls.addClassCleanup(cls.cloud.remove)
         script = os.path.join(folder.name, "order")
         with open(script, "w", encoding="utf-8") as f:
-            f.write(f'#!/bin/sh\necho "to $WEIR_ORDER $WEIR_MACHINE" >&2\nexec curl -sS --fail --max-time 20 --data-binary @- {cls.cloud.url()}\n')
+            f.write('#!/bin/sh\necho "to $WEIR_ORDER $WEIR_MACHINE" >&2\n'
+                    f'exec curl -sS --fail --max-time 20 --data-binary @- {cls.cloud.url()}\n')
         os.chmod(script, 0o700)
-        cls.boss = Node(node={"name": "boss"}, roles=["coordinator", "edge"], cluster={"name": "hall", "listen": door}, director={"steering_ttl": "5s"}, edge={"instances": 1},
+        cls.boss = Node(node={"name": "boss"}, roles=["coordinator", "edge"], cluster={"name": "hall", "listen": door}, director={"steering_ttl": "5s"},
+                        edge={"instances": 1},
                         autoscaler={"driver": "exec", "command": [script], "least": 2, "most": 3, "boot": "20s", "per_hour": 2})
         cls.addClassCleanup(cls.boss.remove)
         cls.nodes = [cls.boss]
@@ -193,7 +196,8 @@ class Machines(LoggedCase):
 
     def edge_of(self, machine, phases):
         """Waits until it is in one of the phases."""
-        eventually(f"its edge is {' or '.join(phases)}", lambda: [e for e in self.boss.items("/api/v1/edges") if e["node"] == machine and e["phase"] in phases], 20)
+        its = lambda: [e for e in self.boss.items("/api/v1/edges") if e["node"] == machine and e["phase"] in phases]
+        eventually(f"its edge is {' or '.join(phases)}", its, 20)
 
     def test_1_a_machine_is_begun_and_joins(self):
         eventually("a machine is there", lambda: list(self.phases().values()) == ["there"], 30)
@@ -202,7 +206,8 @@ class Machines(LoggedCase):
         self.assertEqual(self.cloud.orders, [("begin", machine)])
         self.edge_of(machine, ("starting", "serving"))
         self.assertIn(f"order=begin {machine}", self.boss.log().replace('"', ""))
-        shown = subprocess.run([PROGRAM, "edge", "list", "--explain", "--server", self.boss.url, "--token", self.boss.token], stdout=subprocess.PIPE, check=True, text=True).stdout
+        asked = [PROGRAM, "edge", "list", "--explain", "--server", self.boss.url, "--token", self.boss.token]
+        shown = subprocess.run(asked, stdout=subprocess.PIPE, check=True, text=True).stdout
         self.assertIn(f"Machine {machine} is there", shown)
 
     def test_2_and_is_not_forgotten_when_the_coordinator_is_killed(self):
