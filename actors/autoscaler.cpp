@@ -69,6 +69,7 @@ void autoscaler_state::use(const machines_setup& setup, std::uint64_t seed, time
                            .dry_run = options.dry_run}, seed};
   if (auto read = fleet.restore(setup.kept, now); !read)
     log::error("autoscaler", "machines-not-read", "error={}", read.error().text);
+  kept = fleet.revision();
 }
 
 void autoscaler_state::take(const std::vector<edge_status>& edges, time_point now) {

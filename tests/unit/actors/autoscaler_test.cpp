@@ -226,7 +226,7 @@ TEST_F(Autoscaler, BeginsMachinesThatItHasKeptAndWaitsForThem) {
   EXPECT_EQ(last().begun_last_day, 2u);
   EXPECT_EQ(last().free, 8u) << "of ten within an hour";
   for (auto& name : std::vector(cloud->present))
-    put(name + "-1", false, 500);
+    put(name + "-1", false, 450).load.viewers = 0; // nobody who came: else more were expected
   for (auto* name : {"n1-1", "n2-1"})
     edge(name).load.bits_per_second = 450'000'000;
   live(120s);
@@ -264,9 +264,8 @@ TEST_F(Autoscaler, DrainsEndsAndForgetsAMachineWhenViewersHaveLeft) {
   live(15s);
   EXPECT_EQ(cloud->orders, (std::vector<std::string>{"end " + machine}));
   EXPECT_EQ(last().ended, 1u);
-  EXPECT_TRUE(log->forgotten_nodes.empty());
   live(65s);
-  ASSERT_EQ(log->forgotten_nodes.size(), 1u) << "when a list says that it is gone";
+  ASSERT_EQ(log->forgotten_nodes.size(), 1u) << "a list says that it is gone";
   EXPECT_EQ(log->forgotten_nodes[0].name.value, machine);
   EXPECT_TRUE(log->forgotten_nodes[0].dead);
   EXPECT_TRUE(last().machines.empty());
@@ -282,7 +281,7 @@ TEST_F(Autoscaler, EndsAMachineOnlyWithTheLastOfItsEdges) {
   put(machine + "-1", false, 0).phase = edge_phase::draining;
   put(machine + "-2", false, 100);
   edge(machine + "-1").named = false;
-  begin_with_machines({.least = 4}, "machines 1\nmachine " + machine + " there 1764331200\n");
+  begin_with_machines({.least = 3}, "machines 1\nmachine " + machine + " there 1764331200\n");
   live(120s);
   EXPECT_TRUE(cloud->orders.empty());
   edge(machine + "-2").phase = edge_phase::dead;
