@@ -131,7 +131,10 @@ json edge_json(const edge_status& e) {
           {"restarts", e.restarts},
           {"last_error", e.last_error},
           {"spare", e.spec.spare},
-          {"named", e.named}};
+          {"named", e.named},
+          {"observers", list(e.seen, [](auto& s) {
+             return json{{"node", s.observer.value}, {"view", to_string(s.view)}, {"milliseconds", s.milliseconds}, {"trouble", s.text}};
+           })}};
 }
 
 json scaling_json(const scaling_status& s) {

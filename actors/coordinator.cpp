@@ -4,7 +4,9 @@
 #include "actors/known_keys.hpp"
 #include "actors/reporting.hpp"
 #include "actors/task_types.hpp"
+#include "runtime/base/file.hpp"
 #include "runtime/base/log.hpp"
+#include "runtime/base/secret.hpp"
 #include "runtime/hls/addresses.hpp"
 #include "runtime/http/url.hpp"
 #include "runtime/rtmp/hooks.hpp"
@@ -39,6 +41,11 @@ constexpr double suspicious = 8;           ///< phi of a node's silence
 constexpr double deviations_of_that = 5.61; ///< in a normal distribution
 
 constexpr auto reserved_epochs_key = "reserved_epochs";
+constexpr auto newest_holds = 20s;                  ///< without a newer one: a segment is listed for longer than that
+constexpr auto authorities_read_every = 10s;
+constexpr std::size_t authorities_limit = 256 << 10;
+constexpr std::size_t segment_path_limit = 1024;
+constexpr std::size_t edges_told_limit = 10'000;    ///< by one observer at once
 constexpr std::string_view edge_table_prefix = "edge_table/";
 constexpr std::string_view request_prefix = "request/";
 constexpr std::string_view roster_prefix = "roster/"; ///< node → address of its HTTP listener
@@ -794,6 +801,7 @@ std::vector<lease> coordinator_state::take(const leaving& news, timestamp wall) 
   node.status.phase = node_phase::left;
   node.kept = false;
   leave(news.node);
+  edge_set.forget_observer(news.node);
   for (auto& s : node.rtmp_servers)
     if (auto server = servers.find(s.name); server != servers.end()) {
       server->second.heard = {}; // its publishers went with it
@@ -829,6 +837,7 @@ expected<std::vector<lease>> coordinator_state::take(const forget_node& wish, ti
     if (held.node == wish.name)
       over.push_back({task, held.epoch});
   leave(wish.name);
+  edge_set.forget_observer(wish.name);
   for (auto& s : node.rtmp_servers)
     servers.erase(s.name);
   nodes.erase(entry);
@@ -1207,6 +1216,50 @@ edge_epoch coordinator_state::oldest_named(time_point now) const {
   return oldest;
 }
 
+probe_orders coordinator_state::take(const edge_sighting& news, time_point now) {
+  probe_orders orders;
+  if (auto node = nodes.find(news.observer); node == nodes.end() || node->second.status.phase == node_phase::left) // it joins in a moment, or is about to end
+    return orders;
+  if (edge_set.hear(news.observer, now) && news.edges.size() <= edges_told_limit) {
+    for (auto seen : news.edges) {
+      seen.sight.observer = news.observer;
+      edge_set.observe(seen.edge, std::move(seen.sight), now);
+    }
+    ++version;
+  }
+  orders.edges = edge_set.watched_by(news.observer, now);
+  orders.urgent = edge_set.urgent(now);
+  if (now - newest_at <= newest_holds)
+    orders.newest = newest_segment;
+  orders.every = setup.steering.probe_every;
+  orders.timeout = setup.steering.probe_timeout;
+  orders.authorities = authorities.empty() ? std::string{} : sha256_hex(authorities);
+  if (orders.authorities != news.authorities)
+    orders.authorities_text = authorities;
+  return orders;
+}
+
+void coordinator_state::take(const segment_listed& news, time_point now) {
+  if (!news.newest.path.starts_with("/s/") || news.newest.path.size() > segment_path_limit)
+    return;
+  // Each is fetched once by every edge: with a thousand streams all observers still ask for the same one.
+  if (now - newest_at < setup.steering.probe_every && !newest_segment.path.empty())
+    return;
+  newest_segment = news.newest;
+  newest_at = now;
+}
+
+void coordinator_state::read_authorities() {
+  const auto& file = setup.steering.edge_authorities;
+  if (file.empty())
+    return;
+  auto text = read_file(file, authorities_limit);
+  if (text)
+    authorities = std::move(*text);
+  else
+    log::error("coordinator", "edge-authorities-unreadable", "file={} error={}", file, text.error().text);
+}
+
 void coordinator_state::note_joined(const edge_spec& edge, timestamp wall) {
   const auto subject = "edge/" + edge.name.value;
   note("edge-joined", subject, fmt::format("The edge serves at {}.", edge.url), edge.node.value, wall);
@@ -1324,9 +1377,6 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     entry.status.phase = stream_phase::offline;
     entry.actor = self->spawn<caf::linked>(stream, entry.status, my.setup.options.publish_grace, me);
   };
-  auto spawn_monitor = [=, &my](const edge_spec& spec) {
-    my.edges[spec.name].monitor = self->spawn<caf::linked>(edge_monitor, spec, my.setup.steering, my.setup.http, me);
-  };
   auto spawn_autoscaler = [=, &my] {
     auto& o = my.setup.scaling;
     machines_setup machines{.driver = nullptr, .cluster = my.setup.cluster, .kept = my.machines};
@@ -1378,10 +1428,6 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         run->second.until = std::min(run->second.until, now() + settles);
   };
   auto forget_the_edge = [=, &my](const edge_name& edge) {
-    if (auto known = my.edges.find(edge); known != my.edges.end()) {
-      end_child(self, known->second.monitor);
-      my.edges.erase(known);
-    }
     my.drained_edges.erase(edge);
     my.edge_set.remove(edge);
   };
@@ -1461,13 +1507,6 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
             tell(self, entry.actor, use_task_spec{one.spec});
         return true;
       }
-    for (auto& [name, entry] : my.edges)
-      if (entry.monitor.address() == who) {
-        ++entry.restarts;
-        log::error("coordinator", "edge-monitor-died", "edge={} restarts={} reason={}", name.value, entry.restarts, caf::to_string(why));
-        spawn_monitor(my.edge_set.find(name)->spec);
-        return true;
-      }
     if (my.autoscaler && my.autoscaler.address() == who) {
       log::error("coordinator", "autoscaler-died", "restarts={} reason={}", ++my.autoscaler_restarts, caf::to_string(why));
       spawn_autoscaler();
@@ -1502,8 +1541,6 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     spawn_stream(id);
   for (auto& [task, one] : my.tasks)
     tell(self, my.streams.at(one.spec.stream).actor, use_task_spec{one.spec});
-  for (auto& known : my.edge_set.statuses())
-    spawn_monitor(known.spec);
   for (auto& watched : my.setup.watched_servers) {
     my.watches[watched.server].setup = watched;
     my.take(rtmp_health{watched.server, false, "not asked yet", 0}, now());
@@ -1516,7 +1553,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     my.note("edge-machines-left", "edges", "Machines were ordered that nobody ends: autoscaler.driver is another one now. The store still has their names.", "coordinator", wall());
   my.note("coordinator-started", "cluster", fmt::format("{} streams and {} tasks are configured.", my.streams.size(), my.tasks.size()), "coordinator", wall());
   tell_after(self, tick_every, me, tick{});
-  auto pruned = std::make_shared<coordinator_state::time_point>(now());
+  auto pruned = std::make_shared<coordinator_state::time_point>(now()), authorities_read = std::make_shared<coordinator_state::time_point>(now());
+  my.read_authorities();
 
   return {
     [=, &my](const hook_call& call) {
@@ -1838,30 +1876,25 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       bool moved = known && known->spec.url != news.spec.url;
       bool fresh = !known || known->spec.node.value.empty();
       my.edge_set.add(news.spec, now());
-      if (moved)
-        end_child(self, my.edges[news.spec.name].monitor);
-      if (moved || !known)
-        spawn_monitor(news.spec);
       if (moved || fresh)
         my.note_joined(news.spec, wall());
     },
     [=, &my](const edge_load& load) {
-      if (auto edge = my.edges.find(load.edge); edge != my.edges.end())
-        tell(self, edge->second.monitor, load);
-    },
-    [=, &my](const edge_news& news) {
-      auto* known = my.edge_set.find(news.edge);
+      auto* known = my.edge_set.find(load.edge);
       const auto before = known ? known->load : edge_load{};
-      if (!my.edge_set.observe(news.edge, news.view, news.text, news.load, news.phi_milli, now()))
+      if (!my.edge_set.take(load, now()))
         return;
       ++my.version;
-      my.note_certificate(before, news.load, wall());
-      if (my.judge_edges(now(), wall()))
+      my.note_certificate(before, load, wall());
+    },
+    [=, &my](const edge_sighting& news) {
+      auto orders = my.take(news, now());
+      if (!my.stood_still(now()) && my.judge_edges(now(), wall()))
         tell_watchers(my.edge_set.table());
+      return orders;
     },
     [=, &my](const drain_edge& wish) -> caf::result<void> {
-      auto edge = my.edges.find(wish.name);
-      if (edge == my.edges.end())
+      if (!my.edge_set.find(wish.name))
         return to_caf({error_code::not_found, "there is no edge " + wish.name.value});
       store::batch batch;
       put_or_remove(batch, edge_drained_prefix, wish.name.value, wish.drain ? "by hand" : "");
@@ -1907,10 +1940,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       my.machines = wish.text;
       return caf::unit;
     },
-    [=, &my](const segment_listed& news) {
-      for (auto& [name, edge] : my.edges)
-        tell(self, edge.monitor, probe_path{news.path});
-    },
+    [=, &my](const segment_listed& news) { my.take(news, now()); },
     [=, &my](const edges_in_use& news) { my.take(news, now()); },
     [=, &my](audience_news& news) { my.take(std::move(news)); },
     [=, &my](const director_joins& news) {
@@ -1960,6 +1990,10 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         }
         tell_watchers(my.listing(now()));
       }
+      if (now() - *authorities_read >= authorities_read_every) {
+        *authorities_read = now();
+        my.read_authorities();
+      }
       if (now() - *pruned >= prune_every) {
         *pruned = now();
         if (auto done = my.setup.store->prune_events(my.setup.options.events_kept); !done)
@@ -1975,10 +2009,6 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         children.push_back(caf::actor_cast<caf::actor>(entry.actor));
         restarts += entry.restarts;
       }
-      for (auto& [name, entry] : my.edges) {
-        children.push_back(caf::actor_cast<caf::actor>(entry.monitor));
-        restarts += entry.restarts;
-      }
       for (auto& [server, entry] : my.watches) {
         children.push_back(caf::actor_cast<caf::actor>(entry.actor));
         restarts += entry.restarts;
@@ -1989,7 +2019,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       }
       auto store = my.setup.store->measure();
       nlohmann::json status{{"streams", my.streams.size()}, {"tasks", my.tasks.size()}, {"nodes", my.nodes.size()}, {"leases", my.leases.size()},
-                            {"edges", my.edges.size()},     {"edge_epoch", my.edge_set.table().epoch}, {"next_epoch", my.next_epoch}};
+                            {"edges", my.edge_set.statuses().size()}, {"edge_epoch", my.edge_set.table().epoch}, {"next_epoch", my.next_epoch}};
       status["store"] = {{"table_bytes", store.table_bytes}, {"wal_bytes", store.wal_bytes}, {"records", store.records}, {"failures", store.failures}};
       return report_of(self, "coordinator", status, my.started, std::move(children), restarts);
     },

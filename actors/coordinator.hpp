@@ -1,5 +1,4 @@
 #pragma once
-#include "actors/edge_monitor.hpp"
 #include "actors/edge_set.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/rtmp_watch.hpp"
@@ -32,7 +31,7 @@ struct coordinator_setup {
   std::vector<rtmp_watch_setup> watched_servers; ///< those of them whose own list can be read
   node_name own_node;                       ///< the node that this coordinator is on
   std::chrono::milliseconds heartbeat = std::chrono::seconds(1);
-  std::shared_ptr<http::client> http;       ///< for probes and lists
+  std::shared_ptr<http::client> http;       ///< for lists
 };
 
 /// What the COORDINATOR knows and decides. It writes to the store and sends nothing.
@@ -89,10 +88,6 @@ struct coordinator_state {
     time_point until{};
     bool stood_by = false; ///< its successor is the next standby
   };
-  struct edge_entry {
-    edge_monitor_actor monitor;
-    std::uint32_t restarts = 0; ///< of the EDGE MONITOR
-  };
   struct watch_entry {
     rtmp_watch_setup setup;
     rtmp_watch_actor actor;
@@ -105,7 +100,6 @@ struct coordinator_state {
   std::map<node_name, node_entry> nodes;
   std::map<task_id, lease_entry> leases;
   std::map<task_id, handed_over> outgoing;
-  std::map<edge_name, edge_entry> edges;
   std::set<edge_name> drained_edges; ///< by hand, or by the AUTOSCALER
   struct farm_entry {
     farm_hello says;
@@ -136,7 +130,9 @@ struct coordinator_state {
   std::set<std::string> vhosts;                ///< that streams are in, or were since our start
   weir::roster roster;                         ///< nodes that are not down, and the token by which they know each other
   std::map<std::uint64_t, std::vector<node_name>> roster_lists; ///< present and former ones that some node may still have, by version
-  std::map<std::string, std::string> newest_segments; ///< stream → path, for probes
+  probe_target newest_segment; ///< of any stream, for probes
+  time_point newest_at{};
+  std::string authorities;     ///< of edges (PEM), for probes
   std::map<std::string, std::string> requests; ///< creations by their names → id of what they made; stored with it
   lease_epoch next_epoch = 1;
   lease_epoch reserved_epochs = 0; ///< epochs below this are durably spoken for
@@ -226,7 +222,12 @@ struct coordinator_state {
   origin_list origins() const;
   /// All edges, and the last words of directors that are there.
   edge_list listing(time_point now);
-  /// Derives the edge table from what the monitors say; true when it is a new one. Those that nothing names any more are forgotten.
+  /// Takes what an observer sees of edges, if it is one of a node of ours; says what it should watch.
+  probe_orders take(const edge_sighting& news, time_point now);
+  void take(const segment_listed& news, time_point now);
+  /// Reads the authorities of edges, which may be renewed. Those before stay in force when that fails.
+  void read_authorities();
+  /// Derives the edge table from what the observers say; true when it is a new one. Those that nothing names any more are forgotten.
   bool judge_edges(time_point now, timestamp wall);
   /// Notes that an edge joined or changed its address, and whether browsers can use it beside our pages.
   void note_joined(const edge_spec& edge, timestamp wall);
@@ -297,7 +298,7 @@ private:
   std::uint64_t revision_ = 1; ///< of the streams
 };
 
-/// Keeps the wanted state in RocksDB, spawns STREAMs, EDGE MONITORs and RTMP WATCHes, places tasks on nodes, grants leases with growing epochs.
+/// Keeps the wanted state in RocksDB, spawns STREAMs and RTMP WATCHes, places tasks on nodes, grants leases with growing epochs.
 ///
 /// Parent:  the program, or SEAT while its node leads; its end ends the node. Detached: it waits for the disk.
 /// Tells:   STREAMs, NODEs' tasks (through STREAM) about leases, WATCHERs about edges and phases.

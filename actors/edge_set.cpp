@@ -1,8 +1,11 @@
 #include "actors/edge_set.hpp"
 
+#include "runtime/base/utf8.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <numeric>
 #include <utility>
 
 namespace weir {
@@ -17,12 +20,24 @@ constexpr std::size_t few_buckets = 4;    ///< 0.4 % of the viewers: not worth a
 constexpr auto few_wait = 30s;            ///< … unless it has stood off for that long
 constexpr double idle_share = 0.01;       ///< below this mean load there is nothing to balance
 constexpr auto restored_patience = 10s;   ///< for edges of the run before to be heard again
+constexpr auto reports_patience = 3 * weigh_every; ///< for the last known load to count; then the edge is taken for full
+constexpr double slowest_pace = 0.125;    ///< a slow edge keeps that much of its weight
+constexpr auto observer_fresh = 3s;       ///< a word older than that does not count
+constexpr auto observer_kept = 1min;      ///< and after that it need not be remembered that it spoke
+constexpr std::uint32_t words_a_second = 10; ///< of one observer: its own one, and changes
+constexpr std::size_t watchers_of_an_edge = 5;
+constexpr std::size_t text_limit = 200;   ///< of what an observer says
+constexpr std::size_t sent_kept = 7;      ///< seconds of an edge's traffic …
+constexpr std::size_t sent_now = 2;       ///< … the last of which are compared with those before
+constexpr std::uint64_t audience = 20;    ///< below this many viewers traffic comes and goes with single segments
+constexpr auto urgent_for = 2s;           ///< observers hear of it within a second
+constexpr auto urgent_every = 10s;        ///< at most
 
 } // namespace
 
 edge_set::edge_set(const director_options& options)
   : options_(options),
-    jury_({.observers = 1}),
+    jury_({.wave = options.probe_every * 11 / 10}),
     feedback_({.gain = options.gain_percent / 100.0, .dead_band = options.dead_band_percent / 100.0, .slew = options.slew_percent / 100.0}) {}
 
 void edge_set::restore(std::vector<edge_table> tables, time_point now) {
@@ -48,22 +63,102 @@ void edge_set::remove(const edge_name& edge) {
   jury_.remove(edge);
   feedback_.forget(edge);
   edges_.erase(edge);
+  reports_.erase(edge);
   newest_with_.erase(edge);
 }
 
 void edge_set::drain(const edge_name& edge, bool drain) { jury_.drain(edge, drain); }
 
-bool edge_set::observe(const edge_name& edge, steering::edge_view view, const std::string& text, const edge_load& load, std::int64_t phi_milli, time_point now) {
-  auto known = edges_.find(edge);
+bool edge_set::take(const edge_load& load, time_point now) {
+  auto known = edges_.find(load.edge);
   if (known == edges_.end())
     return false;
   auto& s = known->second;
+  auto& r = reports_[load.edge];
+  // Viewers see a fault first. That so many leave at once may have another reason, so it is no verdict, only a reason to look.
+  r.sent.push_back(load.bits_per_second);
+  if (r.sent.size() > sent_kept)
+    r.sent.pop_front();
+  auto mean = [](auto from, auto to) { return double(std::accumulate(from, to, std::int64_t{0})) / double(std::distance(from, to)); };
+  if (r.sent.size() == sent_kept && s.load.viewers >= audience && s.phase != edge_phase::draining && now - r.urged >= urgent_every) {
+    auto lately = r.sent.end() - sent_now;
+    if (mean(lately, r.sent.end()) < mean(r.sent.begin(), lately) / 2) {
+      r.urged = now;
+      r.urgent_until = now + urgent_for;
+    }
+  }
+  r.last = now;
+  if (load.up) // a report that its nginx is gone is no sign of life
+    r.beats.heartbeat(now);
   s.load = load;
-  s.phi_milli = phi_milli;
-  s.last_error = text;
   s.restarts = static_cast<std::uint32_t>(load.restarts);
-  jury_.observe("coordinator", edge, view, now);
   return true;
+}
+
+bool edge_set::hear(const node_name& observer, time_point now) {
+  std::erase_if(observers_, [&](auto& o) { return now - o.second.heard > observer_kept; });
+  auto& o = observers_[observer];
+  if (now - o.counted >= 1s) {
+    o.counted = now;
+    o.said = 0;
+  }
+  o.heard = now;
+  return ++o.said <= words_a_second;
+}
+
+void edge_set::observe(const edge_name& edge, edge_sight sight, time_point now) {
+  sight.text = to_valid_utf8(std::string_view(sight.text).substr(0, text_limit)); // an edge's own words may be in it
+  jury_.observe(edge, std::move(sight), now);
+}
+
+void edge_set::forget_observer(const node_name& observer) {
+  observers_.erase(observer);
+  jury_.forget(observer);
+}
+
+std::vector<edge_spec> edge_set::watched_by(const node_name& observer, time_point now) const {
+  std::vector<edge_spec> watched;
+  for (auto& [name, e] : edges_) {
+    std::vector<std::pair<std::size_t, node_name>> others; // in an order of each edge's own, which moves few when an observer comes or goes
+    for (auto& [other, o] : observers_)
+      if (other != e.spec.node && (other == observer || now - o.heard <= observer_fresh))
+        others.emplace_back(std::hash<std::string>{}(other.value + "/" + name.value), other);
+    std::ranges::sort(others);
+    others.resize(std::min(others.size(), watchers_of_an_edge));
+    if (others.empty() ? observer == e.spec.node : std::ranges::find(others, observer, &std::pair<std::size_t, node_name>::second) != others.end())
+      watched.push_back(e.spec);
+  }
+  return watched;
+}
+
+std::vector<edge_name> edge_set::urgent(time_point now) const {
+  std::vector<edge_name> all;
+  for (auto& [name, r] : reports_)
+    if (now < r.urgent_until)
+      all.push_back(name);
+  return all;
+}
+
+void edge_set::note_sights(time_point now) {
+  for (auto& [name, e] : edges_) {
+    auto& r = reports_[name];
+    e.phi_milli = static_cast<std::int64_t>(r.beats.phi(now) * 1000);
+    std::string doubt;
+    if (r.beats.phi(now) >= options_.suspect_phi) {
+      if (now - r.last > reports_patience)
+        doubt = fmt::format("no report of its load for {} s", std::chrono::duration_cast<std::chrono::seconds>(now - r.last).count());
+      else if (!e.load.up)
+        doubt = "it says: " + e.load.trouble;
+    }
+    e.seen = jury_.sights(name, now);
+    e.last_error = doubt;
+    for (auto& s : e.seen)
+      if (s.view == edge_view::suspect || s.view == edge_view::brown_out) {
+        e.last_error = fmt::format("{} sees: {}", s.observer.value, s.text.empty() ? to_string(s.view) : std::string_view(s.text));
+        break;
+      }
+    jury_.doubt(name, std::move(doubt));
+  }
 }
 
 std::vector<edge_target> edge_set::targets(time_point now) const {
@@ -105,6 +200,7 @@ void edge_set::note_named(edge_epoch oldest_named) {
 
 edge_set::change edge_set::derive(time_point now, edge_epoch oldest_named) {
   change made;
+  note_sights(now);
   made.phases = jury_.decide(now);
   for (auto& p : made.phases)
     edges_[p.edge].phase = p.to;
@@ -121,12 +217,17 @@ edge_set::change edge_set::derive(time_point now, edge_epoch oldest_named) {
     weighed_ = now;
     std::vector<steering::edge_measure> loads;
     double sum = 0;
-    for (auto& [name, e] : edges_)
+    const auto slow = jury_.brown_outs(now);
+    for (auto& [name, e] : edges_) {
+      auto& r = reports_[name];
+      r.pace = slow.contains(name) ? std::max(r.pace / 2, slowest_pace) : std::min(r.pace * 2, 1.0);
       // An edge in its slow start has less than its share because we want it so: the feedback would make up for that, with a table each time.
-      if (e.phase == edge_phase::serving && ramp(name, oldest, now) == 1) {
+      // The same goes for a slow one. Of an edge whose reports are missing the last weight holds.
+      if (e.phase == edge_phase::serving && ramp(name, oldest, now) == 1 && r.pace == 1 && r.beats.phi(now) < options_.suspect_phi) {
         loads.push_back({name, double(e.load.bits_per_second) / double(std::max<std::int64_t>(e.spec.capacity_bps, 1))});
         sum += loads.back().load;
       }
+    }
     bool idle = loads.size() < 2 || sum / double(loads.size()) < idle_share;
     bool moved = !idle && feedback_.step(loads);
     if (made.cause.empty())
@@ -139,8 +240,7 @@ edge_set::change edge_set::derive(time_point now, edge_epoch oldest_named) {
   for (auto& [name, e] : edges_) { // also of an edge that has only just come: else it had its whole share until the next interval
     if (e.phase != edge_phase::serving)
       continue;
-    double brown = jury_.brown_out(name, now) ? 0.5 : 1;
-    auto weight = static_cast<std::int64_t>(1000 * feedback_.weight(name) * ramp(name, oldest, now) * brown);
+    auto weight = static_cast<std::int64_t>(1000 * feedback_.weight(name) * ramp(name, oldest, now) * reports_[name].pace);
     e.weight_milli = std::max<std::int64_t>(weight, 1);
   }
   auto wanted = targets(now);

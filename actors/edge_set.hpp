@@ -1,5 +1,6 @@
 #pragma once
 // What the COORDINATOR thinks of all edges together: who serves, with which weight, and the table by which directors steer.
+#include "runtime/base/phi_accrual.hpp"
 #include "runtime/steering/liveness.hpp"
 #include "runtime/steering/table.hpp"
 #include "runtime/steering/weights.hpp"
@@ -28,8 +29,18 @@ public:
   void drain(const edge_name& edge, bool drain);
   /// It does not come back.
   void remove(const edge_name& edge);
-  /// One observer's view; true when it is of an edge that is known.
-  bool observe(const edge_name& edge, steering::edge_view view, const std::string& text, const edge_load& load, std::int64_t phi_milli, time_point now);
+  /// An edge's own report: of its load, and no proof of its life. False when the edge is not known.
+  bool take(const edge_load& load, time_point now);
+  /// Whether an observer may speak now: not more often than it has reason to.
+  bool hear(const node_name& observer, time_point now);
+  /// What sight.observer thinks of one edge; nothing for an edge that is not known.
+  void observe(const edge_name& edge, edge_sight sight, time_point now);
+  /// It was stopped or removed: nobody waits for its word.
+  void forget_observer(const node_name& observer);
+  /// What `observer` should watch: of the observers that are heard five watch each edge, none that of its own node while another one is there.
+  std::vector<edge_spec> watched_by(const node_name& observer, time_point now) const;
+  /// Of them those whose viewers have just become far fewer.
+  std::vector<edge_name> urgent(time_point now) const;
 
   struct change {
     std::vector<steering::edge_change> phases; ///< for the event log
@@ -56,7 +67,22 @@ private:
     edge_table table;
     time_point replaced{};
   };
+  /// What is known of an edge by its own reports.
+  struct reports {
+    phi_accrual beats; ///< of those that say that nginx answers
+    time_point last{};
+    std::deque<std::int64_t> sent; ///< bit/s of the last seconds
+    time_point urgent_until{}, urged{};
+    double pace = 1; ///< part of its weight that a slow edge is left
+  };
+  struct listened {
+    time_point heard{};
+    std::uint32_t said = 0; ///< since `counted`
+    time_point counted{};
+  };
   std::vector<edge_target> targets(time_point now) const;
+  /// Notes what observers and reports say of each edge.
+  void note_sights(time_point now);
   /// Part of its weight that an edge has which came to others that serve already; 1: all.
   double ramp(const edge_name& edge, time_point oldest, time_point now) const;
   void forget(change& made, edge_epoch oldest_named, time_point now);
@@ -67,6 +93,8 @@ private:
   steering::edge_jury jury_;
   steering::weight_feedback feedback_;
   std::map<edge_name, edge_status> edges_;
+  std::map<edge_name, reports> reports_;
+  std::map<node_name, listened> observers_;
   std::deque<dated> tables_{1};
   std::map<edge_name, edge_epoch> newest_with_; ///< the newest table that has the edge
   time_point weighed_{};

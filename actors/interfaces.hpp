@@ -1,7 +1,7 @@
 #pragma once
 // The cast of Weir and what each may be told: this page is the architecture.
 //
-//   http_bridge -> coordinator -> stream -> task -> node -> tasks/<type> -> transcoder -> origin -> log_feed -> director <- edge_monitor <- edge <- edge_farm <- autoscaler
+//   http_bridge -> coordinator -> stream -> task -> node -> tasks/<type> -> transcoder -> origin -> log_feed -> director <- observer <- edge <- edge_farm <- autoscaler
 //
 // An actor includes this header and the headers of the actors that it spawns; everyone else it knows by handle.
 #include "actors/local_messages.hpp"
@@ -174,16 +174,13 @@ using edge_actor = typed_actor_t<
   // Ends nginx, then itself.
   void(stop)>::extend_with<status_actor>;
 
-/// EDGE MONITOR: watches one edge: its reports, its silence, and probes that fetch what viewers fetch. Parent: COORDINATOR.
-using edge_monitor_actor = typed_actor_t<
-  // The edge's own load report.
-  void(edge_load),
-  // What to fetch as a probe.
-  void(probe_path),
-  // INTERNAL: time to judge the silence and to probe.
+/// OBSERVER: one node's eye on edges: probes that fetch what viewers fetch. Parent: the program.
+using observer_actor = typed_actor_t<
+  // INTERNAL: time to probe, and to tell.
   void(tick),
   // INTERNAL: a probe ended.
-  void(probe_result)>::extend_with<status_actor>;
+  void(probe_ended),
+  void(stop)>::extend_with<status_actor>;
 
 /// EDGE FARM: the spare edges of one node. Parent: the program.
 using edge_farm_actor = typed_actor_t<
@@ -219,7 +216,7 @@ using autoscaler_actor = typed_actor_t<
   // INTERNAL: time to decide.
   void(tick)>::extend_with<status_actor>;
 
-/// COORDINATOR: keeps the wanted state, spawns STREAMs, EDGE MONITORs, RTMP WATCHes and the AUTOSCALER, places tasks, grants leases. Parent: the program, or SEAT.
+/// COORDINATOR: keeps the wanted state, spawns STREAMs, RTMP WATCHes and the AUTOSCALER, places tasks, grants leases. Parent: the program, or SEAT.
 using coordinator_actor = typed_actor_t<
   // A callback of an RTMP server: may the client go on?
   hook_verdict(hook_call),
@@ -245,7 +242,7 @@ using coordinator_actor = typed_actor_t<
   // What STREAMs and TASKs see.
   void(stream_news), void(task_news),
   // Edges.
-  void(edge_hello), void(edge_load), void(edge_news), void(drain_edge), void(forget_edge), void(segment_listed), void(edges_in_use),
+  void(edge_hello), void(edge_load), probe_orders(edge_sighting), void(drain_edge), void(forget_edge), void(segment_listed), void(edges_in_use),
   // Whom a DIRECTOR sent where, and how they fare.
   void(director_joins), void(audience_news),
   // How many edges there are.

@@ -2,6 +2,7 @@
 // Messages that never leave the process: they carry descriptors, callbacks or shared memory.
 #include "actors/caf.hpp"
 #include "runtime/hls/log_news.hpp"
+#include "runtime/steering/liveness.hpp"
 #include "schemas/media.hpp"
 #include "schemas/task.hpp"
 
@@ -30,6 +31,13 @@ struct status_page {
   int status = 0;
   std::string body;
   std::string error;
+};
+
+/// INTERNAL to observer: how a probe ended, of that number only.
+struct probe_ended {
+  edge_name edge;
+  std::uint64_t probe = 0;
+  steering::probe_result result;
 };
 
 /// Ingest → RTMP watch: a new start of the server; its callbacks name it so.
@@ -164,6 +172,7 @@ struct bridge_call {
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::process_ended)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::start_again)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::status_page)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::probe_ended)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::server_started)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::use_inputs)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::witness_question)

@@ -7,7 +7,6 @@
 #include "schemas/media.hpp"
 #include "schemas/node.hpp"
 #include "schemas/stream.hpp"
-#include "runtime/steering/liveness.hpp"
 #include "schemas/task.hpp"
 
 #include <string>
@@ -419,18 +418,31 @@ WEIR_MESSAGE(drop_list, items)
 struct edge_hello {
   edge_spec spec;
 };
-/// Edge monitor → coordinator, each second and when its view changed: what one observer thinks of one edge.
-struct edge_news {
+/// What an observer thinks of one edge.
+struct sighted_edge {
   edge_name edge;
-  steering::edge_view view = steering::edge_view::unknown;
-  std::int64_t phi_milli = 0;
-  std::string text; ///< what is wrong
-  edge_load load;
+  edge_sight sight; ///< its observer is the one that says it
+};
+/// Observer → coordinator, each second and when a view changed: all that it watches.
+struct edge_sighting {
+  node_name observer;
+  std::vector<sighted_edge> edges;
+  std::string authorities; ///< digest of those that it has
+};
+/// Coordinator → observer, as the answer: what to watch and how.
+struct probe_orders {
+  std::vector<edge_spec> edges;
+  std::vector<edge_name> urgent;       ///< of them: its viewers see something, look at once and often
+  probe_target newest;                 ///< what to fetch
+  std::chrono::milliseconds every{};
+  std::chrono::milliseconds timeout{};
+  std::string authorities;             ///< digest of those to check edges against; empty: the system's
+  std::string authorities_text;        ///< and themselves (PEM), to who does not have them
 };
 /// Origin → coordinator: the newest listed segment, for probes.
 struct segment_listed {
   std::string stream;
-  std::string path; ///< "/s/…"
+  probe_target newest;
 };
 /// Origin → coordinator, every few seconds: what its playlists still name. Tables from that epoch on must be kept, or listed addresses would be lost.
 struct edges_in_use {
@@ -441,16 +453,6 @@ struct edges_in_use {
 struct audience_news {
   node_name node; ///< the director's
   std::vector<stream_audience> streams;
-};
-/// Coordinator → edge monitors: what to fetch as a probe. Empty: the edge's own health address.
-struct probe_path {
-  std::string path;
-};
-/// INTERNAL to edge monitor: how its probe ended.
-struct probe_result {
-  bool good = false;
-  std::int64_t milliseconds = 0;
-  std::string error;
 };
 /// Director → coordinator, each second, and back to all directors: how many viewers it has sent to which edge.
 struct director_joins {
@@ -496,12 +498,13 @@ WEIR_MESSAGE(end_edge, name)
 WEIR_MESSAGE(keep_machines, text)
 WEIR_MESSAGE(scaling_news, status, kind)
 WEIR_MESSAGE(edge_hello, spec)
-WEIR_MESSAGE(edge_news, edge, view, phi_milli, text, load)
-WEIR_MESSAGE(segment_listed, stream, path)
+WEIR_MESSAGE(probe_target, path, size, digest)
+WEIR_MESSAGE(sighted_edge, edge, sight)
+WEIR_MESSAGE(edge_sighting, observer, edges, authorities)
+WEIR_MESSAGE(probe_orders, edges, urgent, newest, every, timeout, authorities, authorities_text)
+WEIR_MESSAGE(segment_listed, stream, newest)
 WEIR_MESSAGE(edges_in_use, node, oldest)
 WEIR_MESSAGE(audience_news, node, streams)
-WEIR_MESSAGE(probe_path, path)
-WEIR_MESSAGE(probe_result, good, milliseconds, error)
 WEIR_MESSAGE(edge_list, edges, oldest_table, joins)
 
 /// Coordinator → origins: a stream's publication as seen from the control plane.

@@ -6,6 +6,7 @@
 #include "runtime/describe/decode.hpp"
 #include "runtime/hls/addresses.hpp"
 #include "runtime/http/auth.hpp"
+#include "runtime/nginx/edge_probe.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -20,6 +21,7 @@ constexpr std::size_t stream_limit = 10'000;
 constexpr auto names_told_every = 5s;
 constexpr std::size_t reader_limit = 64; ///< a cluster has fewer directors
 constexpr auto longest_wait = 20s;
+constexpr std::size_t heads_kept = 4 * hls::max_rungs; ///< of a stream: of the segment that is listed next, and of some that come early
 
 /// What a writer says of itself: the body of PUT /origin/v1/streams/{stream}/writers/{epoch}.
 struct writer_body {
@@ -101,6 +103,10 @@ expected<void> origin_state::take(const segment_offer& offer, timestamp now, hls
   auto result = log.offer(offer.writer_epoch, offer.info, edges, now, &change);
   if (result != hls::offer_result::accepted && result != hls::offer_result::duplicate)
     return refuse(result);
+  auto& known_heads = heads[offer.stream];
+  known_heads.push_back({*place, {.path = {}, .size = offer.bytes->size(), .digest = nginx::head_digest(*offer.bytes)}});
+  if (known_heads.size() > heads_kept)
+    known_heads.pop_front();
   ++written;
   bytes += offer.bytes->size();
   return {};
@@ -144,6 +150,25 @@ void origin_state::dismiss_readers(const error& why) {
   readers.clear();
 }
 
+std::optional<segment_listed> origin_state::newest_of(const hls::stream_log& shown) const {
+  if (shown.entries.empty() || shown.ended)
+    return std::nullopt;
+  auto& newest = shown.entries.back();
+  for (auto rung = shown.rungs.size(); rung-- > 0;) {
+    if (newest.gap(rung))
+      continue;
+    const auto& rendition = shown.rungs[rung].info.name;
+    segment_listed news{shown.stream, {}};
+    if (auto known = heads.find(shown.stream); known != heads.end())
+      for (auto& head : known->second)
+        if (auto& at = head.place; at.instance == shown.instance && at.epoch == newest.epoch && at.rung == rendition && at.msn == newest.msn)
+          news.newest = head.probe;
+    news.newest.path = hls::path_of(hls::segment_address{shown.stream, shown.instance, newest.epoch, rendition, newest.msn});
+    return news;
+  }
+  return std::nullopt;
+}
+
 void origin_state::note_ages(const hls::stream_log& shown, std::size_t listed, timestamp now) {
   const auto all_gaps = static_cast<std::uint32_t>((std::uint64_t{1} << shown.rungs.size()) - 1);
   for (auto at = shown.entries.rbegin(); at != shown.entries.rend() && listed > 0; ++at, --listed)
@@ -176,12 +201,8 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
     my.note_ages(shown, change.listed, wall());
     if (change.ended)
       log::info("origin", "stream-ended", "stream={} instance={} next_msn={}", log.stream(), log.instance(), log.next_msn());
-    if (!shown.entries.empty() && !shown.ended)
-      for (std::size_t rung = 0; rung < shown.rungs.size(); ++rung)
-        if (auto& newest = shown.entries.back(); !newest.gap(rung)) {
-          tell(self, coordinator, segment_listed{shown.stream, hls::path_of(hls::segment_address{shown.stream, shown.instance, newest.epoch, shown.rungs[rung].info.name, newest.msn})});
-          break;
-        }
+    if (auto newest = my.newest_of(shown))
+      tell(self, coordinator, std::move(*newest));
     my.news.add(std::move(shown));
     my.answer_readers(now(), wall());
   };

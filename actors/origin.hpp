@@ -9,8 +9,10 @@
 #include "runtime/origin/segment_store.hpp"
 #include "schemas/config.hpp"
 
+#include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 
 namespace weir {
 
@@ -34,6 +36,11 @@ struct origin_state {
     time_point until{};
   };
   std::vector<waiting_reader> readers;
+  struct stored_head {
+    hls::segment_place place;
+    probe_target probe; ///< without its path
+  };
+  std::map<std::string, std::deque<stored_head>> heads; ///< stream → what was stored last, listed or not
   edge_epoch edges = 0; ///< in force: stamped on every entry that is listed
   std::uint64_t written = 0, fenced = 0, refused = 0, full = 0;
   std::uint64_t bytes = 0;
@@ -55,6 +62,8 @@ struct origin_state {
   /// Answers whoever waits and has news, or has waited for long enough.
   void answer_readers(time_point now, timestamp wall);
   void dismiss_readers(const error& why);
+  /// Its newest listed segment, in the smallest rendition that has one: for probes. Nothing when there is none.
+  std::optional<segment_listed> newest_of(const hls::stream_log& shown) const;
   /// Notes how old the newest `listed` entries are, those apart that are gaps in every rung.
   void note_ages(const hls::stream_log& shown, std::size_t listed, timestamp now);
 };

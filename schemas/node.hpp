@@ -195,6 +195,45 @@ struct edge_load {
   }
 };
 
+/// What an observer thinks of an edge.
+enum class edge_view : std::uint8_t {
+  unknown,   ///< nothing yet
+  up,        ///< it serves what it should
+  brown_out, ///< it does, but slowly
+  suspect,   ///< it does not
+};
+constexpr auto enum_names(edge_view) {
+  using sv = std::string_view;
+  return std::array{std::pair{edge_view::unknown, sv("unknown")}, std::pair{edge_view::up, sv("up")}, std::pair{edge_view::brown_out, sv("brown_out")},
+                    std::pair{edge_view::suspect, sv("suspect")}};
+}
+
+/// What one observer last said of one edge.
+struct edge_sight {
+  node_name observer;               ///< the node that it is on
+  edge_view view = edge_view::unknown;
+  std::uint32_t good = 0;           ///< probes in a row that were well
+  std::int64_t milliseconds = 0;    ///< that the last probe took
+  std::string text;                 ///< what was wrong with it
+  static constexpr auto fields() {
+    using o = edge_sight;
+    return std::tuple{
+      field("observer", &o::observer, "Node of the observer."),
+      field("view", &o::view, "What it thinks of the edge."),
+      field("good", &o::good, "Probes in a row that were well."),
+      field("milliseconds", &o::milliseconds, "That its last probe took."),
+      field("text", &o::text, "What was wrong with it."),
+    };
+  }
+};
+
+/// The newest listed segment of some stream, as its origin has it: what an edge must serve.
+struct probe_target {
+  std::string path;       ///< "/s/…"; empty: nothing is listed
+  std::uint64_t size = 0; ///< bytes; 0: not known
+  std::string digest;     ///< nginx::head_digest(); empty: not known
+};
+
 struct edge_spec {
   edge_name name;
   node_name node;
@@ -222,6 +261,7 @@ struct edge_status {
   std::uint32_t restarts = 0;
   std::string last_error;
   bool named = false;               ///< by a playlist: viewers may fetch there
+  std::vector<edge_sight> seen;     ///< by each observer that was heard of late
 
   static constexpr auto fields() {
     using o = edge_status;
@@ -234,6 +274,7 @@ struct edge_status {
       field("restarts", &o::restarts, "Restarts of its nginx."),
       field("last_error", &o::last_error, "What was last wrong."),
       field("named", &o::named, "Whether a playlist names it."),
+      field("seen", &o::seen, "What each observer thinks of it."),
     };
   }
 };

@@ -10,6 +10,7 @@
 #include "actors/ingest.hpp"
 #include "actors/introspection.hpp"
 #include "actors/node.hpp"
+#include "actors/observer.hpp"
 #include "actors/origin.hpp"
 #include "actors/seat.hpp"
 #include "actors/uplink.hpp"
@@ -334,6 +335,10 @@ expected<void> node_program::spawn() {
   keep("node", node_);
   add_witness_route(*server_, node_);
 
+  // Whoever is where segments go to or come from looks after edges.
+  if (has(role::coordinator) || has(role::origin) || has(role::director) || has(role::edge))
+    keep("observer", system.spawn(observer, node_name{config_.node.name}, client_, coordinator_));
+
   // what people and servers speak to
   for (auto& r : roots_)
     tell_anon(tree, show_root{r.actor});
@@ -417,7 +422,7 @@ void node_program::end() {
   watcher_ = nullptr;
   caf::scoped_actor self{*system_, true};
   // In reverse: nobody new comes in, runs deliver their last segments, then whoever they deliver to. Coordinator and origin are last.
-  std::vector<std::string> order{"node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "door", "seat", "coordinator", "uplink"};
+  std::vector<std::string> order{"observer", "node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "door", "seat", "coordinator", "uplink"};
   for (auto& what : order) {
     std::vector<root*> leaving; // of one kind together: each edge may wait for its downloads
     for (auto& r : roots_)

@@ -255,6 +255,8 @@ struct client::impl {
     set(CURLOPT_SSL_VERIFYHOST, r.verify ? 2L : 0L);
     if (!r.authorities.empty())
       set(CURLOPT_CAINFO, r.authorities.c_str());
+    if (curl_blob text{const_cast<char*>(r.authorities_text.data()), r.authorities_text.size(), CURL_BLOB_COPY}; text.len != 0)
+      set(CURLOPT_CAINFO_BLOB, &text);
     if (!r.certificate.empty()) {
       set(CURLOPT_SSLCERT, r.certificate.c_str());
       set(CURLOPT_SSLKEY, r.key.c_str());

@@ -32,6 +32,7 @@ struct client_request {
   std::uint64_t response_limit = 8 << 20;     ///< bytes of body; more is an error (too_large)
   bool verify = true;                         ///< the certificate and its name
   std::string authorities;                    ///< file with trusted certificates; empty: the system's
+  std::string authorities_text;               ///< or those certificates themselves (PEM)
   std::string certificate, key;               ///< files (PEM) of what we show when the server asks who we are; empty: nothing
   std::string unix_socket;                    ///< path; empty: TCP
   /// When set, the body goes here piece by piece, on the client's thread, and client_response.body stays empty. False ends the transfer

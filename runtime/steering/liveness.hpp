@@ -1,64 +1,58 @@
 #pragma once
 // Whether an edge lives (balancing.md 8). edge_watch: what one observer thinks of one edge. edge_jury: what all observers together decide, with
-// panic rule, recovery and flap guard. Times are any steady clock.
-#include "runtime/base/phi_accrual.hpp"
+// quorum, panic rule, recovery and flap guard. Times are any steady clock.
+#include "runtime/base/clock.hpp"
 #include "schemas/node.hpp"
 
 #include <array>
 #include <chrono>
 #include <deque>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 namespace weir::steering {
 
 struct probe_result {
-  bool answered = false;                    ///< 2xx within the time-out of 0.5 s
-  std::chrono::milliseconds first_byte{};
-  std::chrono::milliseconds playlist_age{}; ///< of the newest live playlist that it serves; 0: no live stream to ask for
-  std::chrono::milliseconds target{};       ///< that playlist's target duration
+  bool good = false;                ///< what came is what should have come
+  std::chrono::milliseconds took{}; ///< until all of it was there
+  std::string trouble;              ///< what was wrong
 };
 
-enum class edge_view : std::uint8_t { unknown, up, brown_out, suspect };
-constexpr auto enum_names(edge_view) {
-  using sv = std::string_view;
-  return std::array{std::pair{edge_view::unknown, sv("unknown")}, std::pair{edge_view::up, sv("up")}, std::pair{edge_view::brown_out, sv("brown_out")},
-                    std::pair{edge_view::suspect, sv("suspect")}};
-}
-
 struct watch_options {
-  double phi = 8;                                    ///< from here on the silence is suspicious
-  std::uint32_t misses = 2;                          ///< probes in a row that make it suspect
-  std::chrono::milliseconds slow{500};               ///< first byte later than that in 3 of 5 probes is a brown-out
+  std::uint32_t misses = 2;            ///< probes in a row that make it suspect
+  std::chrono::milliseconds slow{500}; ///< a probe without its answer by then is missed; when the answer comes after all, it was slow: 3 of 5 are a brown-out
 };
 
 /// One observer's view of one edge.
 class edge_watch {
 public:
   explicit edge_watch(watch_options options = {}) : options_(options) {}
-  void heartbeat(steady_time now) { beats_.heartbeat(now); }
+  /// A probe begins; probe() says how it ended.
+  void asked(steady_time now) { asked_ = now; }
   void probe(const probe_result& result);
   /// unknown before any word of it.
   edge_view view(steady_time now) const;
-  double phi(steady_time now) const { return beats_.phi(now); }
   std::uint32_t good_probes() const { return good_; } ///< in a row
 
 private:
   watch_options options_;
-  phi_accrual beats_;
-  std::deque<bool> slow_; ///< of the last five answers
+  std::deque<bool> slow_; ///< of the last five
+  std::optional<steady_time> asked_;
   std::uint32_t missed_ = 0;
   std::uint32_t good_ = 0;
-  bool stale_ = false;
   bool probed_ = false;
 };
 
 struct jury_options {
-  std::uint32_t observers = 1;                              ///< expected; more than half must agree on a death
-  std::chrono::milliseconds fresh = std::chrono::seconds(3); ///< an older view does not count
-  std::uint32_t recovery = 5;                               ///< good views in a row from a quorum before it serves again
-  std::uint32_t deaths = 3;                                 ///< in `flap_window` → held out for `held_out`
+  std::chrono::milliseconds fresh = std::chrono::seconds(3);       ///< an older view does not count
+  std::chrono::milliseconds remembered = std::chrono::minutes(10); ///< an observer that is silent for so long is taken for gone; until then those that are left do not decide alone
+  std::chrono::milliseconds wave{1100};                            ///< no death within that of a suspicion of another edge: a fault of the observers' comes edge by edge …
+  std::chrono::milliseconds longest_wave = std::chrono::seconds(3); ///< … but somebody is always suspicious, so not for longer than that
+  std::uint32_t recovery = 5;                                      ///< good probes in a row for most observers before it serves again
+  std::uint32_t deaths = 3;                                        ///< in `flap_window` → held out for `held_out`
   std::chrono::milliseconds flap_window = std::chrono::minutes(10);
   std::chrono::milliseconds held_out = std::chrono::minutes(10);
 };
@@ -79,39 +73,55 @@ public:
   void remove(const edge_name& edge);
   /// By an operator or the edge itself; a draining edge is judged no more until it is undrained.
   void drain(const edge_name& edge, bool draining);
-  void observe(const std::string& observer, const edge_name& edge, edge_view view, steady_time now);
-  /// What changes now. While the panic rule holds (more than half of the edges would be down) nothing changes.
+  /// What sight.observer thinks of an edge; nothing for an edge that is not known.
+  void observe(const edge_name& edge, edge_sight sight, steady_time now);
+  /// The observer ended on purpose: it has no say any more, and nobody waits for its word.
+  void forget(const node_name& observer);
+  /// Why its load is not known, empty when it is. That is no sign of death, but it gets no new viewers.
+  void doubt(const edge_name& edge, std::string why);
+  /// What changes now. While the panic rule holds (more than half of the edges would be down) the last good view stays in force.
   std::vector<edge_change> decide(steady_time now);
 
   edge_phase phase(const edge_name& edge) const;
   /// Since when it serves: for slow_start(). time_point{} while it does not.
   steady_time serving_since(const edge_name& edge) const;
-  /// A quorum sees it answer, but stale or slow: its weight is halved each interval.
-  bool brown_out(const edge_name& edge, steady_time now) const;
+  /// Edges that most observers see answer slowly. None when that is more than half of all: then the fault is the origin's, or the observers' own.
+  std::set<edge_name> brown_outs(steady_time now) const;
+  /// Views that count now.
+  std::vector<edge_sight> sights(const edge_name& edge, steady_time now) const;
   bool panicking() const { return panicking_; }
 
 private:
   struct sighting {
-    edge_view view = edge_view::unknown;
+    edge_sight sight;
     steady_time at{};
-    std::uint32_t good = 0; ///< in a row
+    steady_time suspected{}; ///< since when the view is suspect
   };
   struct state {
     edge_phase phase = edge_phase::starting;
-    std::map<std::string, sighting> views;
+    std::map<node_name, sighting> views;
+    std::string doubt;
     std::deque<steady_time> deaths;
     steady_time serving_since{};
     steady_time held_until{};
+    steady_time accused{}; ///< since when a quorum does not get from it what it should
   };
   struct count {
+    std::uint32_t heard = 0;                             ///< observers with a view that counts, or who abstain
+    std::uint32_t known = 0;                             ///< observers that there are, heard or not
     std::uint32_t up = 0, brown_out = 0, suspect = 0, recovered = 0;
+    std::string trouble;                                 ///< of one that suspects it
+    std::uint32_t most() const { return heard / 2 + 1; }
+    std::uint32_t quorum() const { return std::max(most(), std::min(known, 2U)); } ///< for a death: one alone decides only where there is no other
   };
-  std::map<std::string, bool> abstaining(steady_time now) const;
-  count count_of(const state& s, const std::map<std::string, bool>& abstains, steady_time now) const;
-  std::uint32_t quorum() const { return options_.observers / 2 + 1; }
+  std::set<node_name> abstaining(steady_time now) const;
+  /// Whether another edge has only just become suspect to somebody.
+  bool rising(const edge_name& beside, steady_time now) const;
+  std::size_t speaking(steady_time now) const;
+  count count_of(const state& s, const std::set<node_name>& abstain, steady_time now) const;
 
   jury_options options_;
-  std::map<std::string, state> edges_;
+  std::map<edge_name, state> edges_;
   bool panicking_ = false;
 };
 

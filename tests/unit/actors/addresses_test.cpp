@@ -34,14 +34,14 @@ public:
     case 0: // an edge comes
       if (edges_.size() < 6) {
         auto name = fmt::format("e{}", ++named_);
-        edges_[name] = steering::edge_view::up;
+        edges_[name] = edge_view::up;
         add(name);
       }
       break;
     case 1: // one dies, or is back
     case 2:
       if (auto* e = any_edge())
-        e->second = e->second == steering::edge_view::up ? steering::edge_view::suspect : steering::edge_view::up;
+        e->second = e->second == edge_view::up ? edge_view::suspect : edge_view::up;
       break;
     case 3: // one is drained, or undrained
       if (auto* e = any_edge())
@@ -91,7 +91,7 @@ private:
   };
 
   std::size_t draw(std::size_t below) { return static_cast<std::size_t>(random_() % below); }
-  std::map<std::string, steering::edge_view>::value_type* any_edge() { return edges_.empty() ? nullptr : &*std::next(edges_.begin(), static_cast<std::ptrdiff_t>(draw(edges_.size()))); }
+  std::map<std::string, edge_view>::value_type* any_edge() { return edges_.empty() ? nullptr : &*std::next(edges_.begin(), static_cast<std::ptrdiff_t>(draw(edges_.size()))); }
   void add(const std::string& name) {
     coordinator_.add({.name = edge_name{name}, .node = {}, .url = "http://" + name, .capacity_bps = 1'000'000'000}, now_);
   }
@@ -110,7 +110,9 @@ private:
         edge_load load;
         load.edge = edge_name{name};
         load.bits_per_second = static_cast<std::int64_t>((loads_ >> (8 * n++ % 64)) & 0xff) * 3'000'000;
-        coordinator_.observe(edge_name{name}, view, "", load, 0, now_);
+        load.up = true;
+        coordinator_.take(load, now_);
+        coordinator_.observe(load.edge, {.observer = node_name{"n"}, .view = view, .good = view == edge_view::up ? 9u : 0u, .milliseconds = 5, .text = {}}, now_);
       }
       auto change = coordinator_.judge(now_, oldest_told_.value_or(0));
       if (change.table)
@@ -235,7 +237,7 @@ private:
   edge_set::time_point now_{100h};
   edge_set coordinator_;
   std::map<edge_epoch, edge_table> store_;
-  std::map<std::string, steering::edge_view> edges_;
+  std::map<std::string, edge_view> edges_;
   std::size_t named_ = 0;
   std::uint64_t loads_ = 0;
   std::optional<edge_epoch> oldest_told_; ///< by the origin to this coordinator

@@ -31,6 +31,7 @@ struct heard {
   std::vector<forget_node> forgotten_nodes;
   std::vector<edge_load> loads;
   std::vector<director_joins> director_joins_;
+  std::vector<edge_sighting> sightings;
 };
 using heard_ptr = std::shared_ptr<heard>;
 
@@ -42,6 +43,7 @@ struct coordinator_script {
   weir::roster roster;
   tree_list trees;
   farm_view farms;
+  probe_orders orders;
   std::optional<cluster_view> view; ///< none: it fails
 };
 
@@ -100,7 +102,10 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const task_news& news) { log->task_news_.push_back(news); },
     [=](const edge_hello&) {},
     [=](const edge_load& load) { log->loads.push_back(load); },
-    [=](const edge_news&) {},
+    [=](const edge_sighting& news) {
+      log->sightings.push_back(news);
+      return script->orders;
+    },
     [=](const drain_edge& wish) { log->drained.push_back(wish); },
     [=](const forget_edge& wish) { log->forgotten.push_back(wish.name); },
     [=](const segment_listed&) {},

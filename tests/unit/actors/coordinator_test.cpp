@@ -321,7 +321,7 @@ TEST_F(Coordinator, KeepsTheEdgeTablesThatAnOriginNamesAndStoresNoOthers) {
   auto run = [&](std::chrono::milliseconds d) {
     for (auto until = t + d; t < until; t += 250ms) {
       for (auto name : {"e1", "e2"})
-        state->edge_set.observe(edge_name{name}, steering::edge_view::up, "", {}, 0, t);
+        state->edge_set.observe(edge_name{name}, {.observer = node_name{"n1"}, .view = edge_view::up, .good = 9, .milliseconds = 5, .text = {}}, t);
       state->judge_edges(t, wall);
     }
   };
@@ -505,6 +505,36 @@ TEST_F(Coordinator, NotesRenewedAndRefusedCertificatesOfEdgesOnce) {
   EXPECT_EQ(last_event(), "edge-certificate-renewed: The edge shows a new certificate: CN=e until 2027-03-01T00:00:00Z.");
   state->note_certificate(now, now, wall);
   EXPECT_EQ(state->setup.store->read_last_events(10)->size(), 2u);
+}
+
+TEST_F(Coordinator, TellsObserversOfItsNodesWhatToWatchAndBelievesNobodyElse) {
+  node("n1");
+  state->edge_set.add({.name = edge_name{"e1"}, .node = node_name{"n9"}, .url = "http://e1", .capacity_bps = 1'000'000'000}, t0);
+  state->take(segment_listed{"show", {"/s/show~1/1/r/1.ts", 4000, "digest"}}, t0);
+  state->authorities = "PEM";
+  auto sees = [](const std::string& node, edge_view view) { return edge_sighting{node_name{node}, {{edge_name{"e1"}, {.observer = node_name{"n7"}, .view = view, .good = 9, .milliseconds = 5, .text = {}}},
+                                                                                                   {edge_name{"nowhere"}, {.observer = {}, .view = view, .good = 9, .milliseconds = 5, .text = {}}}}, {}}; };
+  auto stranger = state->take(sees("n8", edge_view::up), t0);
+  EXPECT_TRUE(stranger.edges.empty());
+  state->judge_edges(t0, wall);
+  EXPECT_TRUE(state->edge_set.find(edge_name{"e1"})->seen.empty());
+  auto orders = state->take(sees("n1", edge_view::up), t0);
+  ASSERT_EQ(orders.edges.size(), 1u);
+  EXPECT_EQ(orders.newest.path, "/s/show~1/1/r/1.ts");
+  EXPECT_EQ(orders.every, state->setup.steering.probe_every);
+  EXPECT_EQ(orders.authorities_text, "PEM");
+  state->judge_edges(t0, wall);
+  auto* seen = state->edge_set.find(edge_name{"e1"});
+  ASSERT_EQ(seen->seen.size(), 1u);
+  EXPECT_EQ(seen->seen[0].observer, node_name{"n1"}) << "nobody speaks for another one";
+  EXPECT_EQ(seen->phase, edge_phase::serving);
+  EXPECT_EQ(state->edge_set.statuses().size(), 1u);
+  auto has_it = sees("n1", edge_view::up);
+  has_it.authorities = orders.authorities;
+  EXPECT_EQ(state->take(has_it, t0 + 1s).authorities_text, "");
+  EXPECT_EQ(state->take(has_it, t0 + 21s).newest.path, "") << "by then it may be listed no more";
+  state->take(segment_listed{"show", {"/etc/passwd", 1, {}}}, t0 + 22s);
+  EXPECT_EQ(state->take(has_it, t0 + 22s).newest.path, "");
 }
 
 TEST_F(Coordinator, TellsARunWhereItsStreamCanBeReadNowWithoutMovingIt) {

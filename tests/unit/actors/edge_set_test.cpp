@@ -1,5 +1,6 @@
 #include "actors/edge_set.hpp"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <set>
 
@@ -8,7 +9,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using time_point = edge_set::time_point;
-using steering::edge_view;
 
 class EdgeSet : public ::testing::Test {
 public:
@@ -16,16 +16,36 @@ public:
   time_point t{std::chrono::hours(1)};
 
   void add(const std::string& name) { set.add({.name = edge_name{name}, .node = {}, .url = "http://" + name + ":80", .capacity_bps = 1'000'000'000}, t); }
-  /// Each edge is seen as its view says, four times a second; the changes are added up.
+  std::vector<std::string> observers{"one"};
+  std::set<std::string> silent; ///< edges whose reports are missing
+
+  void see(const std::string& name, edge_view view) {
+    for (auto& o : observers)
+      see(o, name, view);
+  }
+  void see(const std::string& observer, const std::string& name, edge_view view) {
+    auto& good = good_[observer + name];
+    good = view == edge_view::up ? good + 1 : 0;
+    set.observe(edge_name{name}, {.observer = node_name{observer}, .view = view, .good = good, .milliseconds = 5, .text = view == edge_view::suspect ? "status 502" : ""}, t);
+  }
+  void report(const std::string& name, std::int64_t bps, std::uint64_t viewers = 0, bool up = true) {
+    edge_load load;
+    load.edge = edge_name{name};
+    load.up = up;
+    load.bits_per_second = bps;
+    load.viewers = viewers;
+    load.trouble = up ? "" : "nginx ended";
+    set.take(load, t);
+  }
+  /// Each edge is seen as its view says, four times a second, and reports each second; the changes are added up.
   std::vector<std::string> run(std::chrono::milliseconds d, const std::map<std::string, edge_view>& views, const std::map<std::string, std::int64_t>& bps = {}) {
     std::vector<std::string> changes;
     for (auto until = t + d; t < until;) {
       t += 250ms;
       for (auto& [name, view] : views) {
-        edge_load load;
-        load.edge = edge_name{name};
-        load.bits_per_second = bps.contains(name) ? bps.at(name) : 0;
-        set.observe(edge_name{name}, view, "", load, 0, t);
+        if (t.time_since_epoch() % 1s == 0s && !silent.contains(name))
+          report(name, bps.contains(name) ? bps.at(name) : 0);
+        see(name, view);
       }
       auto change = set.judge(t);
       for (auto& p : change.phases)
@@ -35,6 +55,7 @@ public:
     }
     return changes;
   }
+  std::map<std::string, std::uint32_t> good_;
   std::set<std::string> names() const {
     std::set<std::string> all;
     for (auto& e : set.table().edges)
@@ -187,6 +208,163 @@ TEST_F(EdgeSet, AWeightThatMovesNearlyNothingMakesNoTable) {
   EXPECT_LE(after, before + 2) << "each step moves less than a bucket";
   run(10min, views, {{"a", 520'000'000}, {"b", 480'000'000}});
   EXPECT_GT(set.table().epoch, after) << "but what stays is followed in the end";
+}
+
+TEST_F(EdgeSet, StaysWithMostObserversWhenOneIsCutOff) { // A11
+  observers = {"one", "two"};
+  for (auto name : {"a", "b", "c"})
+    add(name);
+  std::map<std::string, edge_view> views{{"a", edge_view::up}, {"b", edge_view::up}, {"c", edge_view::up}};
+  auto live = [&](std::chrono::seconds d, const std::set<std::string>& unreached) {
+    for (auto until = t + d; t < until;) {
+      for (auto& [name, view] : views)
+        see("three", name, unreached.contains(name) ? edge_view::suspect : edge_view::up);
+      run(250ms, views);
+    }
+  };
+  live(90s, {});
+  const auto epoch = set.table().epoch;
+  live(600s, {"a", "b", "c"});
+  EXPECT_EQ(set.table().epoch, epoch);
+  live(600s, {"b"}); // only its way to one edge
+  EXPECT_EQ(set.table().epoch, epoch);
+  auto* b = set.find(edge_name{"b"});
+  EXPECT_EQ(b->phase, edge_phase::serving);
+  EXPECT_EQ(b->seen.size(), 3u);
+  EXPECT_EQ(b->last_error, "three sees: status 502") << "but an operator is told";
+}
+
+TEST_F(EdgeSet, MovesNobodyWhenMostEdgesSeemToDie) { // A17
+  observers = {"one", "two", "three"};
+  std::map<std::string, edge_view> views;
+  for (int i = 0; i < 10; ++i) {
+    add("e" + std::to_string(i));
+    views["e" + std::to_string(i)] = edge_view::up;
+  }
+  run(90s, views);
+  const auto epoch = set.table().epoch;
+  for (int i = 0; i < 6; ++i)
+    views["e" + std::to_string(i)] = edge_view::suspect;
+  run(60s, views);
+  EXPECT_EQ(set.table().epoch, epoch);
+  EXPECT_EQ(names().size(), 10u);
+}
+
+TEST_F(EdgeSet, TakesMissingReportsForFullAndNotForDead) {
+  add("a");
+  add("b");
+  std::map<std::string, edge_view> views{{"a", edge_view::up}, {"b", edge_view::up}};
+  run(90s, views);
+  const auto epoch = set.table().epoch;
+  silent = {"a"};
+  run(14s, views);
+  EXPECT_EQ(set.find(edge_name{"a"})->phase, edge_phase::serving) << "its last load holds for a while";
+  run(10min, views);
+  EXPECT_EQ(set.find(edge_name{"a"})->phase, edge_phase::suspect);
+  EXPECT_TRUE(set.find(edge_name{"a"})->last_error.starts_with("no report of its load for ")) << set.find(edge_name{"a"})->last_error;
+  EXPECT_EQ(set.table().epoch, epoch);
+  silent.clear();
+  run(3s, views);
+  EXPECT_EQ(set.find(edge_name{"a"})->phase, edge_phase::serving);
+}
+
+TEST_F(EdgeSet, ClosesAnEdgeThatSaysThatItsNginxIsGone) {
+  add("a");
+  add("b");
+  std::map<std::string, edge_view> views{{"a", edge_view::up}, {"b", edge_view::up}};
+  run(90s, views);
+  silent = {"a"};
+  for (int i = 0; i < 16; ++i) {
+    if (i % 4 == 0)
+      report("a", 0, 0, false);
+    run(250ms, views);
+  }
+  EXPECT_EQ(set.find(edge_name{"a"})->phase, edge_phase::suspect);
+  EXPECT_EQ(set.find(edge_name{"a"})->last_error, "it says: nginx ended");
+}
+
+TEST_F(EdgeSet, HalvesTheWeightOfASlowEdgeInEachInterval) {
+  for (auto name : {"a", "b", "c"})
+    add(name);
+  std::map<std::string, edge_view> views{{"a", edge_view::up}, {"b", edge_view::up}, {"c", edge_view::up}};
+  run(90s, views);
+  views["a"] = edge_view::brown_out;
+  std::vector<std::int64_t> weights;
+  auto weigh = [&] {
+    for (int i = 0; i < 30; ++i) {
+      run(1s, views);
+      if (auto now = set.find(edge_name{"a"})->weight_milli; weights.empty() || weights.back() != now)
+        weights.push_back(now);
+    }
+  };
+  weigh();
+  EXPECT_EQ(weights, (std::vector<std::int64_t>{500, 250, 125})) << "it is not dead";
+  weights.clear();
+  views["a"] = edge_view::up;
+  weigh();
+  EXPECT_EQ(weights, (std::vector<std::int64_t>{250, 500, 1000}));
+}
+
+TEST_F(EdgeSet, LetsFiveObserversWatchAnEdgeAndNoneItsOwnWhileOthersAreThere) {
+  for (int i = 0; i < 20; ++i)
+    set.add({.name = edge_name{"e" + std::to_string(i)}, .node = node_name{"n" + std::to_string(i % 10)}, .url = "http://e", .capacity_bps = 1}, t);
+  set.hear(node_name{"n1"}, t);
+  EXPECT_EQ(set.watched_by(node_name{"n1"}, t).size(), 20u) << "there is nobody else";
+  for (int i = 0; i < 10; ++i)
+    set.hear(node_name{"n" + std::to_string(i)}, t);
+  std::map<std::string, std::size_t> watchers;
+  for (int i = 0; i < 10; ++i) {
+    auto mine = set.watched_by(node_name{"n" + std::to_string(i)}, t);
+    EXPECT_LT(mine.size(), 20u);
+    for (auto& spec : mine) {
+      ++watchers[spec.name.value];
+      EXPECT_NE(spec.node.value, "n" + std::to_string(i));
+    }
+  }
+  EXPECT_EQ(watchers.size(), 20u);
+  for (auto& [edge, n] : watchers)
+    EXPECT_EQ(n, 5u) << edge;
+  t += 4s;
+  set.hear(node_name{"n1"}, t);
+  EXPECT_EQ(set.watched_by(node_name{"n1"}, t).size(), 20u) << "the others are silent";
+}
+
+TEST_F(EdgeSet, LetsTheOnlyObserverWatchItsOwnEdge) {
+  set.add({.name = edge_name{"e"}, .node = node_name{"n"}, .url = "http://e", .capacity_bps = 1}, t);
+  set.hear(node_name{"n"}, t);
+  EXPECT_EQ(set.watched_by(node_name{"n"}, t).size(), 1u);
+  set.hear(node_name{"m"}, t);
+  EXPECT_TRUE(set.watched_by(node_name{"n"}, t).empty());
+  EXPECT_EQ(set.watched_by(node_name{"m"}, t).size(), 1u);
+}
+
+TEST_F(EdgeSet, HearsNobodyTooOften) {
+  int heard = 0;
+  for (int i = 0; i < 1000; ++i)
+    heard += set.hear(node_name{"n"}, t);
+  EXPECT_EQ(heard, 10);
+  t += 1s;
+  EXPECT_TRUE(set.hear(node_name{"n"}, t));
+}
+
+TEST_F(EdgeSet, LooksAtOnceWhereViewersBecomeFewer) { // balancing.md 8.4
+  add("a");
+  run(10s, {{"a", edge_view::up}});
+  auto live = [&](int n, std::int64_t bps, std::uint64_t viewers) {
+    for (int i = 0; i < n; ++i) {
+      t += 1s;
+      report("a", bps, viewers);
+    }
+  };
+  live(10, 400'000'000, 200);
+  EXPECT_TRUE(set.urgent(t).empty());
+  live(2, 100'000'000, 60);
+  EXPECT_EQ(set.urgent(t), std::vector{edge_name{"a"}});
+  live(4, 100'000'000, 60);
+  EXPECT_TRUE(set.urgent(t).empty()) << "a look, and no more";
+  live(20, 5'000'000, 3);
+  live(10, 0, 3);
+  EXPECT_TRUE(set.urgent(t).empty()) << "three viewers are no measure";
 }
 
 TEST_F(EdgeSet, ARestartKeepsTheTableAndNeverRepeatsAnEpoch) {

@@ -1,5 +1,6 @@
 #include "actors/origin.hpp"
 #include "runtime/base/secret.hpp"
+#include "runtime/nginx/edge_probe.hpp"
 
 #include <filesystem>
 #include <gtest/gtest.h>
@@ -56,6 +57,31 @@ TEST_F(Origin, ListsSegmentsAfterThreeAndCountsThem) {
     ASSERT_TRUE(put(65536, slot)) << slot;
   EXPECT_EQ(state->written, 4u);
   EXPECT_EQ(state->logs.at("conf").snapshot().entries.size(), 4u);
+}
+
+TEST_F(Origin, TellsObserversWhatTheNewestSegmentIs) {
+  ASSERT_TRUE(announce(65536));
+  EXPECT_FALSE(state->newest_of({})) << "nothing is listed";
+  for (std::uint64_t slot = 10; slot < 14; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  auto shown = state->logs.at("conf").snapshot();
+  auto newest = state->newest_of(shown);
+  ASSERT_TRUE(newest);
+  EXPECT_EQ(newest->newest.size, 1880u);
+  EXPECT_EQ(newest->newest.digest, nginx::head_digest(std::string(1880, 'G')));
+  EXPECT_TRUE(newest->newest.path.starts_with("/s/conf~")) << newest->newest.path;
+  auto without = shown;
+  without.entries.back().gaps = 1;
+  EXPECT_FALSE(state->newest_of(without)) << "its newest entry is a gap";
+  without = shown;
+  without.ended = true;
+  EXPECT_FALSE(state->newest_of(without));
+  state = open();
+  auto after = state->newest_of(shown);
+  ASSERT_TRUE(after);
+  EXPECT_EQ(after->newest.path, newest->newest.path);
+  EXPECT_EQ(after->newest.digest, "") << "after a restart only its address is known";
+  EXPECT_EQ(after->newest.size, 0u);
 }
 
 TEST_F(Origin, NotesHowOldSegmentsAreWhenTheyAreListed) {
