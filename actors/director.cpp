@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -18,8 +19,11 @@ constexpr auto keep_ended = 10min;
 constexpr auto audience_every = 5s;
 constexpr auto first_word_every = 250ms; ///< we ask the coordinator
 constexpr std::size_t instance_limit = 20'000; ///< twice what an origin keeps
+constexpr std::uint64_t line_limit = 8'000'000; ///< some 200 bytes each; 10,000 streams with five rungs have 2 million in a window of a minute
 constexpr auto peer_silent = 3s;         ///< a second for its word, one for the coordinator's list, one of patience
 constexpr auto peer_forgotten = 60s;
+
+std::uint64_t lines_of(const hls::stream_log& log) { return log.entries.size() * log.rungs.size(); }
 
 std::string address_of(const hls::stream_log& log) { return fmt::format("{}~{}", log.stream, log.instance); }
 
@@ -63,9 +67,11 @@ bool director_state::take(feed_news news, time_point now) {
   from->second.heard = from->second.heard || news.all;
   for (auto& log : news.logs) {
     auto address = address_of(log);
-    if (!streams.contains(address) && !early.contains(address) && streams.size() + early.size() >= instance_limit) {
+    auto waiting = std::accumulate(early.begin(), early.end(), std::uint64_t{0}, [](auto sum, auto& one) { return sum + lines_of(one.second); });
+    const bool one_more = !streams.contains(address) && !early.contains(address) && streams.size() + early.size() >= instance_limit;
+    if (one_more || lines + waiting + lines_of(log) > line_limit) {
       ++refused_logs;
-      log::error("director", "log-refused", "origin={} stream={} error={} instances are here already", news.origin, log.stream, instance_limit);
+      log::error("director", "log-refused", "origin={} stream={} error={}", news.origin, log.stream, one_more ? "too many instances are here already" : "too many entries are here already");
     } else if (!knows_edges_of(log)) {
       if (auto& waits = early[address]; waits.stream.empty() || waits.version < log.version)
         waits = std::move(log);
@@ -133,6 +139,7 @@ bool director_state::take(hls::stream_log log, time_point now) {
     for (std::size_t i = 0; i < log.rungs.size(); ++i)
       made->rungs.push_back({log.rungs[i].info.name, hls::prepared_playlist(log, i)});
   made->log = std::move(log);
+  lines += lines_of(made->log) - (known.stream ? lines_of(known.stream->log) : 0);
   known.stream = std::move(made);
   return true;
 }
@@ -168,7 +175,13 @@ bool director_state::forget(time_point now) {
   auto followed = [&](const hls::stream_log& log) {
     return std::ranges::any_of(streams, [&](auto& other) { return other.second.stream->log.stream == log.stream && other.second.stream->log.instance > log.instance; });
   };
-  std::erase_if(streams, [&](auto& one) { return now - one.second.taken > keep_ended && (one.second.stream->log.ended || followed(one.second.stream->log)); });
+  std::erase_if(streams, [&](auto& one) {
+    auto& log = one.second.stream->log;
+    if (now - one.second.taken <= keep_ended || !(log.ended || followed(log)))
+      return false;
+    lines -= lines_of(log);
+    return true;
+  });
   return tables.size() != tables_before || streams.size() != streams_before;
 }
 

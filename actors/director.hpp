@@ -44,6 +44,7 @@ struct director_state {
   std::map<node_name, peer> peers;
   std::uint64_t sequence = 0; ///< of what the coordinator was told of our viewers
   std::uint64_t refused_logs = 0;
+  std::uint64_t lines = 0; ///< of all prepared playlists: entries × rungs
   std::map<std::string, entry> streams; ///< by "name~instance"
   std::map<std::string, hls::stream_log> early; ///< logs that name an edge set which is still on its way: shown now, their addresses would change later
   steering::table_history tables;
@@ -99,7 +100,7 @@ struct director_state {
 /// Parent:  the program; its end ends the node.
 /// Tells:   COORDINATOR how many viewers went where and how streams are watched; its work is the view at the desk.
 /// Fails:   never; an edge table or a log that does not check out is refused and named in Weir's log.
-/// Numbers: a new log or table is shown at once; an instance that is over for 10 minutes is forgotten; 20,000 instances; a peer is missed after 3 s, for a minute.
+/// Numbers: a new log or table is shown at once; an instance that is over for 10 minutes is forgotten; 20,000 instances; 8 million entries of rungs; a peer is missed after 3 s, for a minute.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 director_actor::behavior_type director(director_actor::stateful_pointer<director_state> self, director_setup setup, coordinator_actor coordinator);
 

@@ -7,8 +7,8 @@
 #include "runtime/hls/stream_log.hpp"
 #include "schemas/error.hpp"
 
+#include <cstdint>
 #include <map>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -43,6 +43,8 @@ class log_news {
 public:
   /// `boot` names this start: an address word.
   explicit log_news(std::string boot) : boot_(std::move(boot)) {}
+  log_news(log_news&&) = default; // a copy would point into this one
+  log_news& operator=(log_news&&) = default;
 
   void add(stream_log shown);
   /// Whether there is anything for a reader that has come so far.

@@ -145,7 +145,7 @@ private:
   void restart(a_director& d) {
     d.desk = std::make_shared<playlist_desk>(30s, steering::join_options{}, "http://origin");
     d.state = director_state{};
-    d.state.desk = d.desk;
+    d.state.setup.desk = d.desk;
   }
 
   /// Tables, logs and lists reach each director in its own time and order; in the end it has all.

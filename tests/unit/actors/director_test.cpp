@@ -180,6 +180,16 @@ TEST_F(Director, AnOriginCannotFillItsMemory) {
   one.version = 2;
   state.take(feed_news{.origin = "http://o1", .logs = {one}, .all = true, .trouble = {}}, now);
   EXPECT_EQ(state.streams.at("conf~5").stream->log.version, 2u) << "what is known goes on";
+  EXPECT_EQ(state.lines, 20'000u);
+  auto endless = log_of(3, 0, 0, 5);
+  endless.entries.resize(8'000'000 / 16);
+  endless.rungs.resize(16, endless.rungs[0]);
+  state.take(feed_news{.origin = "http://o1", .logs = {std::move(endless)}, .all = true, .trouble = {}}, now);
+  EXPECT_EQ(state.streams.at("conf~5").stream->log.version, 2u);
+  EXPECT_EQ(state.refused_logs, 11u);
+  state.forget(now + 11min);
+  EXPECT_EQ(state.streams.size(), 1u) << "the newest instance";
+  EXPECT_EQ(state.lines, 1u) << "what is forgotten makes room";
 }
 
 TEST_F(Director, TwoThatHeardInDifferentOrderAnswerAlike) {
