@@ -361,7 +361,6 @@ class Cluster(ClusterCase):
             eventually("both answer alike", alike, 3 * TARGET)
         sys.stderr.write(f"a director elsewhere heard the origin {took:.1f} s after its node was ready\n")
         self.assert_unbroken(follower)
-        self.wait_until_all_run(40)
 
     def test_9_clean_end(self):
         for node in reversed(self.nodes):
