@@ -158,13 +158,13 @@ std::optional<segment_listed> origin_state::newest_of(const hls::stream_log& sho
     if (newest.gap(rung))
       continue;
     const auto& rendition = shown.rungs[rung].info.name;
-    segment_listed news{shown.stream, {}};
+    segment_listed listed{shown.stream, {}};
     if (auto known = heads.find(shown.stream); known != heads.end())
       for (auto& head : known->second)
         if (auto& at = head.place; at.instance == shown.instance && at.epoch == newest.epoch && at.rung == rendition && at.msn == newest.msn)
-          news.newest = head.probe;
-    news.newest.path = hls::path_of(hls::segment_address{shown.stream, shown.instance, newest.epoch, rendition, newest.msn});
-    return news;
+          listed.newest = head.probe;
+    listed.newest.path = hls::path_of(hls::segment_address{shown.stream, shown.instance, newest.epoch, rendition, newest.msn});
+    return listed;
   }
   return std::nullopt;
 }

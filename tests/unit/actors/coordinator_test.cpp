@@ -393,7 +393,7 @@ TEST_F(Coordinator, SumsWhatDirectorsAndEdgesSayOfAStreamsAudience) {
     edge_load load;
     load.edge = edge.name;
     load.streams = {{spec.name, 4'000'000, 8, 2, 5}, {"another", 1, 1, 1, 1}};
-    state->edge_set.observe(edge.name, steering::edge_view::up, "", load, 0, t0);
+    ASSERT_TRUE(state->edge_set.take(load, t0));
   }
   const auto seen = state->view();
   ASSERT_EQ(seen.streams.size(), 1u);
