@@ -360,8 +360,8 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
     auto file = store->open(address->stream, place);
     if (!file)
       return void(answer.fail(file.error()));
-    auto size = file->size;
-    auto page = http::file_response(std::make_shared<http::open_file>(file->fd.release(), size), "video/mp2t");
+    auto page = file->bytes ? http::shared_response(file->bytes, "video/mp2t")
+                            : http::file_response(std::make_shared<http::open_file>(file->fd.release(), file->size), "video/mp2t");
     // The name holds the writer's epoch and a number that never comes again: what it names can never change.
     page.with("Cache-Control", "public, max-age=43200, immutable").with("ETag", fmt::format("\"{}-{}\"", address->epoch, address->msn));
     http::apply_conditions({std::string(r.header("If-None-Match").value_or("")), std::string(r.header("Range").value_or("")), std::string(r.header("If-Range").value_or(""))}, page);

@@ -82,6 +82,52 @@ TEST_F(FolderStore, SweepsLeftovers) {
   EXPECT_TRUE(store->load_log("show"));
 }
 
+TEST_F(FolderStore, OnlyTheLastClaimMayWrite) {
+  EXPECT_EQ(store->claimed().value(), 0U);
+  EXPECT_EQ(store->claim(0).error().code, error_code::invalid_input);
+  ASSERT_TRUE(store->claim(7));
+  ASSERT_TRUE(store->claim(7)) << "its own term again";
+  ASSERT_TRUE(store->put("show", {1, 1, "720p", 1}, bytes("a")));
+  ASSERT_TRUE(store->save_log("show", "{1}"));
+
+  auto other = std::move(open_folder_store(root).value());
+  EXPECT_EQ(other->claimed().value(), 7U);
+  EXPECT_EQ(other->put("show", {1, 1, "720p", 2}, bytes("b")).error().code, error_code::fenced) << "it has claimed nothing";
+  EXPECT_EQ(other->claim(7).error().code, error_code::fenced);
+  EXPECT_EQ(other->claim(6).error().code, error_code::fenced);
+  ASSERT_TRUE(other->claim(8));
+  EXPECT_EQ(store->put("show", {1, 1, "720p", 2}, bytes("b")).error().code, error_code::fenced);
+  EXPECT_EQ(store->save_log("show", "{2}").error().code, error_code::fenced);
+  EXPECT_EQ(store->remove("show", {1, 1, "720p", 1}).error().code, error_code::fenced);
+  EXPECT_EQ(store->remove_stream("show").error().code, error_code::fenced);
+  std::ofstream(root / "show/left") << "over";
+  EXPECT_EQ(store->sweep([](auto&&...) { return false; }).error().code, error_code::fenced);
+  EXPECT_EQ(store->claim(7).error().code, error_code::fenced);
+  EXPECT_EQ(text_of(store->open("show", {1, 1, "720p", 1}).value()), "a") << "nothing was changed, and anybody may read";
+  EXPECT_EQ(other->load_log("show").value(), "{1}");
+  EXPECT_EQ(other->sweep([](auto&&...) { return true; }).value(), 1U) << "the claim is no leftover";
+  ASSERT_TRUE(other->put("show", {1, 1, "720p", 2}, bytes("b")));
+  ASSERT_TRUE(store->claim(9));
+  EXPECT_EQ(other->put("show", {1, 1, "720p", 3}, bytes("c")).error().code, error_code::fenced);
+}
+
+TEST_F(FolderStore, AHandleOfTheSameNameGoesOnWithItsClaim) {
+  ASSERT_TRUE(open_folder_store(root, "media-1").value()->claim(3));
+  auto again = std::move(open_folder_store(root, "media-1").value());
+  ASSERT_TRUE(again->claim(3));
+  ASSERT_TRUE(again->save_log("show", "{}"));
+  EXPECT_EQ(open_folder_store(root, "media-2").value()->claim(3).error().code, error_code::fenced);
+  EXPECT_EQ(open_folder_store(root, "a b").error().code, error_code::invalid_input);
+}
+
+TEST_F(FolderStore, DoesNotGuessWhenItsClaimCannotBeRead) {
+  for (auto text : {"", "7", "7 ", "x y\n", "0 a\n", "7 a"}) {
+    std::ofstream(root / ".claim") << text;
+    EXPECT_EQ(store->put("show", {1, 1, "720p", 1}, bytes("a")).error().code, error_code::corrupt) << text;
+    EXPECT_EQ(store->claim(9).error().code, error_code::corrupt) << text;
+  }
+}
+
 TEST_F(FolderStore, SaysWhenTheDiskIsFullAndLeavesNothingBehind) {
   auto small = root / "small";
   fs::create_directory(small);
