@@ -111,6 +111,7 @@ public:
   std::uint64_t fenced_count() const { return fenced_; }
   std::uint64_t refused_count() const { return refused_; }
   std::uint64_t next_msn() const { return next_msn_; }
+  std::chrono::milliseconds target() const { return timing_.target; } ///< 0 before the first segment
   lease_epoch epoch() const { return writer_epoch_; } ///< of the writer that is in charge; 0 before the first
   /// The oldest edge epoch that a listed entry carries: stamps never fall. None while nothing is listed.
   std::optional<edge_epoch> oldest_edges() const { return open_ && !entries_.empty() ? std::optional(entries_.front().edges) : std::nullopt; }

@@ -1,0 +1,433 @@
+#include "runtime/origin/intake.hpp"
+
+#include "runtime/base/log.hpp"
+#include "runtime/hls/addresses.hpp"
+#include "runtime/origin/store_queue.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace weir::origin {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t stream_limit = 10'000;
+constexpr std::size_t held_limit = 64;                           ///< segments of a stream that wait for another one
+constexpr std::size_t held_bytes_limit = std::size_t{256} << 20; ///< of all streams
+constexpr std::size_t answer_limit = 8;                          ///< writers that bring the same segment at a time
+constexpr std::size_t writer_limit = 16;                         ///< whose last offset is remembered
+constexpr auto save_again_after = 500ms;
+
+error log_names(const error& e, std::string_view stream, std::string_view dir) { return e.in(fmt::format("log of stream {} in {}", stream, dir)); }
+
+} // namespace
+
+expected<void> intake::load(segment_store& store, std::string_view dir, timestamp wall) {
+  auto last = store.claimed();
+  WEIR_TRY(last);
+  // Seconds, so that a folder that was put back from a copy does not begin with a term that was claimed already.
+  auto term = std::max(*last + 1, static_cast<std::uint64_t>(std::chrono::duration_cast<seconds>(wall.time_since_epoch()).count()));
+  auto claimed = store.claim(term);
+  WEIR_TRY(claimed);
+  auto streams = store.streams();
+  WEIR_TRY(streams);
+  for (auto& stream : *streams) {
+    auto text = store.load_log(stream);
+    if (!text && text.error().code == error_code::not_found)
+      continue;
+    WEIR_TRY(text);
+    auto log = hls::segment_log::from_json(*text, options_.log);
+    if (!log)
+      return fail(log_names(log.error(), stream, dir));
+    if (auto snapshot = log->snapshot(); !snapshot.entries.empty())
+      shown_.emplace(stream, std::move(snapshot));
+    logs_.emplace(stream, std::move(*log));
+  }
+  auto gone = store.sweep([this](std::string_view stream, const hls::segment_place& place) {
+    auto log = logs_.find(std::string(stream));
+    return log != logs_.end() && log->second.knows(place);
+  });
+  WEIR_TRY(gone);
+  log::info("origin", "loaded", "streams={} leftovers_removed={} term={} at={}", logs_.size(), *gone, term, to_rfc3339(wall));
+  return {};
+}
+
+expected<void> intake::announce(const std::string& stream, lease_epoch epoch, const std::string& publication, hls_profile profile, std::vector<rung_info> rungs, bool standby) {
+  if (ousted_ || closed_)
+    return fail(error_code::unavailable, "this origin takes no segments any more");
+  if (!hls::is_address_word(stream))
+    return fail(error_code::invalid_input, fmt::format("{:?} is no stream's name", stream));
+  if (!logs_.contains(stream) && logs_.size() >= stream_limit)
+    return fail(error_code::too_many, fmt::format("this origin keeps {} streams already", stream_limit));
+  auto timing = timing_of(profile);
+  if (options_.window > 0ms)
+    timing.window = std::max(options_.window, timing.target * 6);
+  auto done = logs_.try_emplace(stream, stream, options_.log).first->second.begin_writer(epoch, publication, std::move(rungs), timing, standby);
+  if (!done && done.error().code == error_code::fenced)
+    ++counted_.fenced;
+  return done;
+}
+
+void intake::offer(offered_segment segment, steady_time now, timestamp wall) {
+  if (ousted_ || closed_)
+    return segment.answer(fail(error_code::unavailable, "this origin takes no segments any more"));
+  auto log = logs_.find(segment.stream);
+  if (log == logs_.end())
+    return segment.answer(fail(hls::refusal(hls::offer_result::unknown_writer, segment.info.rung, segment.info.slot)));
+  const auto stream = segment.stream;
+  auto& l = lines_[stream];
+  for (auto& [other, u] : l.uploads)
+    if ((u.at == phase::held || u.at == phase::storing) && u.segment.writer_epoch == segment.writer_epoch && u.segment.info.rung == segment.info.rung &&
+        u.segment.info.slot == segment.info.slot) {
+      if (u.answers.size() >= answer_limit)
+        return segment.answer(fail(error_code::unavailable, "this segment is being stored already"));
+      u.answers.push_back(std::move(segment.answer)); // a writer that tries again hears what the first try comes to
+      return;
+    }
+  upload u;
+  u.answers.push_back(std::move(segment.answer));
+  const auto own = std::chrono::duration_cast<milliseconds>(std::chrono::microseconds{std::clamp<std::int64_t>(segment.info.duration, 0, 60 * 90'000) * 100 / 9});
+  u.due = now + (options_.write_deadline > 0ms ? options_.write_deadline : std::max<milliseconds>(log->second.target() > 0ms ? log->second.target() : own, 1s));
+  u.segment = std::move(segment);
+  const auto ticket = ++tickets_;
+  l.uploads.emplace(ticket, std::move(u));
+  begin_or_hold(stream, l, ticket, wall);
+  save(stream, l, now);
+}
+
+void intake::begin_or_hold(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall) {
+  auto& u = l.uploads.at(ticket);
+  if (l.held.empty() && may_begin(l, logs_.at(stream), u, wall))
+    return begin(stream, l, ticket, wall);
+  const auto bytes = u.segment.bytes->size();
+  if (l.held.size() >= held_limit || held_bytes_ + bytes > held_bytes_limit) {
+    ++counted_.turned_away;
+    return finish(l, ticket, fail(error_code::unavailable, fmt::format("{} segments of stream {} wait for the store already", l.held.size(), stream)));
+  }
+  held_bytes_ += bytes;
+  l.held.push_back(ticket);
+}
+
+/// The order in which segments come counts only where numbers begin anew: what was cut before such a seam must be in before it, what was cut after it only then
+/// has a number. And no two may be written to one place at a time.
+bool intake::may_begin(const line& l, const hls::segment_log& log, const upload& u, timestamp wall) const {
+  auto place = log.locate(u.segment.writer_epoch, u.segment.info, wall);
+  if (!place)
+    return true; // it is refused
+  auto offset = l.offsets.find(u.segment.writer_epoch);
+  const bool seam = offset == l.offsets.end() || offset->second != place->msn - u.segment.info.slot;
+  return std::none_of(l.uploads.begin(), l.uploads.end(), [&](auto& entry) {
+    auto& other = entry.second;
+    if (other.at != phase::storing)
+      return false;
+    const bool same_writer = other.segment.writer_epoch == u.segment.writer_epoch;
+    const bool same_slot = same_writer && other.segment.info.slot == u.segment.info.slot;
+    return other.place == *place || (seam && !same_slot) || (other.seam && same_writer && !same_slot);
+  });
+}
+
+void intake::begin(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall) {
+  auto& log = logs_.at(stream);
+  auto& u = l.uploads.at(ticket);
+  auto place = log.locate(u.segment.writer_epoch, u.segment.info, wall);
+  if (!place) {
+    // Also what is refused may have to become a gap, and what is there already tells how far a standby is: the log decides in offer().
+    hls::log_change change;
+    log.offer(u.segment.writer_epoch, u.segment.info, edges_, wall, &change);
+    note(l, change);
+    return place.error() == hls::offer_result::duplicate ? is_in(l, ticket) : finish(l, ticket, refusal(place.error(), u.segment.info));
+  }
+  auto offset = l.offsets.find(u.segment.writer_epoch);
+  u.seam = offset == l.offsets.end() || offset->second != place->msn - u.segment.info.slot;
+  u.place = *place;
+  u.at = phase::storing;
+  orders_.push_back({.what = store_order::kind::put, .stream = stream, .ticket = ticket, .place = std::move(*place), .bytes = u.segment.bytes, .due = u.due, .json = {}});
+}
+
+void intake::release(const std::string& stream, line& l, timestamp wall) {
+  while (!l.held.empty()) {
+    auto ticket = l.held.front();
+    auto& u = l.uploads.at(ticket);
+    if (!may_begin(l, logs_.at(stream), u, wall))
+      return;
+    l.held.pop_front();
+    held_bytes_ -= u.segment.bytes->size();
+    begin(stream, l, ticket, wall);
+  }
+}
+
+void intake::stored(const std::string& stream, std::uint64_t ticket, expected<void> result, steady_time now, timestamp wall) {
+  auto where = lines_.find(stream);
+  if (where == lines_.end() || !where->second.uploads.contains(ticket))
+    return; // everybody was turned away meanwhile
+  auto& l = where->second;
+  auto& log = logs_.at(stream);
+  auto& u = l.uploads.at(ticket);
+  if (!result && result.error().code == error_code::fenced)
+    return oust(result.error());
+  if (u.at == phase::given_up) {
+    auto place = u.place;
+    l.uploads.erase(ticket);
+    if (result)
+      discard(stream, l, place);
+  } else if (result) {
+    enter(stream, l, ticket, wall);
+  } else if (result.error().code == error_code::unavailable) { // nothing was tried, or may still come to be: the writer tries again
+    ++counted_.turned_away;
+    log::warn("origin", "segment-turned-away", "stream={} rung={} slot={} error={}", stream, u.segment.info.rung, u.segment.info.slot, result.error().text);
+    finish(l, ticket, result);
+  } else if (result.error().code == error_code::timeout) {
+    give_up(stream, l, ticket, wall);
+    l.uploads.erase(ticket); // no put of it is under way
+  } else {
+    counted_.full += is_full(result.error());
+    log::error("origin", "segment-not-stored", "stream={} rung={} slot={} error={}", stream, u.segment.info.rung, u.segment.info.slot, result.error().text);
+    hls::log_change change;
+    log.lost(u.segment.writer_epoch, u.segment.info, edges_, wall, &change);
+    note(l, change);
+    finish(l, ticket, result);
+  }
+  release(stream, l, wall);
+  save(stream, l, now);
+}
+
+void intake::enter(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall) {
+  auto& log = logs_.at(stream);
+  auto& u = l.uploads.at(ticket);
+  auto place = log.locate(u.segment.writer_epoch, u.segment.info, wall);
+  if (place && *place != u.place) { // its number has moved while it was written
+    auto old = std::exchange(u.place, {});
+    u.at = phase::held;
+    l.held.push_front(ticket);
+    held_bytes_ += u.segment.bytes->size();
+    return discard(stream, l, old);
+  }
+  hls::log_change change;
+  auto result = log.offer(u.segment.writer_epoch, u.segment.info, edges_, wall, &change);
+  note(l, change);
+  if (result == hls::offer_result::accepted) {
+    ++counted_.written;
+    counted_.bytes += u.segment.bytes->size();
+    l.offsets[u.segment.writer_epoch] = u.place.msn - u.segment.info.slot;
+    if (l.offsets.size() > writer_limit)
+      l.offsets.erase(l.offsets.begin());
+    return is_in(l, ticket);
+  }
+  auto unused = u.place;
+  u.at = phase::held; // nobody's place any more; finish() below takes it out
+  if (result == hls::offer_result::duplicate)
+    is_in(l, ticket);
+  else
+    finish(l, ticket, refusal(result, u.segment.info));
+  discard(stream, l, unused);
+}
+
+/// Its place becomes a gap and its writer hears so; what the store does with it goes on.
+void intake::give_up(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall) {
+  auto& u = l.uploads.at(ticket);
+  ++counted_.late;
+  log::warn("origin", "segment-late", "stream={} rung={} slot={}", stream, u.segment.info.rung, u.segment.info.slot);
+  hls::log_change change;
+  logs_.at(stream).lost(u.segment.writer_epoch, u.segment.info, edges_, wall, &change);
+  note(l, change);
+  auto answers = std::exchange(u.answers, {});
+  u.at = phase::given_up;
+  u.segment.bytes.reset();
+  for (auto& answer : answers)
+    answer(fail(error_code::timeout, fmt::format("the segment of slot {} in rung {} was not stored in time", u.segment.info.slot, u.segment.info.rung)));
+}
+
+/// Removes what lies at a place that no log will ever name, unless another one is being written there.
+void intake::discard(const std::string& stream, const line& l, const hls::segment_place& place) {
+  const bool wanted = logs_.at(stream).knows(place) || std::any_of(l.uploads.begin(), l.uploads.end(), [&](auto& u) { return u.second.at == phase::storing && u.second.place == place; });
+  if (!wanted)
+    orders_.push_back({.what = store_order::kind::remove, .stream = stream, .ticket = 0, .place = place, .bytes = {}, .due = {}, .json = {}});
+}
+
+/// The log has it; the answer waits until the log that has it is saved.
+void intake::is_in(line& l, std::uint64_t ticket) {
+  auto& u = l.uploads.at(ticket);
+  u.at = phase::in_log;
+  u.segment.bytes.reset();
+  if (l.unsaved)
+    l.uncovered.push_back(ticket);
+  else if (l.saving != 0)
+    l.covered.push_back(ticket);
+  else
+    finish(l, ticket, {});
+}
+
+void intake::finish(line& l, std::uint64_t ticket, const expected<void>& result) {
+  auto known = l.uploads.find(ticket);
+  if (known == l.uploads.end())
+    return; // its time was up before its log was saved
+  auto answers = std::move(known->second.answers);
+  l.uploads.erase(known);
+  for (auto& answer : answers)
+    answer(result);
+}
+
+tl::unexpected<error> intake::refusal(hls::offer_result why, const segment_info& info) {
+  ++(why == hls::offer_result::fenced ? counted_.fenced : counted_.refused);
+  auto e = hls::refusal(why, info.rung, info.slot);
+  log::debug("origin", "segment-refused", "rung={} slot={} error={}", info.rung, info.slot, e.text);
+  return fail(std::move(e));
+}
+
+void intake::note(line& l, const hls::log_change& change) {
+  l.unsaved = l.unsaved || change.changed;
+  l.listed += change.listed;
+  l.ended = l.ended || change.ended;
+}
+
+void intake::save(const std::string& stream, line& l, steady_time now) {
+  if (!l.unsaved || l.saving != 0 || ousted_ || closed_ || now < l.not_before)
+    return;
+  auto& log = logs_.at(stream);
+  l.unsaved = false;
+  l.saving = ++tickets_;
+  l.next.reset();
+  if (l.listed > 0 || l.ended)
+    l.next = log.snapshot();
+  l.next_listed = std::exchange(l.listed, 0);
+  l.next_ended = std::exchange(l.ended, false);
+  l.covered = std::exchange(l.uncovered, {});
+  orders_.push_back({.what = store_order::kind::save_log, .stream = stream, .ticket = l.saving, .place = {}, .bytes = {}, .due = {}, .json = log.to_json()});
+}
+
+void intake::saved(const std::string& stream, std::uint64_t ticket, expected<void> result, steady_time now) {
+  auto where = lines_.find(stream);
+  if (where == lines_.end() || where->second.saving != ticket || ousted_ || closed_)
+    return;
+  auto& l = where->second;
+  if (!result && result.error().code == error_code::fenced)
+    return oust(result.error());
+  l.saving = 0;
+  if (!result)
+    log::error("origin", "log-not-saved", "stream={} error={}", stream, result.error().text);
+  // A disk that refuses is still the only one that has this stream: viewers go on, and after a restart its numbers may step back. Where others may have the
+  // stream, what could not be saved must never be seen.
+  if (result || result.error().code == error_code::io_failed) {
+    if (l.next) {
+      auto& shown = shown_[stream] = std::move(*l.next);
+      l.next.reset();
+      if (l.next_ended)
+        log::info("origin", "stream-ended", "stream={} instance={} next_msn={}", stream, shown.instance, logs_.at(stream).next_msn());
+      news_.push_back({stream, l.next_listed, l.next_ended});
+    }
+    for (auto one : std::exchange(l.covered, {}))
+      finish(l, one, {});
+  } else {
+    l.unsaved = true;
+    l.listed += l.next_listed;
+    l.ended = l.ended || l.next_ended;
+    l.uncovered.insert(l.uncovered.begin(), l.covered.begin(), l.covered.end());
+    l.covered.clear();
+    l.not_before = now + save_again_after;
+  }
+  save(stream, l, now);
+}
+
+void intake::source_lost(const std::string& stream, timestamp wall) {
+  if (auto log = logs_.find(stream); log != logs_.end())
+    log->second.source_lost(wall);
+}
+
+void intake::source_back(const std::string& stream) {
+  if (auto log = logs_.find(stream); log != logs_.end())
+    log->second.source_back();
+}
+
+void intake::end(const std::string& stream, steady_time now, timestamp wall) {
+  auto log = logs_.find(stream);
+  if (log == logs_.end() || log->second.ended())
+    return;
+  auto& l = lines_[stream];
+  note(l, log->second.end(edges_, wall));
+  save(stream, l, now);
+}
+
+void intake::tick(steady_time now, timestamp wall) {
+  if (ousted_ || closed_)
+    return;
+  for (auto& [stream, log] : logs_) {
+    auto& l = lines_[stream];
+    std::vector<std::uint64_t> overdue;
+    for (auto& [ticket, u] : l.uploads)
+      if (u.at != phase::given_up && now >= u.due)
+        overdue.push_back(ticket);
+    for (auto ticket : overdue)
+      switch (l.uploads.at(ticket).at) {
+        case phase::in_log: // it is no gap, but nobody can tell yet whether it will last
+          finish(l, ticket, fail(error_code::timeout, "the stream's log could not be saved in time"));
+          break;
+        case phase::held:
+          std::erase(l.held, ticket);
+          held_bytes_ -= l.uploads.at(ticket).segment.bytes->size();
+          give_up(stream, l, ticket, wall);
+          l.uploads.erase(ticket);
+          break;
+        default: give_up(stream, l, ticket, wall);
+      }
+    release(stream, l, wall);
+    note(l, log.tick(edges_, wall));
+    // What goes must not be listed by the log that a restart would find.
+    if (!l.unsaved && l.saving == 0)
+      for (auto& place : log.take_expired(wall))
+        orders_.push_back({.what = store_order::kind::remove, .stream = stream, .ticket = 0, .place = std::move(place), .bytes = {}, .due = {}, .json = {}});
+    save(stream, l, now);
+  }
+}
+
+void intake::oust(const error& why) {
+  ousted_ = true;
+  log::critical("origin", "store-claimed-by-another", "error={}", why.text);
+  turn_all_away();
+}
+
+void intake::close() {
+  closed_ = true;
+  turn_all_away();
+}
+
+void intake::turn_all_away() {
+  for (auto& [stream, l] : std::exchange(lines_, {}))
+    for (auto& [ticket, u] : l.uploads)
+      for (auto& answer : u.answers)
+        answer(fail(error_code::unavailable, "this origin takes no segments any more"));
+  held_bytes_ = 0;
+}
+
+edge_epoch intake::oldest_named() const {
+  auto oldest = edges_;
+  for (auto& [stream, log] : logs_)
+    if (auto named = log.oldest_edges())
+      oldest = std::min(oldest, *named);
+  for (auto& [stream, shown] : shown_)
+    if (!shown.entries.empty())
+      oldest = std::min(oldest, shown.entries.front().edges);
+  return oldest;
+}
+
+std::size_t intake::under_way() const {
+  std::size_t count = 0;
+  for (auto& [stream, l] : lines_)
+    count += static_cast<std::size_t>(std::count_if(l.uploads.begin(), l.uploads.end(), [](auto& u) { return u.second.at != phase::given_up; }));
+  return count;
+}
+
+void carry_out(std::vector<store_order> orders, store_queue& queue, steady_time now, const std::function<void(store_order::kind, const std::string&, std::uint64_t, expected<void>)>& told) {
+  for (auto& order : orders) {
+    auto done = [told, what = order.what, stream = order.stream, ticket = order.ticket](expected<void> result) { told(what, stream, ticket, std::move(result)); };
+    switch (order.what) {
+      case store_order::kind::put: queue.put(std::move(order.stream), std::move(order.place), std::move(order.bytes), steady_clock::now() + (order.due - now), std::move(done)); break;
+      case store_order::kind::save_log: queue.save_log(std::move(order.stream), std::move(order.json), std::move(done)); break;
+      case store_order::kind::remove: queue.remove(std::move(order.stream), std::move(order.place)); break;
+    }
+  }
+}
+
+} // namespace weir::origin

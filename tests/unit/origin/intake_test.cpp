@@ -1,0 +1,613 @@
+// The ORIGIN's decisions, with a store whose calls end when, in which order, and how a test says.
+#include "runtime/hls/linter.hpp"
+#include "runtime/hls/playlist.hpp"
+#include "runtime/origin/intake.hpp"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include <fmt/format.h>
+
+namespace weir::origin {
+namespace {
+
+using namespace std::chrono_literals;
+
+using kind = store_order::kind;
+constexpr auto td = 2s; // of hls_profile::brief
+const timestamp start_time = parse_rfc3339("2026-11-22T12:00:00Z").value();
+
+rung_info make_rung(std::string name) { return {std::move(name), 320, 180, 25'000, "avc1.42c01e,mp4a.40.2", {400'000}}; }
+
+/// What a segment holds names it: whoever reads it at a place can tell whether it belongs there.
+std::string content(lease_epoch epoch, std::string_view rung, std::uint64_t slot) { return fmt::format("{:04}/{}/{:06}", epoch, rung, slot); }
+
+/// What outlives whoever opens it.
+struct memory_disk {
+  std::vector<std::tuple<std::string, hls::segment_place, std::string>> segments; ///< stream, where, what
+  std::map<std::string, std::string> logs;
+  std::uint64_t term = 0;
+  const void* holder = nullptr;
+};
+
+class memory_store final : public segment_store {
+public:
+  explicit memory_store(std::shared_ptr<memory_disk> disk) : disk_(std::move(disk)) {}
+  expected<void> claim(std::uint64_t term) override {
+    if (term <= disk_->term)
+      return fail(error_code::fenced, "claimed");
+    disk_->term = term;
+    disk_->holder = this;
+    return {};
+  }
+  expected<std::uint64_t> claimed() const override { return disk_->term; }
+  expected<void> put(std::string_view stream, const hls::segment_place& place, std::span<const std::byte> bytes) override {
+    auto done = remove(stream, place);
+    WEIR_TRY(done);
+    disk_->segments.emplace_back(stream, place, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    return {};
+  }
+  expected<open_segment> open(std::string_view stream, const hls::segment_place& place) const override {
+    for (auto& [of, where, what] : disk_->segments)
+      if (of == stream && where == place)
+        return open_segment{.fd = {}, .size = what.size(), .bytes = std::make_shared<const std::string>(what)};
+    return fail(error_code::not_found, fmt::format("{}/{}/{}/{}", place.instance, place.epoch, place.rung, place.msn));
+  }
+  expected<void> remove(std::string_view stream, const hls::segment_place& place) override {
+    WEIR_TRY(mine());
+    std::erase_if(disk_->segments, [&](auto& s) { return std::get<0>(s) == stream && std::get<1>(s) == place; });
+    return {};
+  }
+  expected<void> save_log(std::string_view stream, std::string_view json, bool) override {
+    WEIR_TRY(mine());
+    disk_->logs[std::string(stream)] = json;
+    return {};
+  }
+  expected<std::string> load_log(std::string_view stream) const override {
+    auto known = disk_->logs.find(std::string(stream));
+    return known == disk_->logs.end() ? expected<std::string>(fail(error_code::not_found, std::string(stream))) : known->second;
+  }
+  expected<std::vector<std::string>> streams() const override {
+    std::vector<std::string> names;
+    for (auto& [name, log] : disk_->logs)
+      names.push_back(name);
+    return names;
+  }
+  expected<void> remove_stream(std::string_view stream) override {
+    WEIR_TRY(mine());
+    disk_->logs.erase(std::string(stream));
+    return {};
+  }
+  expected<std::uint64_t> sweep(const std::function<bool(std::string_view, const hls::segment_place&)>& known) override {
+    WEIR_TRY(mine());
+    return std::erase_if(disk_->segments, [&](auto& s) { return !known(std::get<0>(s), std::get<1>(s)); });
+  }
+  expected<store_usage> usage() const override { return store_usage{}; }
+
+private:
+  expected<void> mine() const { return disk_->holder == this ? expected<void>() : fail(error_code::fenced, "another origin has claimed this store"); }
+  std::shared_ptr<memory_disk> disk_;
+};
+
+struct held_answer {
+  std::optional<expected<void>> heard;
+  int times = 0;
+};
+
+/// An intake and the store behind it. Orders wait in `open` until do_next() or do_all().
+struct house {
+  std::shared_ptr<memory_disk> disk = std::make_shared<memory_disk>();
+  std::shared_ptr<segment_store> store;
+  std::unique_ptr<intake> in;
+  timestamp wall = start_time;
+  steady_time now{1000s};
+  std::vector<store_order> open;
+  std::vector<shown_news> news;
+  std::map<std::string, error> refuse; ///< by "put" and "save_log": how the next ones go
+
+  house() { EXPECT_TRUE(restart()); }
+
+  /// As after kill -9: what was not done is never done.
+  expected<void> restart(intake_options options = {}) {
+    open.clear();
+    store = std::make_shared<memory_store>(disk);
+    in = std::make_unique<intake>(options);
+    in->use_edges(1);
+    return in->load(*store, "memory", wall);
+  }
+  expected<void> announce(lease_epoch epoch, std::string stream = "conf", std::string publication = "pub", std::vector<rung_info> rungs = {make_rung("180p")}) {
+    return in->announce(stream, epoch, publication, hls_profile::brief, std::move(rungs), false);
+  }
+  std::shared_ptr<held_answer> offer(lease_epoch epoch, std::uint64_t slot, std::string rung = "180p") {
+    auto answer = std::make_shared<held_answer>();
+    auto bytes = std::make_shared<const std::string>(content(epoch, rung, slot));
+    segment_info info{.rung = rung, .slot = slot, .first_pts = static_cast<std::int64_t>(slot) * 180'000, .duration = 180'000, .independent = true, .discontinuity = false,
+                      .captured = wall - td, .bytes = bytes->size()};
+    in->offer({.stream = "conf", .writer_epoch = epoch, .info = info, .bytes = bytes, .answer = [answer](expected<void> result) {
+                 answer->heard = std::move(result);
+                 ++answer->times;
+               }}, now, wall);
+    collect();
+    return answer;
+  }
+  void collect() {
+    for (auto& order : in->take_orders())
+      open.push_back(std::move(order));
+    for (auto& n : in->take_news())
+      news.push_back(std::move(n));
+  }
+  /// Does the nth open order. What concerns one segment or one log is in order, as the queue does it.
+  void do_next(std::size_t n = 0) {
+    auto of_same = [](const store_order& a, const store_order& b) {
+      return a.stream == b.stream && (a.what == kind::save_log) == (b.what == kind::save_log) && (a.what == kind::save_log || a.place == b.place);
+    };
+    auto at = std::find_if(open.begin(), open.end(), [&](auto& o) { return of_same(o, open.at(n)); });
+    auto order = std::move(*at);
+    open.erase(at);
+    if (order.what == kind::remove) {
+      EXPECT_TRUE(store->remove(order.stream, order.place));
+    } else if (order.what == kind::put) {
+      auto result = refuse.contains("put") ? expected<void>(fail(refuse.at("put"))) : store->put(order.stream, order.place, std::as_bytes(std::span(*order.bytes)));
+      in->stored(order.stream, order.ticket, std::move(result), now, wall);
+    } else {
+      auto result = refuse.contains("save_log") ? expected<void>(fail(refuse.at("save_log"))) : store->save_log(order.stream, order.json);
+      in->saved(order.stream, order.ticket, std::move(result), now);
+    }
+    collect();
+  }
+  void do_all() {
+    while (!open.empty())
+      do_next();
+  }
+  void pass(std::chrono::milliseconds time) {
+    for (auto end = now + time; now < end;) {
+      auto step = std::min<std::chrono::milliseconds>(250ms, std::chrono::duration_cast<std::chrono::milliseconds>(end - now));
+      now += step;
+      wall += step;
+      in->tick(now, wall);
+      collect();
+    }
+  }
+  /// One segment in time, stored and saved at once.
+  expected<void> put(lease_epoch epoch, std::uint64_t slot) {
+    now += td;
+    wall += td;
+    auto answer = offer(epoch, slot);
+    do_all();
+    EXPECT_EQ(answer->times, 1);
+    return answer->heard.value_or(fail(error_code::internal, "nobody answered"));
+  }
+  const hls::segment_log& log() const { return in->logs().at("conf"); }
+  hls::stream_log shown() const { return in->shown().contains("conf") ? in->shown().at("conf") : hls::stream_log{}; }
+};
+
+struct Intake : testing::Test, house {};
+
+std::optional<error_code> code_of(const std::shared_ptr<held_answer>& a) {
+  if (!a->heard)
+    return std::nullopt;
+  return a->heard->has_value() ? error_code::none : a->heard->error().code;
+}
+
+TEST_F(Intake, ListsSegmentsAfterThreeAndCountsThem) {
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 14; ++slot)
+    ASSERT_TRUE(put(65536, slot)) << slot;
+  EXPECT_EQ(in->counted().written, 4U);
+  EXPECT_EQ(shown().entries.size(), 4U);
+  std::size_t listed = 0;
+  for (auto& n : news)
+    listed += n.listed;
+  EXPECT_EQ(listed, 4U);
+}
+
+TEST_F(Intake, AWriterHearsThatItsSegmentIsInOnlyWhenItsLogIsSaved) {
+  ASSERT_TRUE(announce(65536));
+  auto a = offer(65536, 10);
+  ASSERT_EQ(open.size(), 1U);
+  EXPECT_EQ(open[0].what, kind::put);
+  do_next();
+  ASSERT_EQ(open.size(), 1U);
+  EXPECT_EQ(open[0].what, kind::save_log);
+  EXPECT_EQ(a->times, 0) << "a kill now would lose it";
+  auto again = offer(65536, 10); // the writer tries again
+  EXPECT_EQ(again->times, 0);
+  do_next();
+  EXPECT_EQ(code_of(a), error_code::none);
+  EXPECT_EQ(code_of(again), error_code::none);
+  EXPECT_EQ(in->counted().written, 1U);
+}
+
+TEST_F(Intake, WhatIsNotSavedIsNotShown) {
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 13; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  ASSERT_EQ(shown().entries.size(), 3U);
+  pass(td);
+  auto a = offer(65536, 13);
+  do_next();
+  EXPECT_EQ(log().snapshot().entries.size(), 4U);
+  EXPECT_EQ(shown().entries.size(), 3U);
+  do_all();
+  EXPECT_EQ(shown().entries.size(), 4U);
+  EXPECT_EQ(code_of(a), error_code::none);
+}
+
+TEST_F(Intake, ASegmentThatIsNotStoredInTimeBecomesAGapAndHoldsNobody) {
+  ASSERT_TRUE(announce(65536, "conf", "pub", {make_rung("180p"), make_rung("90p")}));
+  ASSERT_TRUE(announce(65536, "other"));
+  for (std::uint64_t slot = 10; slot < 14; ++slot) {
+    pass(td);
+    offer(65536, slot);
+    offer(65536, slot, "90p");
+    do_all();
+  }
+  ASSERT_EQ(shown().entries.size(), 4U);
+  pass(td);
+  auto hangs = offer(65536, 14);
+  auto good = offer(65536, 14, "90p");
+  ASSERT_EQ(open.size(), 2U);
+  auto stuck = std::move(open[0]); // the store has it, and does not come back
+  open.erase(open.begin());
+  do_all();
+  EXPECT_EQ(code_of(good), error_code::none);
+  pass(td - 250ms);
+  EXPECT_EQ(hangs->times, 0);
+  pass(250ms);
+  EXPECT_EQ(code_of(hangs), error_code::timeout);
+  do_all();
+  EXPECT_EQ(in->counted().late, 1U);
+  ASSERT_EQ(shown().entries.size(), 5U);
+  EXPECT_TRUE(shown().entries.back().gap(0));
+  EXPECT_FALSE(shown().entries.back().gap(1));
+  EXPECT_EQ(in->under_way(), 0U);
+  // When it comes back after all, nobody wants it.
+  auto before = disk->segments.size();
+  open.push_back(std::move(stuck));
+  do_all();
+  EXPECT_EQ(disk->segments.size(), before);
+  EXPECT_EQ(hangs->times, 1);
+  pass(100ms);
+  offer(65536, 15);
+  offer(65536, 15, "90p");
+  do_all();
+  EXPECT_EQ(shown().entries.size(), 6U);
+  EXPECT_EQ(shown().entries.back().gaps, 0U);
+}
+
+TEST_F(Intake, TheFirstSegmentOfAWriterIsInBeforeTheNextHasANumber) {
+  ASSERT_TRUE(announce(65536));
+  auto first = offer(65536, 10);
+  auto second = offer(65536, 11);
+  auto third = offer(65536, 12);
+  ASSERT_EQ(open.size(), 1U) << "all three would be written to the same place";
+  do_next();
+  EXPECT_EQ(std::count_if(open.begin(), open.end(), [](auto& o) { return o.what == kind::put; }), 2) << "now they are written side by side";
+  std::reverse(open.begin(), open.end());
+  do_all();
+  for (auto& a : {first, second, third})
+    EXPECT_EQ(code_of(a), error_code::none);
+  ASSERT_EQ(shown().entries.size(), 3U);
+  EXPECT_EQ(shown().entries.back().gaps, 0U);
+}
+
+TEST_F(Intake, ANewWriterDoesNotOvertakeWhatTheOldOneHasUnderWay) {
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 14; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  ASSERT_TRUE(announce(131072, "conf", "another"));
+  pass(td);
+  auto last = offer(65536, 14);
+  auto first = offer(131072, 900);
+  ASSERT_EQ(open.size(), 1U);
+  do_all();
+  EXPECT_EQ(code_of(last), error_code::none);
+  EXPECT_EQ(code_of(first), error_code::none);
+  EXPECT_EQ(log().epoch(), 131072U);
+}
+
+TEST_F(Intake, AFullDiskMakesAGapAtOnce) {
+  ASSERT_TRUE(announce(65536, "conf", "pub", {make_rung("180p"), make_rung("90p")}));
+  for (std::uint64_t slot = 10; slot < 13; ++slot) {
+    pass(td);
+    offer(65536, slot);
+    offer(65536, slot, "90p");
+    do_all();
+  }
+  pass(td);
+  offer(65536, 13, "90p");
+  do_all();
+  refuse["put"] = {error_code::io_failed, fmt::format("put: {}", std::strerror(ENOSPC))};
+  auto a = offer(65536, 13);
+  do_all();
+  EXPECT_EQ(code_of(a), error_code::io_failed);
+  EXPECT_EQ(in->counted().full, 1U);
+  ASSERT_EQ(shown().entries.size(), 4U);
+  EXPECT_TRUE(shown().entries.back().gap(0));
+}
+
+TEST_F(Intake, AQueueThatIsFullIsNoGap) {
+  ASSERT_TRUE(announce(65536));
+  ASSERT_TRUE(put(65536, 10));
+  refuse["put"] = {error_code::unavailable, "full"};
+  auto a = offer(65536, 11);
+  do_all();
+  EXPECT_EQ(code_of(a), error_code::unavailable);
+  EXPECT_EQ(in->counted().turned_away, 1U);
+  refuse.clear();
+  auto again = offer(65536, 11);
+  do_all();
+  EXPECT_EQ(code_of(again), error_code::none);
+}
+
+TEST_F(Intake, HoldsOnlySoManySegmentsBack) {
+  ASSERT_TRUE(announce(65536));
+  std::vector<std::shared_ptr<held_answer>> answers;
+  for (std::uint64_t slot = 10; slot < 10 + 66; ++slot)
+    answers.push_back(offer(65536, slot));
+  EXPECT_EQ(open.size(), 1U) << "the first is being stored";
+  EXPECT_EQ(code_of(answers.back()), error_code::unavailable);
+  EXPECT_EQ(in->under_way(), 65U);
+  in->close();
+  for (auto& a : answers)
+    EXPECT_EQ(a->times, 1);
+}
+
+TEST_F(Intake, GoesOnShowingOnADiskThatRefusesLogsButNotWhereOthersMayHaveThem) {
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 13; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  refuse["save_log"] = {error_code::io_failed, "read-only"};
+  EXPECT_TRUE(put(65536, 13));
+  EXPECT_EQ(shown().entries.size(), 4U);
+  refuse["save_log"] = {error_code::unavailable, "no quorum"};
+  pass(td);
+  auto a = offer(65536, 14);
+  do_all();
+  EXPECT_EQ(shown().entries.size(), 4U);
+  EXPECT_EQ(a->times, 0);
+  refuse.clear();
+  pass(500ms);
+  do_all();
+  EXPECT_EQ(code_of(a), error_code::none);
+  EXPECT_EQ(shown().entries.size(), 5U);
+  EXPECT_EQ(news.back().listed, 1U);
+}
+
+TEST_F(Intake, ShowsAndTakesNothingOnceAnotherHasClaimedItsStore) {
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 13; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  auto successor = std::make_unique<memory_store>(disk);
+  ASSERT_TRUE(successor->claim(successor->claimed().value() + 1));
+  pass(td);
+  auto a = offer(65536, 13);
+  do_all();
+  EXPECT_EQ(code_of(a), error_code::unavailable) << "the writer is not to end: its epoch is in order";
+  EXPECT_TRUE(in->ousted());
+  EXPECT_EQ(shown().entries.size(), 3U);
+  EXPECT_EQ(code_of(offer(65536, 14)), error_code::unavailable);
+  EXPECT_EQ(announce(65537).error().code, error_code::unavailable);
+  pass(20s);
+  EXPECT_TRUE(open.empty());
+  EXPECT_EQ(shown().entries.size(), 3U);
+  wall += 1s;
+  ASSERT_TRUE(restart()) << "whoever starts anew claims it back";
+  EXPECT_EQ(successor->save_log("conf", "{}", false).error().code, error_code::fenced);
+}
+
+TEST_F(Intake, TellsTheOldestEdgeTableThatIsStillNamed) {
+  in->use_edges(3);
+  EXPECT_EQ(in->oldest_named(), 3U) << "nothing is listed: what is in force";
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 14; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  in->use_edges(9);
+  for (std::uint64_t slot = 14; slot < 16; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  EXPECT_EQ(in->oldest_named(), 3U);
+  ASSERT_TRUE(restart());
+  in->use_edges(9);
+  EXPECT_EQ(in->oldest_named(), 3U);
+  for (std::uint64_t slot = 16; slot < 60; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  EXPECT_EQ(in->oldest_named(), 9U) << "those of 3 left the window";
+}
+
+TEST_F(Intake, RefusesAndCountsAnOldEpoch) {
+  ASSERT_TRUE(announce(65536));
+  ASSERT_TRUE(put(65536, 10));
+  ASSERT_TRUE(announce(131072));
+  ASSERT_TRUE(put(131072, 11));
+  EXPECT_EQ(put(65536, 12).error().code, error_code::fenced);
+  EXPECT_EQ(announce(65536).error().code, error_code::fenced);
+  EXPECT_EQ(in->counted().fenced, 2U);
+}
+
+TEST_F(Intake, AWriterThatIsNotAnnouncedIsTold) { EXPECT_EQ(code_of(offer(65536, 10)), error_code::not_found); }
+
+TEST_F(Intake, NumbersGoOnAfterARestartOfTheOriginAndOfTheWriter) {
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 16; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  auto before = shown();
+  ASSERT_TRUE(restart());
+  EXPECT_EQ(shown().entries, before.entries);
+  ASSERT_TRUE(announce(65537)); // the encoder was restarted
+  ASSERT_TRUE(put(65537, 16));
+  ASSERT_TRUE(put(65537, 17));
+  EXPECT_GT(shown().entries.back().msn, before.entries.back().msn);
+  EXPECT_GT(shown().entries.back().dsn, before.entries.back().dsn) << "a discontinuity where the encoder restarted";
+  EXPECT_EQ(shown().instance, before.instance);
+}
+
+TEST_F(Intake, RefusesNamesThatCouldLeaveItsFolder) {
+  for (std::string name : {"../x", "a/b", "", ".hidden"})
+    EXPECT_FALSE(announce(65536, name)) << name;
+}
+
+TEST_F(Intake, RefusesToStartOnALogThatItCannotRead) {
+  ASSERT_TRUE(announce(65536));
+  ASSERT_TRUE(put(65536, 10));
+  ASSERT_TRUE(store->save_log("conf", "{\"half\": "));
+  auto loaded = restart();
+  ASSERT_FALSE(loaded);
+  EXPECT_NE(loaded.error().text.find("conf"), std::string::npos);
+}
+
+TEST_F(Intake, AnEndIsShownToo) {
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 13; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  in->end("conf", now, wall);
+  collect();
+  EXPECT_FALSE(shown().ended);
+  do_all();
+  EXPECT_TRUE(shown().ended);
+  EXPECT_TRUE(news.back().ended);
+}
+
+/// Completions in any order and at any time, failures, restarts: what was acknowledged is there, what is shown is there and is what it says, numbers never step back.
+RC_GTEST_PROP(IntakeHistory, HoldsWhateverTheStoreDoesAndWhenever, ()) {
+  house h;
+  const std::vector<rung_info> rungs{make_rung("180p"), make_rung("90p")};
+  lease_epoch epoch = 65536;
+  int publication = 1;
+  std::uint64_t slot = 50;
+  struct sent {
+    lease_epoch epoch;
+    std::string rung;
+    std::uint64_t slot;
+    std::shared_ptr<held_answer> answer;
+    bool looked_at = false;
+  };
+  std::vector<sent> all;
+  hls::stream_log before;
+  std::set<std::tuple<std::uint64_t, std::uint64_t, std::string>> seen; // (MSN, slot, rung) of one place: never two slots
+  std::map<std::uint64_t, std::unique_ptr<hls::linter>> linters;
+  auto begin = [&] { RC_ASSERT(h.announce(epoch, "conf", fmt::format("pub{}", publication), rungs).has_value()); };
+  auto send = [&](std::string rung, std::uint64_t n) { all.push_back({epoch, rung, n, h.offer(epoch, n, rung)}); };
+  auto look = [&] {
+    auto s = h.shown();
+    if (!before.entries.empty() && !s.entries.empty()) {
+      RC_ASSERT(s.instance >= before.instance);
+      RC_ASSERT(s.entries.back().msn >= before.entries.back().msn);
+      RC_ASSERT(s.entries.back().dsn >= before.entries.back().dsn);
+    }
+    auto& lint = linters[s.instance];
+    if (!s.entries.empty()) {
+      if (!lint) {
+        lint = std::make_unique<hls::linter>();
+        lint->multivariant("m", hls::multivariant(s, {0, 1, false}).value_or(""));
+      }
+      for (std::size_t rung = 0; rung < s.rungs.size(); ++rung) {
+        lint->media(fmt::format("r{}", rung), hls::prepared_playlist(s, rung).text(1, [](edge_epoch) { return std::string_view("http://edge"); }), h.wall);
+        for (auto& e : s.entries)
+          if (!e.gap(rung) && s.instance == h.log().instance()) { // what was over before the next one began goes by P10
+            // Listed: it is there, whole, of this writer and this rung.
+            auto file = h.store->open("conf", {s.instance, e.epoch, s.rungs[rung].info.name, e.msn});
+            if (!file)
+              RC_FAIL(file.error().text);
+            auto& text = *file->bytes;
+            RC_ASSERT(text.starts_with(fmt::format("{:04}/{}/", e.epoch, s.rungs[rung].info.name)));
+            seen.insert({e.msn, std::stoull(text.substr(text.rfind('/') + 1)), s.rungs[rung].info.name});
+          }
+      }
+      for (auto& f : lint->findings())
+        if (f.rule != "P6") // nothing new for long: the store that a test stops shows nothing
+          RC_FAIL(f.rule + " " + f.text);
+      before = s;
+    }
+    for (auto& a : all) {
+      RC_ASSERT(a.answer->times <= 1);
+      if (a.looked_at || !a.answer->heard)
+        continue;
+      a.looked_at = true;
+      if (!a.answer->heard->has_value())
+        continue;
+      // Acknowledged: the log that is saved knows it, in this very moment.
+      auto saved = hls::segment_log::from_json(h.store->load_log("conf").value());
+      RC_ASSERT(saved.has_value());
+      bool known = false;
+      for (auto& [of, where, what] : h.disk->segments)
+        known = known || (what == content(a.epoch, a.rung, a.slot) && saved->knows(where));
+      RC_ASSERT(known);
+    }
+  };
+  begin();
+  auto steps = *rc::gen::container<std::vector<std::pair<int, std::uint32_t>>>(rc::gen::pair(rc::gen::inRange(0, 24), rc::gen::arbitrary<std::uint32_t>()));
+  for (auto [step, chance] : steps) {
+    switch (step) {
+      case 0: // killed, and started again
+        RC_ASSERT(h.restart().has_value());
+        for (auto& a : all)
+          a.looked_at = true; // nobody is left to answer
+        if (!h.in->logs().contains("conf") || h.in->logs().at("conf").epoch() < epoch)
+          ++epoch;
+        begin();
+        break;
+      case 1: // another writer of the same publication
+        ++epoch;
+        begin();
+        break;
+      case 2: // the encoder reconnects
+        ++epoch;
+        ++publication;
+        slot = chance % 100'000;
+        begin();
+        break;
+      case 3: ++slot; break;
+      case 4: h.refuse["put"] = {error_code::io_failed, "broken"}; break;
+      case 5: h.refuse["put"] = {error_code::unavailable, "full"}; break;
+      case 6: h.refuse["save_log"] = {error_code::unavailable, "no quorum"}; break;
+      case 7:
+      case 8: h.refuse.clear(); break;
+      case 9: h.pass(std::chrono::milliseconds(chance % 10'000)); break;
+      case 10:
+        h.in->end("conf", h.now, h.wall);
+        h.collect();
+        break;
+      case 11: // the same again
+        send("180p", slot > 0 ? slot - 1 : 0);
+        break;
+      case 12: h.in->use_edges(h.in->oldest_named() + 1); break;
+      case 13:
+      case 14:
+      case 15:
+      case 16: // some of what is under way ends, in any order
+        for (auto n = chance % 4; n > 0 && !h.open.empty(); --n) {
+          h.do_next(chance % h.open.size());
+          look();
+        }
+        break;
+      case 17: h.do_all(); break;
+      default:
+        h.pass(td);
+        send(chance % 2 == 0 ? "180p" : "90p", slot);
+        if (chance % 8 != 0)
+          send(chance % 2 == 0 ? "90p" : "180p", slot);
+        ++slot;
+    }
+    look();
+  }
+  h.refuse.clear();
+  h.pass(3 * td);
+  h.do_all();
+  h.pass(3 * td);
+  h.do_all();
+  look();
+  std::map<std::pair<std::uint64_t, std::string>, std::uint64_t> slots;
+  for (auto& [msn, of, rung] : seen)
+    RC_ASSERT(slots.try_emplace({msn, rung}, of).first->second == of);
+  RC_ASSERT(h.in->under_way() == 0U);
+  // Nothing is left that no log knows.
+  RC_ASSERT(h.store->sweep([&](std::string_view, const hls::segment_place& p) { return h.log().knows(p); }).value() == 0U);
+}
+
+} // namespace
+} // namespace weir::origin
