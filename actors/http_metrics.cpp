@@ -46,7 +46,7 @@ std::pair<metrics::counter*, metrics::counter*> make_counters(metrics::registry&
 /// Sums over the actor tree of this node: mailboxes and restarts by kind; and what ORIGIN counted.
 struct tree_sums {
   std::map<std::string, double> mailbox, restarts;
-  double written = 0, bytes = 0, fenced = 0, refused = 0, full = 0;
+  double written = 0, bytes = 0, fenced = 0, refused = 0, full = 0, late = 0;
 };
 
 /// Of each member: its name as the last label, its number as the value.
@@ -67,6 +67,7 @@ void show_actor(metrics::scrape& out, const json& actor, tree_sums& sums) {
     sums.fenced += status.value("fenced", 0.0);
     sums.refused += status.value("refused", 0.0);
     sums.full += status.value("full", 0.0);
+    sums.late += status.value("late", 0.0);
     if (auto ages = status.find("ages"); ages != status.end())
       out.tell<family::segment_age_seconds>({ages->at("buckets").get<std::vector<std::uint64_t>>(), ages->at("sum").get<double>()});
   } else if (kind == "director" && status.is_object()) {
@@ -199,6 +200,7 @@ void show_node(metrics::scrape& out, const json& actors) {
   out.set<family::segments_fenced>(tree.fenced);
   out.set<family::segments_refused>(tree.refused);
   out.set<family::segments_full>(tree.full);
+  out.set<family::segments_late>(tree.late);
   for (auto& [kind, n] : tree.mailbox)
     out.set<family::mailbox_length>(n, kind);
   for (auto& [kind, n] : tree.restarts)

@@ -349,6 +349,8 @@ using origin_actor = typed_actor_t<
   void(writer_hello),
   // A writer's segment.
   void(segment_offer),
+  // INTERNAL: the store has done something, or could not.
+  void(store_result),
   // A director's feed wants the logs that changed.
   void(log_wish),
   // INTERNAL: gaps, retention, expiry.

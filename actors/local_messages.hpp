@@ -155,6 +155,13 @@ struct feed_news {
   bool all = false;    ///< the origin has no more than it has told
   std::string trouble; ///< not reached, in words
 };
+/// Store's thread → origin: how a put, or the save of a stream's log, went.
+struct store_result {
+  bool log = false;
+  std::string stream;
+  std::uint64_t ticket = 0;
+  expected<void> result;
+};
 
 struct runner_tools;
 /// Program → node: how runs are started from now on.
@@ -190,5 +197,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::log_wish)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::ask_logs)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::feed_answer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::feed_news)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::store_result)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::use_tools)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::bridge_call)

@@ -17,7 +17,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t stream_limit = 10'000;
 constexpr auto names_told_every = 5s;
 constexpr std::size_t reader_limit = 64; ///< a cluster has fewer directors
 constexpr auto longest_wait = 20s;
@@ -37,88 +36,6 @@ struct writer_body {
 };
 
 } // namespace
-
-expected<void> origin_state::load(timestamp now) {
-  auto streams = setup.store->streams();
-  WEIR_TRY(streams);
-  for (auto& stream : *streams) {
-    auto text = setup.store->load_log(stream);
-    if (!text && text.error().code == error_code::not_found)
-      continue;
-    WEIR_TRY(text);
-    auto log = hls::segment_log::from_json(*text, setup.log);
-    if (!log)
-      return fail(log.error().in(fmt::format("log of stream {} in {}", stream, setup.options.dir)));
-    logs.emplace(stream, std::move(*log));
-  }
-  auto gone = setup.store->sweep([this](std::string_view stream, const hls::segment_place& place) {
-    auto log = logs.find(std::string(stream));
-    return log != logs.end() && log->second.knows(place);
-  });
-  WEIR_TRY(gone);
-  log::info("origin", "loaded", "streams={} leftovers_removed={} at={}", logs.size(), *gone, to_rfc3339(now));
-  return {};
-}
-
-hls::segment_log& origin_state::log_of(const std::string& stream) { return logs.try_emplace(stream, stream, setup.log).first->second; }
-
-expected<void> origin_state::announce(const writer_hello& hello) {
-  if (!hls::is_address_word(hello.stream))
-    return fail(error_code::invalid_input, fmt::format("{:?} is no stream's name", hello.stream));
-  if (!logs.contains(hello.stream) && logs.size() >= stream_limit)
-    return fail(error_code::too_many, fmt::format("this origin keeps {} streams already", stream_limit));
-  auto timing = timing_of(hello.profile);
-  if (setup.options.window > 0ms)
-    timing.window = std::max(setup.options.window, timing.target * 6);
-  auto done = log_of(hello.stream).begin_writer(hello.writer_epoch, hello.publication, hello.rungs, timing, hello.standby);
-  if (!done && done.error().code == error_code::fenced)
-    ++fenced;
-  return done;
-}
-
-expected<void> origin_state::take(const segment_offer& offer, timestamp now, hls::log_change& change) {
-  auto known = logs.find(offer.stream);
-  if (known == logs.end())
-    return fail(hls::refusal(hls::offer_result::unknown_writer, offer.info.rung, offer.info.slot));
-  auto& log = known->second;
-  auto refuse = [&](hls::offer_result why) {
-    ++(why == hls::offer_result::fenced ? fenced : refused);
-    return fail(hls::refusal(why, offer.info.rung, offer.info.slot));
-  };
-  auto place = log.locate(offer.writer_epoch, offer.info, now);
-  if (!place) {
-    // Also what is refused may have to become a gap, and what is there already tells how far a standby is: the log decides in offer().
-    log.offer(offer.writer_epoch, offer.info, edges, now, &change);
-    if (place.error() == hls::offer_result::duplicate)
-      return {};
-    return refuse(place.error());
-  }
-  auto stored = setup.store->put(offer.stream, *place, std::as_bytes(std::span(*offer.bytes)));
-  if (!stored) {
-    full += origin::is_full(stored.error());
-    log::error("origin", "segment-not-stored", "stream={} rung={} slot={} error={}", offer.stream, offer.info.rung, offer.info.slot, stored.error().text);
-    log.lost(offer.writer_epoch, offer.info, edges, now, &change);
-    return stored;
-  }
-  auto result = log.offer(offer.writer_epoch, offer.info, edges, now, &change);
-  if (result != hls::offer_result::accepted && result != hls::offer_result::duplicate)
-    return refuse(result);
-  auto& known_heads = heads[offer.stream];
-  known_heads.push_back({*place, {.path = {}, .size = offer.bytes->size(), .digest = nginx::head_digest(*offer.bytes)}});
-  if (known_heads.size() > heads_kept)
-    known_heads.pop_front();
-  ++written;
-  bytes += offer.bytes->size();
-  return {};
-}
-
-edge_epoch origin_state::oldest_named() const {
-  auto oldest = edges;
-  for (auto& [stream, log] : logs)
-    if (auto named = log.oldest_edges())
-      oldest = std::min(oldest, *named);
-  return oldest;
-}
 
 void origin_state::take(log_wish wish, time_point now, timestamp wall) {
   // Whoever asks again has given its former question up, although its connection may still look well.
@@ -148,6 +65,15 @@ void origin_state::dismiss_readers(const error& why) {
   for (auto& one : readers)
     one.wish.answer(fail(why));
   readers.clear();
+}
+
+void origin_state::note_head(const origin::store_order& order) {
+  if (order.what != origin::store_order::kind::put)
+    return;
+  auto& known = heads[order.stream];
+  known.push_back({order.place, {.path = {}, .size = order.bytes->size(), .digest = nginx::head_digest(*order.bytes)}});
+  if (known.size() > heads_kept)
+    known.pop_front();
 }
 
 std::optional<segment_listed> origin_state::newest_of(const hls::stream_log& shown) const {
@@ -184,98 +110,100 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   auto now = [self] { return self->clock().now(); };
   auto wall = [] { return std::chrono::system_clock::now(); };
 
-  if (auto loaded = my.load(wall()); !loaded) {
+  my.in = origin::intake({.log = my.setup.log, .window = my.setup.options.window, .write_deadline = my.setup.options.write_deadline});
+  if (auto loaded = my.in.load(*my.setup.store, my.setup.options.dir, wall()); !loaded) {
     log::critical("origin", "log-unreadable", "error={}", loaded.error().text);
     self->quit(to_caf(loaded.error()));
     return origin_actor::behavior_type::make_empty_behavior();
   }
-  // Saved first, shown after: what a viewer has seen survives kill -9.
-  auto publish = [=, &my](hls::segment_log& log, const hls::log_change& change) {
-    if (!change.changed)
-      return;
-    if (auto saved = my.setup.store->save_log(log.stream(), log.to_json()); !saved)
-      log::error("origin", "log-not-saved", "stream={} error={}", log.stream(), saved.error().text);
-    if (change.listed == 0 && !change.ended)
-      return;
-    auto shown = log.snapshot();
-    my.note_ages(shown, change.listed, wall());
-    if (change.ended)
-      log::info("origin", "stream-ended", "stream={} instance={} next_msn={}", log.stream(), log.instance(), log.next_msn());
+  my.queue = std::make_unique<origin::store_queue>(my.setup.store, my.setup.options.writers);
+  // What the queue has done becomes a message; one that hangs in a dead disk must not keep this actor.
+  auto told = [weak = caf::actor_cast<caf::actor_addr>(me)](origin::store_order::kind what, const std::string& stream, std::uint64_t ticket, expected<void> result) {
+    tell_anon(caf::actor_cast<origin_actor>(caf::actor_cast<caf::strong_actor_ptr>(weak)), store_result{what == origin::store_order::kind::save_log, stream, ticket, std::move(result)});
+  };
+  auto show = [=, &my](const origin::shown_news& news) {
+    auto& shown = my.in.shown().at(news.stream);
+    my.note_ages(shown, news.listed, wall());
     if (auto newest = my.newest_of(shown))
       tell(self, coordinator, std::move(*newest));
-    my.news.add(std::move(shown));
-    my.answer_readers(now(), wall());
+    my.news.add(shown);
   };
-  auto expire = [=, &my](hls::segment_log& log) {
-    for (auto& place : log.take_expired(wall()))
-      if (auto gone = my.setup.store->remove(log.stream(), place); !gone)
-        log::warn("origin", "segment-not-removed", "stream={} error={}", log.stream(), gone.error().text);
+  // After each call of the intake.
+  auto follow = [=, &my] {
+    auto orders = my.in.take_orders();
+    for (auto& order : orders)
+      my.note_head(order);
+    origin::carry_out(std::move(orders), *my.queue, now(), told);
+    auto all = my.in.take_news();
+    for (auto& one : all)
+      show(one);
+    if (!all.empty())
+      my.answer_readers(now(), wall());
   };
 
-  for (auto& [stream, log] : my.logs)
-    if (auto shown = log.snapshot(); !shown.entries.empty())
-      my.news.add(std::move(shown));
+  for (auto& [stream, shown] : my.in.shown())
+    my.news.add(shown);
   my.watching.follow(self, coordinator, watcher_actor{me});
   tell_after(self, 250ms, me, tick{});
   return {
     [=, &my](const edge_table& table) {
       my.watching.hears_table(now());
-      my.edges = std::max(my.edges, table.epoch);
+      my.in.use_edges(table.epoch);
     },
     [=, &my](const edge_list&) { my.watching.hears(now()); }, // loads matter to directors only
     [](const origin_list&) {},
     [=, &my](const stream_notice& notice) {
-      auto known = my.logs.find(notice.stream);
-      if (known == my.logs.end())
-        return;
-      auto& log = known->second;
-      if (notice.over && !log.ended())
-        publish(log, log.end(my.edges, wall()));
+      if (notice.over)
+        my.in.end(notice.stream, now(), wall());
       else if (notice.phase == stream_phase::ending)
-        log.source_lost(wall());
+        my.in.source_lost(notice.stream, wall());
       else if (notice.phase == stream_phase::live)
-        log.source_back();
+        my.in.source_back(notice.stream);
+      follow();
     },
     [=, &my](const writer_hello& hello) {
-      auto done = my.announce(hello);
+      auto done = my.in.announce(hello.stream, hello.writer_epoch, hello.publication, hello.profile, hello.rungs, hello.standby);
       if (done)
         log::info("origin", "writer", "stream={} writer_epoch={} rungs={} publication={} standby={}", hello.stream, hello.writer_epoch, hello.rungs.size(), hello.publication, hello.standby);
       hello.answer(std::move(done));
     },
     [=, &my](const segment_offer& offer) {
-      hls::log_change change;
-      auto done = my.take(offer, wall(), change);
-      if (auto log = my.logs.find(offer.stream); log != my.logs.end())
-        publish(log->second, change);
-      if (!done)
-        log::debug("origin", "segment-refused", "stream={} rung={} slot={} error={}", offer.stream, offer.info.rung, offer.info.slot, done.error().text);
-      offer.answer(std::move(done));
+      my.in.offer({offer.stream, offer.writer_epoch, offer.info, offer.bytes, offer.answer}, now(), wall());
+      follow();
+    },
+    [=, &my](const store_result& done) {
+      if (done.log)
+        my.in.saved(done.stream, done.ticket, done.result, now());
+      else
+        my.in.stored(done.stream, done.ticket, done.result, now(), wall());
+      follow();
     },
     [=, &my](log_wish& wish) { my.take(std::move(wish), now(), wall()); },
     [=, &my](const tick&) {
-      for (auto& [stream, log] : my.logs) {
-        publish(log, log.tick(my.edges, wall()));
-        expire(log);
-      }
+      my.in.tick(now(), wall());
+      follow();
       my.answer_readers(now(), wall());
       if (now() - my.names_told >= names_told_every) {
         my.names_told = now();
-        tell(self, coordinator, edges_in_use{my.setup.node, my.oldest_named()});
+        tell(self, coordinator, edges_in_use{my.setup.node, my.in.oldest_named()});
       }
       my.watching.follow(self, coordinator, watcher_actor{me});
       tell_after(self, 250ms, me, tick{});
     },
     [=, &my](const stop&) {
       my.dismiss_readers({error_code::unavailable, "the origin ends"});
+      my.in.close(); // nobody was told that it is in whose log is not saved
       self->quit(caf::exit_reason::user_shutdown);
     },
     [=, &my](const ask_status&) {
       nlohmann::json streams = nlohmann::json::object();
-      for (auto& [stream, log] : my.logs)
+      for (auto& [stream, log] : my.in.logs())
         streams[stream] = {{"instance", log.instance()}, {"next_msn", log.next_msn()}, {"epoch", log.epoch()}, {"ended", log.ended()}, {"standby_used", log.standby_used()},
                            {"fenced", log.fenced_count()}, {"refused", log.refused_count()}};
       auto ages = my.ages.now();
-      nlohmann::json status{{"streams", streams}, {"written", my.written}, {"bytes", my.bytes}, {"fenced", my.fenced}, {"refused", my.refused}, {"full", my.full},
+      auto& n = my.in.counted();
+      nlohmann::json status{{"streams", streams}, {"written", n.written}, {"bytes", n.bytes}, {"fenced", n.fenced}, {"refused", n.refused}, {"full", n.full},
+                            {"late", n.late}, {"turned_away", n.turned_away}, {"under_way", my.in.under_way()}, {"in_store", my.queue->segments()}, {"ousted", my.in.ousted()},
                             {"readers", my.readers.size()}, {"ages", {{"buckets", ages.buckets}, {"sum", ages.sum}}}};
       return report_of(self, "origin", status, my.started);
     },
@@ -311,9 +239,9 @@ void add_log_route(http::server& server, const origin_actor& origin, const std::
   });
 }
 
-void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, byte_size upload_limit) {
+void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options) {
   http::route_options writers;
-  writers.deadline = 10s;
+  writers.deadline = std::max<std::chrono::milliseconds>(10s, options.write_deadline + 2s); // the ORIGIN answers in time itself; this is for when it cannot
   writers.guard = [token](const http::request& r) -> std::optional<http::response> {
     auto given = http::bearer_token(r);
     if (given && constant_time_equal(*given, token))
@@ -328,7 +256,14 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
     return epoch;
   };
   auto finish = [](http::responder answer) {
-    return [answer](expected<void> done) { done ? answer(http::empty_response(204)) : answer.fail(done.error()); };
+    return [answer](expected<void> done) {
+      if (done)
+        answer(http::empty_response(204));
+      else if (done.error().code == error_code::unavailable) // no room now
+        answer(http::problem_response(done.error(), answer.request_id()).with("Retry-After", "1"));
+      else
+        answer.fail(done.error());
+    };
   };
 
   server.route("PUT", "/origin/v1/streams/{stream}/writers/{epoch}", writers, [=](const http::request& r, http::responder answer) {
@@ -339,7 +274,7 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
     tell_anon(origin, writer_hello{std::string(r.param("stream")), *epoch, body->publication, body->profile, body->rungs, body->standby, finish(answer)});
   });
 
-  writers.body_limit = static_cast<std::size_t>(upload_limit.bytes);
+  writers.body_limit = static_cast<std::size_t>(options.upload_limit.bytes);
   server.route("PUT", "/origin/v1/streams/{stream}/writers/{epoch}/segments", writers, [=](const http::request& r, http::responder answer) {
     auto epoch = epoch_of(r);
     auto info = describe::from_json<segment_info>(r.header("Weir-Segment").value_or(""));

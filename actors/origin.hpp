@@ -3,10 +3,10 @@
 #include "actors/interfaces.hpp"
 #include "runtime/base/secret.hpp"
 #include "runtime/hls/log_news.hpp"
-#include "runtime/hls/segment_log.hpp"
 #include "runtime/http/server.hpp"
 #include "runtime/metrics/metrics.hpp"
-#include "runtime/origin/segment_store.hpp"
+#include "runtime/origin/intake.hpp"
+#include "runtime/origin/store_queue.hpp"
 #include "schemas/config.hpp"
 
 #include <deque>
@@ -28,7 +28,8 @@ struct origin_state {
   using time_point = caf::actor_clock::time_point;
 
   origin_setup setup;
-  std::map<std::string, hls::segment_log> logs;
+  origin::intake in;
+  std::unique_ptr<origin::store_queue> queue; ///< its end, with this one's, waits a few seconds for what is being written
   hls::log_news news{random_uuid()}; ///< what viewers may see: saved logs only
   /// A director's feed that has all there is.
   struct waiting_reader {
@@ -41,22 +42,13 @@ struct origin_state {
     probe_target probe; ///< without its path
   };
   std::map<std::string, std::deque<stored_head>> heads; ///< stream → what was stored last, listed or not
-  edge_epoch edges = 0; ///< in force: stamped on every entry that is listed
-  std::uint64_t written = 0, fenced = 0, refused = 0, full = 0;
-  std::uint64_t bytes = 0;
   metrics::histogram ages{metrics::scale::media}; ///< of the first frames of segments when they were listed, in seconds
   time_point started{};
   coordinator_watch watching;
   time_point names_told{};
 
-  /// Reads all logs and sweeps what no log knows. Fails: corrupt, naming the stream.
-  expected<void> load(timestamp now);
-  hls::segment_log& log_of(const std::string& stream);
-  expected<void> announce(const writer_hello& hello);
-  /// Stores one segment; `change` says what viewers see now.
-  expected<void> take(const segment_offer& offer, timestamp now, hls::log_change& change);
-  /// The oldest epoch that a listed entry carries; with nothing listed the one in force.
-  edge_epoch oldest_named() const;
+  /// What will be the head of a segment that is being stored.
+  void note_head(const origin::store_order& order);
   /// Answers a reader, or keeps it until there is news. Fails for the reader: too_many wait, conflict when the same one asks again meanwhile.
   void take(log_wish wish, time_point now, timestamp wall);
   /// Answers whoever waits and has news, or has waited for long enough.
@@ -70,15 +62,19 @@ struct origin_state {
 
 /// Segments behind an address: fenced writes, one segment log a stream, retention.
 ///
-/// Parent:  the program; its end ends the node. Detached: it writes files.
+/// What is in and what is shown is decided by origin::intake; here is only who hears of it. The store is asked on the threads of a store_queue, so a disk that
+/// hangs makes gaps and holds up neither a writer nor another stream.
+///
+/// Parent:  the program; its end ends the node. Detached: it reads all logs at its start, and waits for the last writes at its end.
 /// Tells:   LOG FEEDs of directors each log that changed, by HTTP; COORDINATOR the newest listed segment, for probes, and which edge tables are still named.
-/// Fails:   to start when a log cannot be read: its numbers would begin again.
-/// Numbers: late rungs and gaps are decided every 250 ms; the tables in use are told every 5 s; 64 feeds wait at a time, each for 20 s at most.
+/// Fails:   to start when a log cannot be read: its numbers would begin again; or when its store cannot be claimed.
+/// Numbers: late rungs and gaps, and what was not stored in time, are decided every 250 ms; the tables in use are told every 5 s; 64 feeds wait
+///          at a time, each for 20 s at most.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_state> self, origin_setup setup, coordinator_actor coordinator);
 
 /// PUT of writers and segments (by bearer token), GET of segments (for edges).
-void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, byte_size upload_limit);
+void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options);
 /// GET of the logs that changed (by a bearer token of its own), for directors.
 void add_log_route(http::server& server, const origin_actor& origin, const std::string& read_token);
 

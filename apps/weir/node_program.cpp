@@ -237,7 +237,7 @@ expected<void> node_program::spawn() {
     auto read_token = kept_token(config_.data_dir + "/origin-read-token", "logs_"); // and directors know it while the coordinator is away
     WEIR_TRY(read_token);
     origins.push_back({without_slash(options.url.empty() ? internal_url_ : options.url), *token, node_name{config_.node.name}, *read_token});
-    add_origin_routes(*server_, keeper, store, *token, options.upload_limit);
+    add_origin_routes(*server_, keeper, store, *token, options);
     add_log_route(*server_, keeper, *read_token);
   }
 

@@ -244,7 +244,8 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
         u->second.under_way = false;
         const bool ended_there = result.text.find("\"source-ended\"") != std::string::npos && !my.stop_ordered;
         // What the origin refuses by content it will refuse again; what it could not answer is worth another try while a player could still want it.
-        bool hopeless = (result.status >= 400 && result.status < 500 && result.status != 404 && result.status != 429) ||
+        // 504: the origin has made a gap of it.
+        bool hopeless = result.status == 504 || (result.status >= 400 && result.status < 500 && result.status != 404 && result.status != 429) ||
                         self->clock().now() - u->second.born > timing.target * 2;
         if (good || hopeless) {
           good ? ++my.delivered : ++my.lost;

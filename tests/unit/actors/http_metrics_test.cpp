@@ -233,7 +233,11 @@ TEST_F(HttpMetricsOfActors, TheOriginTellsHowOldSegmentsWereWhenTheyWereListed) 
   auto store = origin::open_folder_store(folder);
   ASSERT_TRUE(store);
   auto made = spawn(origin_keeper, origin_setup{std::move(*store), {.dir = folder.string()}, {}}, boss);
-  auto good = [](expected<void> done) { EXPECT_TRUE(done) << done.error().text; };
+  int answers = 0;
+  auto good = [&answers](expected<void> done) {
+    EXPECT_TRUE(done) << done.error().text;
+    ++answers;
+  };
   rung_info rung{.name = "180p", .width = 320, .height = 180, .fps_milli = 25'000, .codecs = "avc1.42c01e,mp4a.40.2", .nominal = {400'000}};
   tell(made, writer_hello{.stream = "conf", .writer_epoch = 65536, .publication = "srv/1/1", .profile = hls_profile::brief, .rungs = {rung}, .answer = good});
   for (std::uint64_t slot = 0; slot < 4; ++slot) {
@@ -242,8 +246,13 @@ TEST_F(HttpMetricsOfActors, TheOriginTellsHowOldSegmentsWereWhenTheyWereListed) 
                   .captured = std::chrono::system_clock::now() - 10s + slot * 2s, .bytes = 1880};
     tell(made, std::move(offer));
   }
+  // The store is on threads of its own.
+  for (auto until = std::chrono::steady_clock::now() + 30s; answers < 5 && std::chrono::steady_clock::now() < until; std::this_thread::yield())
+    settle();
+  ASSERT_EQ(answers, 5);
   auto text = told_of(made);
   EXPECT_LINE(text, "weir_segments_written_total 4");
+  EXPECT_LINE(text, "weir_segments_late_total 0");
   EXPECT_LINE(text, "weir_segment_age_seconds_count 4");
   EXPECT_LINE(text, R"(weir_segment_age_seconds_bucket{le="3"} 0)");
   EXPECT_LINE(text, R"(weir_segment_age_seconds_bucket{le="12"} 4)");

@@ -2,86 +2,76 @@
 #include "runtime/base/secret.hpp"
 #include "runtime/nginx/edge_probe.hpp"
 
-#include <filesystem>
 #include <gtest/gtest.h>
 
+// What is in and what is shown: tests/unit/origin/intake_test.cpp. The actor over a real store: http_metrics_test.cpp and tests/system.
 namespace weir::testing {
 namespace {
 
 using namespace std::chrono_literals;
 
-/// The ORIGIN's decisions on a real folder store, without its actor.
+/// The ORIGIN's decisions without its actor and its store.
 class Origin : public ::testing::Test {
 public:
-  std::filesystem::path folder = std::filesystem::temp_directory_path() / ("weir-origin-" + random_uuid());
-  std::unique_ptr<origin_state> state = open();
+  std::unique_ptr<origin_state> state = std::make_unique<origin_state>();
   timestamp now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
 
-  ~Origin() override { std::filesystem::remove_all(folder); }
-
-  std::unique_ptr<origin_state> open() {
-    auto s = std::make_unique<origin_state>();
-    auto store = origin::open_folder_store(folder);
-    EXPECT_TRUE(store);
-    s->setup.store = std::move(*store);
-    s->setup.options.dir = folder.string();
-    auto loaded = s->load(std::chrono::system_clock::now());
-    EXPECT_TRUE(loaded) << loaded.error().text;
-    return s;
-  }
-  expected<void> announce(std::uint64_t epoch, std::string stream = "conf") {
-    rung_info rung{.name = "180p", .width = 320, .height = 180, .fps_milli = 25'000, .codecs = "avc1.42c01e,mp4a.40.2", .nominal = {400'000}};
-    return state->announce({.stream = std::move(stream), .writer_epoch = epoch, .publication = "srv/1/1", .profile = hls_profile::brief, .rungs = {rung}, .answer = {}});
-  }
-  expected<void> put(std::uint64_t epoch, std::uint64_t slot) {
-    segment_offer offer;
-    offer.stream = "conf";
-    offer.writer_epoch = epoch;
-    offer.bytes = std::make_shared<const std::string>(188 * 10, 'G');
-    offer.info = {.rung = "180p", .slot = slot, .first_pts = static_cast<std::int64_t>(slot) * 180'000, .duration = 180'000, .independent = true, .discontinuity = false,
-                  .captured = now, .bytes = offer.bytes->size()};
-    hls::log_change change;
-    now += 2s;
-    auto done = state->take(offer, now, change);
-    if (change.changed) {
-      auto& log = state->logs.at("conf");
-      EXPECT_TRUE(state->setup.store->save_log("conf", log.to_json()));
+  /// As a segment log shows it: MSNs from 10 on, one rung.
+  static hls::stream_log listed(std::uint64_t entries) {
+    hls::stream_log log;
+    log.stream = "conf";
+    log.instance = 17;
+    log.version = entries;
+    log.rungs.resize(1);
+    log.rungs[0].info.name = "180p";
+    for (std::uint64_t i = 0; i < entries; ++i) {
+      hls::log_entry entry;
+      entry.msn = 10 + i;
+      entry.epoch = 65536;
+      entry.durations = {180'000};
+      log.entries.push_back(entry);
     }
-    return done;
+    return log;
+  }
+  void store(std::uint64_t msn) {
+    origin::store_order order;
+    order.what = origin::store_order::kind::put;
+    order.stream = "conf";
+    order.place = {17, 65536, "180p", msn};
+    order.bytes = std::make_shared<const std::string>(188 * 10, 'G');
+    state->note_head(order);
   }
 };
 
-TEST_F(Origin, ListsSegmentsAfterThreeAndCountsThem) {
-  ASSERT_TRUE(announce(65536));
-  for (std::uint64_t slot = 10; slot < 14; ++slot)
-    ASSERT_TRUE(put(65536, slot)) << slot;
-  EXPECT_EQ(state->written, 4u);
-  EXPECT_EQ(state->logs.at("conf").snapshot().entries.size(), 4u);
-}
-
 TEST_F(Origin, TellsObserversWhatTheNewestSegmentIs) {
-  ASSERT_TRUE(announce(65536));
   EXPECT_FALSE(state->newest_of({})) << "nothing is listed";
-  for (std::uint64_t slot = 10; slot < 14; ++slot)
-    ASSERT_TRUE(put(65536, slot));
-  auto shown = state->logs.at("conf").snapshot();
+  for (std::uint64_t msn = 10; msn < 15; ++msn) // one more than is listed
+    store(msn);
+  auto shown = listed(4);
   auto newest = state->newest_of(shown);
   ASSERT_TRUE(newest);
   EXPECT_EQ(newest->newest.size, 1880u);
   EXPECT_EQ(newest->newest.digest, nginx::head_digest(std::string(1880, 'G')));
-  EXPECT_TRUE(newest->newest.path.starts_with("/s/conf~")) << newest->newest.path;
+  EXPECT_EQ(newest->newest.path, "/s/conf~17/65536/180p/13.ts");
   auto without = shown;
   without.entries.back().gaps = 1;
   EXPECT_FALSE(state->newest_of(without)) << "its newest entry is a gap";
   without = shown;
   without.ended = true;
   EXPECT_FALSE(state->newest_of(without));
-  state = open();
+  state = std::make_unique<origin_state>();
   auto after = state->newest_of(shown);
   ASSERT_TRUE(after);
   EXPECT_EQ(after->newest.path, newest->newest.path);
   EXPECT_EQ(after->newest.digest, "") << "after a restart only its address is known";
   EXPECT_EQ(after->newest.size, 0u);
+}
+
+TEST_F(Origin, KeepsTheHeadsOfAFewSegmentsOfEachStream) {
+  for (std::uint64_t msn = 10; msn < 1000; ++msn)
+    store(msn);
+  EXPECT_LE(state->heads.at("conf").size(), 4 * hls::max_rungs);
+  EXPECT_EQ(state->heads.at("conf").back().place.msn, 999u);
 }
 
 TEST_F(Origin, NotesHowOldSegmentsAreWhenTheyAreListed) {
@@ -103,65 +93,6 @@ TEST_F(Origin, NotesHowOldSegmentsAreWhenTheyAreListed) {
   EXPECT_EQ(counted.sum, 15.0);
   EXPECT_EQ(counted.buckets[9], 2u) << "up to 8 s";
   EXPECT_EQ(counted.buckets[0], 1u);
-}
-
-TEST_F(Origin, TellsTheOldestEdgeTableThatIsStillNamed) {
-  state->edges = 3;
-  EXPECT_EQ(state->oldest_named(), 3u) << "nothing is listed: what is in force";
-  ASSERT_TRUE(announce(65536));
-  for (std::uint64_t slot = 10; slot < 14; ++slot)
-    ASSERT_TRUE(put(65536, slot));
-  state->edges = 9;
-  for (std::uint64_t slot = 14; slot < 16; ++slot)
-    ASSERT_TRUE(put(65536, slot));
-  EXPECT_EQ(state->oldest_named(), 3u);
-  state = open();
-  EXPECT_EQ(state->oldest_named(), 0u) << "not heard yet what is in force";
-  state->edges = 9;
-  EXPECT_EQ(state->oldest_named(), 3u);
-  for (std::uint64_t slot = 16; slot < 60; ++slot)
-    ASSERT_TRUE(put(65536, slot));
-  EXPECT_EQ(state->oldest_named(), 9u) << "those of 3 left the window";
-}
-
-TEST_F(Origin, RefusesAndCountsAnOldEpoch) {
-  ASSERT_TRUE(announce(65536));
-  ASSERT_TRUE(put(65536, 10));
-  ASSERT_TRUE(announce(131072));
-  ASSERT_TRUE(put(131072, 11));
-  auto late = put(65536, 12);
-  ASSERT_FALSE(late);
-  EXPECT_EQ(late.error().code, error_code::fenced);
-  EXPECT_EQ(announce(65536).error().code, error_code::fenced);
-  EXPECT_EQ(state->fenced, 2u);
-}
-
-TEST_F(Origin, ARetriedSegmentIsNoError) {
-  ASSERT_TRUE(announce(65536));
-  ASSERT_TRUE(put(65536, 10));
-  EXPECT_TRUE(put(65536, 10));
-  EXPECT_EQ(state->written, 1u);
-}
-
-TEST_F(Origin, AWriterThatIsNotAnnouncedIsTold) {
-  EXPECT_EQ(put(65536, 10).error().code, error_code::not_found);
-}
-
-TEST_F(Origin, NumbersGoOnAfterARestartOfTheOriginAndOfTheWriter) {
-  ASSERT_TRUE(announce(65536));
-  for (std::uint64_t slot = 10; slot < 16; ++slot)
-    ASSERT_TRUE(put(65536, slot));
-  auto before = state->logs.at("conf").snapshot();
-  state = open();
-  auto after = state->logs.at("conf").snapshot();
-  EXPECT_EQ(after.entries, before.entries);
-  ASSERT_TRUE(announce(65537)); // the encoder was restarted
-  ASSERT_TRUE(put(65537, 16));
-  ASSERT_TRUE(put(65537, 17));
-  auto grown = state->logs.at("conf").snapshot();
-  EXPECT_GT(grown.entries.back().msn, before.entries.back().msn);
-  EXPECT_GT(grown.entries.back().dsn, before.entries.back().dsn) << "a discontinuity where the encoder restarted";
-  EXPECT_EQ(grown.instance, before.instance);
 }
 
 /// What a director's feed was answered, in the order of the answers.
@@ -186,10 +117,7 @@ TEST_F(Origin, TellsOnlyWhatChangedAsSoonAsItChanges) {
   state->take(heard.wish("d", mark, 20s), t, now);
   state->answer_readers(t + 19s, now);
   EXPECT_EQ(heard.all.size(), 1u);
-  ASSERT_TRUE(announce(65536));
-  for (std::uint64_t slot = 10; slot < 14; ++slot)
-    ASSERT_TRUE(put(65536, slot));
-  state->news.add(state->logs.at("conf").snapshot());
+  state->news.add(listed(4));
   state->answer_readers(t + 19s, now);
   ASSERT_EQ(heard.all.size(), 2u);
   ASSERT_EQ(heard.last().logs.size(), 1u);
@@ -212,7 +140,7 @@ TEST_F(Origin, TellsEverythingAfterARestart) {
   answers heard;
   state->take(heard.wish("d", {}, 0s), {}, now);
   auto mark = heard.last().next;
-  state = open();
+  state = std::make_unique<origin_state>();
   state->take(heard.wish("d", mark, 20s), {}, now);
   ASSERT_EQ(heard.all.size(), 2u);
   EXPECT_NE(heard.last().next.boot, mark.boot);
@@ -237,24 +165,6 @@ TEST_F(Origin, ManyWhoWaitAreBoundedAndNobodyIsForgotten) {
   EXPECT_EQ(heard.all.size(), 67u);
   EXPECT_EQ(heard.all.back().error().code, error_code::unavailable);
   EXPECT_TRUE(state->readers.empty());
-}
-
-TEST_F(Origin, RefusesNamesThatCouldLeaveItsFolder) {
-  for (std::string name : {"../x", "a/b", "", ".hidden"})
-    EXPECT_FALSE(announce(65536, name)) << name;
-}
-
-TEST_F(Origin, RefusesToStartOnALogThatItCannotRead) {
-  ASSERT_TRUE(announce(65536));
-  ASSERT_TRUE(put(65536, 10));
-  ASSERT_TRUE(state->setup.store->save_log("conf", "{\"half\": "));
-  auto again = std::make_unique<origin_state>();
-  auto store = origin::open_folder_store(folder);
-  ASSERT_TRUE(store);
-  again->setup.store = std::move(*store);
-  auto loaded = again->load(now);
-  ASSERT_FALSE(loaded);
-  EXPECT_NE(loaded.error().text.find("conf"), std::string::npos);
 }
 
 } // namespace
