@@ -3,6 +3,8 @@
 #include "actors/task_types.hpp"
 #include "runtime/base/version.hpp"
 
+#include <fmt/format.h>
+
 namespace weir {
 
 using nlohmann::json;
@@ -109,6 +111,9 @@ json edge_json(const edge_status& e) {
   json streams = json::array();
   for (auto& s : e.load.streams)
     streams.push_back({{"stream", s.stream}, {"bits_per_second", s.bits_per_second}, {"hits", s.hits}, {"misses", s.misses}, {"viewers", s.viewers}});
+  json observers = json::array();
+  for (auto& s : e.seen)
+    observers.push_back({{"node", s.observer.value}, {"view", to_string(s.view)}, {"milliseconds", s.milliseconds}, {"trouble", s.text}});
   return {{"name", e.spec.name.value},
           {"node", e.spec.node.value},
           {"url", e.spec.url},
@@ -132,9 +137,7 @@ json edge_json(const edge_status& e) {
           {"last_error", e.last_error},
           {"spare", e.spec.spare},
           {"named", e.named},
-          {"observers", list(e.seen, [](auto& s) {
-             return json{{"node", s.observer.value}, {"view", to_string(s.view)}, {"milliseconds", s.milliseconds}, {"trouble", s.text}};
-           })}};
+          {"observers", std::move(observers)}};
 }
 
 json scaling_json(const scaling_status& s) {

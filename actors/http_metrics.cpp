@@ -172,7 +172,10 @@ void show_cluster(metrics::scrape& out, const cluster_view& view, timestamp now)
     out.set<family::edge_bytes_per_second>(double(e.load.bits_per_second) / 8, name);
     out.set<family::edge_viewers>(double(e.load.viewers), name);
     out.set<family::edge_up>(e.phase == edge_phase::serving ? 1 : 0, name);
-    out.set<family::edge_reached>(e.last_error.empty() ? 1 : 0, name);
+    const auto suspicious = static_cast<std::size_t>(std::ranges::count(e.seen, edge_view::suspect, &edge_sight::view));
+    out.set<family::edge_reached>(e.seen.empty() ? e.last_error.empty() : 2 * suspicious < e.seen.size(), name);
+    for (auto& s : e.seen)
+      out.set<family::edge_seen>(s.view == edge_view::suspect ? 0 : 1, name, s.observer.value);
     out.set<family::edge_phase>(1, name, to_string(e.phase));
     out.set<family::edge_capacity>(double(e.spec.capacity_bps) / 8, name);
     out.set<family::edge_weight>(double(e.weight_milli) / 1000, name);

@@ -141,6 +141,15 @@ void explain_scaling(const client_options& options, const json& s) {
     say(options, "The machines cannot be listed: " + printable(trouble));
 }
 
+/// What each observer sees of each edge.
+void explain_views(const client_options& options, const json& edges) {
+  for (auto& e : edges)
+    for (auto& o : e.value("observers", json::array()))
+      if (auto trouble = o.value("trouble", ""); o.value("view", "") != "up")
+        say(options, fmt::format("{}: node {} sees it {}{}{}.", printable(shown(e, "name")), printable(shown(o, "node")), printable(shown(o, "view")), trouble.empty() ? "" : ": ",
+                                 printable(trouble)));
+}
+
 void add_node_commands(CLI::App& app, command& run) {
   auto* noun = add_noun(app, "node", "Nodes: the machines of the cluster");
   auto options = std::make_shared<client_options>();
@@ -207,13 +216,14 @@ void add_edge_commands(CLI::App& app, command& run) {
       print_list(*options, *edges, edge_table(), edge_row);
       if (!*explain)
         return {};
+      explain_views(*options, *edges);
       auto scaler = node.get("/api/v1/autoscaler");
       WEIR_TRY(scaler);
       explain_scaling(*options, *scaler);
       return {};
     });
   });
-  list->add_flag("--explain", *explain, "Also say how many edges there should be, and why");
+  list->add_flag("--explain", *explain, "Also say who does not see an edge well, how many edges there should be, and why");
   auto left = [](connection& node, const std::string& name) -> answer<std::string> {
     auto edge = node.named("edge", name);
     WEIR_TRY(edge);

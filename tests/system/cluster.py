@@ -81,6 +81,7 @@ class ClusterCase(LoggedCase):
     LOG_LINES = 60
 
     HOST, WORKERS, NETWORK = "127.0.0.1", ({}, {}), "127.0.0.0/8"
+    MEDIA = CACHE = SECURE = {}  # where they are, when not beside the coordinator
 
     @classmethod
     def setUpClass(cls):
@@ -94,13 +95,13 @@ class ClusterCase(LoggedCase):
         grace = {"coordinator": {"publish_grace": "8s"}, "origin": {"profile": "short"}, "host": cls.HOST}
         cls.edge_authority = Authority(cls.authority.name)
         trust.only(cls.edge_authority.own.file)
-        cls.certificate = cls.edge_authority.issue("live", cls.HOST)
+        cls.certificate = cls.edge_authority.issue("live", cls.SECURE.get("host", cls.HOST))
         cls.boss = Member("boss", ["coordinator"], cls.door, listens=True, director={"edge_authorities": cls.edge_authority.own.file}, **grace)
-        cls.media = Member("media", ["ingest", "origin", "director"], cls.door, hooks={"allow": [cls.NETWORK]}, ingest={"play_allow": [cls.NETWORK]}, **grace)
+        cls.media = Member("media", ["ingest", "origin", "director"], cls.door, hooks={"allow": [cls.NETWORK]}, ingest={"play_allow": [cls.NETWORK]}, **{**grace, **cls.MEDIA})
         cls.w1, cls.w2 = (Member(name, ["worker"], cls.door, worker={"cores": 4}, **where) for name, where in zip(("w1", "w2"), cls.WORKERS))
         edge = {"instances": 1, "origins": [cls.media.url]}
-        cls.cache = Member("cache", ["edge"], cls.door, edge=edge, host=cls.HOST)
-        cls.secure = Member("secure", ["edge"], cls.door, edge={**edge, "certificate": cls.certificate.file, "key": cls.certificate.key}, host=cls.HOST)
+        cls.cache = Member("cache", ["edge"], cls.door, edge=edge, **{"host": cls.HOST, **cls.CACHE})
+        cls.secure = Member("secure", ["edge"], cls.door, edge={**edge, "certificate": cls.certificate.file, "key": cls.certificate.key}, **{"host": cls.HOST, **cls.SECURE})
         cls.nodes = [cls.boss, cls.media, cls.w1, cls.w2, cls.cache, cls.secure]
         for node in cls.nodes:
             cls.addClassCleanup(node.remove)

@@ -78,6 +78,7 @@ def healthy():
                 "weir_edge_phase" + at + f', edge="{edge}", phase="serving"}}': "1x115",
                 "weir_edge_up" + at + f', edge="{edge}"}}': "1x115",
                 "weir_edge_reached" + at + f', edge="{edge}"}}': "1x115",
+                **{"weir_edge_seen" + at + f', edge="{edge}", observer="{observer}"}}': "1x115" for observer in ("a", "c")},
                 "weir_edge_capacity_bytes_per_second" + at + f', edge="{edge}"}}': "1000x115",
                 "weir_edge_sent_bytes_per_second" + at + f', edge="{edge}"}}': "400x115",
                 "weir_edge_restarts_total" + at + f', edge="{edge}"}}': "1x115",
@@ -91,7 +92,7 @@ def both(name, labels, values):
 
 
 # What a node knows from the coordinator only.
-FROM_COORDINATOR = ["streams", "rtmp_server_up", "tasks", "tasks_unplaced", "task_output_age_seconds", "task_standby_missing", "transcoder_speed_ratio", "node_phase", "edge_phase", "edge_up", "edge_reached",
+FROM_COORDINATOR = ["streams", "rtmp_server_up", "tasks", "tasks_unplaced", "task_output_age_seconds", "task_standby_missing", "transcoder_speed_ratio", "node_phase", "edge_phase", "edge_up", "edge_reached", "edge_seen",
                     "edge_capacity_bytes_per_second", "edge_sent_bytes_per_second", "edge_restarts_total"]
 
 
@@ -173,6 +174,10 @@ FAILURES = [
     ("the origin falls silent", {"weir_playlist_requests_total" + A + ', playlist="media", status="503"}': counter(12, 9)}, 60, {"WeirPlaylistsStale": [ON_A]}),
 
     ("an edge dies", dead("b-1"), 15, {"WeirEdgeDead": [{"job": "weir", "edge": "b-1"}]}),
+    ("one observer does not get from an edge what it should", both("weir_edge_seen", 'edge="b-1", observer="c"', gauge(1, 0)), 150,
+     {"WeirEdgeDisputed": [{"job": "weir", "edge": "b-1", "observer": "c"}]}),
+    ("an edge is seen by nobody", {**dead("b-1"), **both("weir_edge_seen", 'edge="b-1", observer="a"', gauge(1, 0)), **both("weir_edge_seen", 'edge="b-1", observer="c"', gauge(1, 0))}, 240,
+     {"WeirEdgeDead": [{"job": "weir", "edge": "b-1"}]}),
     ("an edge is drained", {**both("weir_edge_phase", 'edge="b-1", phase="serving"', absent(1)), **both("weir_edge_phase", 'edge="b-1", phase="draining"', only_then(1)),
                             **both("weir_edge_up", 'edge="b-1"', gauge(1, 0))}, 240, {}),
     ("more than half of the edges are not reached, and no phase changes", {**both("weir_edge_reached", 'edge="b-1"', gauge(1, 0)),

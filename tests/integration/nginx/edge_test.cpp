@@ -1,6 +1,7 @@
 // A real nginx as caching edge in front of a tiny origin.
 #include "runtime/nginx/edge_config.hpp"
 #include "runtime/nginx/edge_log.hpp"
+#include "runtime/nginx/edge_probe.hpp"
 #include "runtime/nginx/server.hpp"
 #include "runtime/supervise/guard.hpp"
 #include "tests/integration/nginx/certificates.hpp"
@@ -9,6 +10,7 @@
 
 #include <barrier>
 #include <fmt/format.h>
+#include <future>
 #include <gtest/gtest.h>
 #include <sys/un.h>
 
@@ -200,6 +202,94 @@ TEST(Edge, KeepsTheCorsHeaderExactlyOnceOnEveryStatus) {
     EXPECT_TRUE(got.has(cors)) << method << " " << target;
     EXPECT_FALSE(got.has("Set-Cookie") || got.has("Vary"));
   }
+}
+
+namespace {
+
+/// What an observer that knows what the origin has finds out about an edge. As often as asked, each time of another segment.
+struct prober {
+  std::string body = std::string(300'000, 's');
+  http::client client{{}};
+  steering::edge_watch watch;
+  int asked = 0;
+
+  steering::probe_result probe(int port, std::chrono::milliseconds deadline = 1s) {
+    std::promise<steering::probe_result> ended;
+    edge_probe wanted{.url = fmt::format("http://127.0.0.1:{}", port), .newest = {fmt::format("/s/a~1/1/r/{}.ts", ++asked), body.size(), head_digest(body)}, .deadline = deadline, .authorities = {}};
+    send_probe(client, wanted, [&](auto result) { ended.set_value(std::move(result)); });
+    auto result = ended.get_future().get();
+    watch.probe(result);
+    return result;
+  }
+};
+
+constexpr std::string_view caching = "Cache-Control: public, max-age=3600, immutable\r\n";
+
+} // namespace
+
+TEST(EdgeProbe, IsContentWithAnEdgeColdOrWarm) {
+  prober eye;
+  tiny_http::server origin([&](const auto&) { return tiny_http::response(200, eye.body, caching); });
+  edge one(origin);
+  one.start();
+  for (int i = 0; i < 5; ++i)
+    EXPECT_EQ(eye.probe(one.port).trouble, "");
+  EXPECT_EQ(origin.requests(), 5);
+  eye.asked = 0;
+  EXPECT_EQ(eye.probe(one.port).trouble, "");
+  EXPECT_EQ(origin.requests(), 5) << "from the cache";
+  EXPECT_EQ(eye.watch.view({}), edge_view::up);
+}
+
+TEST(EdgeProbe, SeesOtherBytesATruncatedSegmentAndAnOldOne) {
+  prober eye;
+  std::string served = eye.body;
+  served[100] = 'x';
+  std::atomic<int> status{200};
+  tiny_http::server origin([&](const auto&) { return tiny_http::response(status, served, caching); });
+  edge one(origin);
+  one.start();
+  EXPECT_EQ(eye.probe(one.port).trouble, "other bytes than the origin's");
+  EXPECT_EQ(eye.probe(one.port).trouble, "other bytes than the origin's");
+  EXPECT_EQ(eye.watch.view({}), edge_view::suspect);
+  served = eye.body.substr(0, 200'000);
+  EXPECT_EQ(eye.probe(one.port).trouble, "the segment has 200000 bytes there, 300000 at the origin");
+  status = 404; // what it has is old
+  EXPECT_EQ(eye.probe(one.port).trouble, "status 404");
+}
+
+TEST(EdgeProbe, SeesHeadersThatPlayersDoNotTake) {
+  prober eye;
+  tiny_http::server origin([&](const auto&) { return tiny_http::response(200, eye.body, "Cache-Control: no-store\r\n"); });
+  edge one(origin);
+  one.start();
+  EXPECT_EQ(eye.probe(one.port).trouble, "Cache-Control is \"no-store\": players and caches could not keep it");
+  EXPECT_EQ(eye.probe(origin.port()).trouble, "no Access-Control-Allow-Origin: browsers could not play");
+  tiny_http::server twice([&](const auto&) {
+    return tiny_http::response(200, eye.body, std::string(caching) + "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Origin: *\r\n");
+  });
+  EXPECT_EQ(eye.probe(twice.port()).trouble, "Access-Control-Allow-Origin more than once: browsers could not play");
+}
+
+TEST(EdgeProbe, TellsASlowEdgeFromADeadOne) {
+  prober eye;
+  std::atomic<int> wait{600};
+  tiny_http::server origin([&](const auto&) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(wait));
+    return tiny_http::response(200, eye.body, caching);
+  });
+  edge one(origin);
+  one.start();
+  for (int i = 0; i < 3; ++i) {
+    auto result = eye.probe(one.port, 3s);
+    EXPECT_EQ(result.trouble, "");
+    EXPECT_GE(result.took, 600ms);
+  }
+  EXPECT_EQ(eye.watch.view({}), edge_view::brown_out);
+  wait = 2000;
+  EXPECT_FALSE(eye.probe(one.port, 300ms).good);
+  EXPECT_FALSE(eye.probe(one.port, 300ms).good);
+  EXPECT_EQ(eye.watch.view({}), edge_view::suspect);
 }
 
 TEST(Edge, ForgetsThatSomethingWasAbsentAfterASecond) {
