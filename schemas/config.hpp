@@ -348,7 +348,7 @@ struct director_options {
       field("slow_start", &o::slow_start, {0ms, 10min}, "Time in which a new or recovered edge comes to its full weight.", needs_restart),
       field("probe_every", &o::probe_every, {200ms, 10s}, "Time between two probes of an edge.", needs_restart),
       field("probe_timeout", &o::probe_timeout, {50ms, 5s}, "Time within which a probe must be answered; at most probe_every.", needs_restart),
-      field("suspect_phi", &o::suspect_phi, {1, 16}, "Suspicion (phi accrual) from which an edge gets no new viewers.", needs_restart),
+      field("suspect_phi", &o::suspect_phi, {1, 16}, "Suspicion (phi accrual) of missing load reports from which an edge's load is not known; 15 s later it gets no new viewers.", needs_restart),
       field("steering_ttl", &o::steering_ttl, {5s, 5min}, "How often players ask again which edge suits them (Content Steering).", needs_restart),
       field("edge_authorities", &o::edge_authorities, {0, 4096}, "Certificates (PEM) that those of the edges are checked against by probes; the system's when empty, which browsers know.", needs_restart),
       field("edge_hosts", &o::edge_hosts, {0, 64}, "Addresses that edges may have later, such as https://*.edge.example.org: the player page may fetch from there, too, without being loaded anew.", needs_restart),

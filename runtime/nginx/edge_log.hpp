@@ -36,7 +36,7 @@ struct edge_request {
   std::chrono::milliseconds took{};
   std::string_view stream;  ///< empty: of none; points into the datagram
   std::uint64_t viewer = 0; ///< hash of address and agent
-  bool probe = false;       ///< from an EDGE MONITOR
+  bool probe = false;       ///< from an OBSERVER
 };
 
 /// Reads one datagram. Empty when it is not a line of ours.
