@@ -1,0 +1,1 @@
+weir_fuzz(edge_probe LINK weir_nginx)
