@@ -282,6 +282,9 @@ complaints autoscaler_options::check() const {
   for (std::size_t i = 0; i < command.size(); ++i)
     if (command[i].size() > 4096 || (i == 0 && command[i].empty()) || command[i].find('\0') != std::string::npos)
       out.push_back({fmt::format("command[{}]", i), "is empty, longer than 4096 bytes or holds a zero byte"});
+  for (auto [field_name, value] : {std::pair{"token_file", &token_file}, std::pair{"authorities", &authorities}})
+    if (!value->empty() && !value->starts_with('/'))
+      out.push_back({field_name, fmt::format("{:?} is not an absolute path", *value)});
   check_url(out, "url", url, {"http", "https"});
   if (driver == scaling_driver::webhook && url.empty())
     out.push_back({"url", "is empty: the driver webhook needs an address"});

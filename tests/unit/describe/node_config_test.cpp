@@ -158,6 +158,20 @@ TEST(NodeConfigText, EdgesHaveAddressesThatBrowsersCanUse) {
     EXPECT_NE(complaints(fmt::format("director: {{edge_hosts: [\"{}\"]}}\n", bad)).find("director.edge_hosts[0]: "), std::string::npos) << bad;
 }
 
+TEST(NodeConfigText, DriversOfTheAutoscalerHaveWhatTheyNeed) {
+  EXPECT_EQ(complaints("autoscaler: {driver: exec}\n"), "n.yaml:1:13: autoscaler.command: is empty: the driver exec needs a program\n");
+  EXPECT_EQ(complaints("autoscaler: {driver: exec, command: [/bin/order, \"\"]}\n"), "");
+  EXPECT_NE(complaints("autoscaler: {driver: exec, command: [\"\"]}\n").find("autoscaler.command[0]: is empty"), std::string::npos);
+  EXPECT_EQ(complaints("autoscaler: {driver: webhook}\n"), "n.yaml:1:13: autoscaler.url: is empty: the driver webhook needs an address\n");
+  EXPECT_NE(complaints("autoscaler: {driver: webhook, url: scaler.example.org}\n").find("is not an address of the form http://HOST or https://HOST"), std::string::npos);
+  EXPECT_EQ(complaints("autoscaler: {driver: webhook, url: \"https://s.example.org/o\", token_file: token}\n"),
+            "n.yaml:1:75: autoscaler.token_file: \"token\" is not an absolute path\n");
+  const std::string plain = "autoscaler: {driver: webhook, token_file: /token, url: ";
+  EXPECT_NE(complaints(plain + "\"http://10.0.0.1:80/o\"}\n").find("warning: autoscaler.url: is reached without TLS"), std::string::npos);
+  EXPECT_EQ(complaints(plain + "\"http://127.0.0.1:80/o\"}\n"), "");
+  EXPECT_EQ(complaints(plain + "\"https://10.0.0.1/o\"}\n"), "");
+}
+
 TEST(EdgeUrl, IsWhatViewersUse) {
   edge_options edges;
   EXPECT_EQ(edge_url(edges, 1, 8081), "http://127.0.0.1:8081");
