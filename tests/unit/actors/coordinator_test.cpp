@@ -107,6 +107,15 @@ TEST_F(Coordinator, AcceptsAPublisherOnlyWithTheKeyOfAnEnabledStream) {
   EXPECT_EQ(verdict.answer.reason.find("secret"), std::string::npos);
 }
 
+TEST_F(Coordinator, RemembersWhatItsAutoscalerKnowsOfMachines) {
+  EXPECT_EQ(state->machines, "");
+  store::batch batch;
+  batch.put_setting("machines", "machines 1\nmachine live-edge-abcdefghij there 1764331200\n");
+  ASSERT_TRUE(state->setup.store->commit(batch, store::durability::synced));
+  reopen();
+  EXPECT_EQ(state->machines, "machines 1\nmachine live-edge-abcdefghij there 1764331200\n");
+}
+
 TEST_F(Coordinator, NeverRefusesConnectionsPlayersAndNotesForNothing) {
   stream();
   EXPECT_TRUE(state->judge(call(hook_kind::connect, "", ""), t0, wall).answer.accept);
