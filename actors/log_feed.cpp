@@ -42,7 +42,7 @@ log_feed_state::next_step log_feed_state::take(const feed_answer& answer, time_p
                                    : expected<hls::log_page>(fail(error_code::unavailable, answer.status == 0 ? answer.error : fmt::format("status {}", answer.status)));
   if (!page) {
     ++failures;
-    if (trouble.empty())
+    if (++in_a_row == 2) // the first one may only be that nobody listens yet
       log::warn("director", "origin-not-heard", "origin={} node={} error={}", setup.origin.url, setup.origin.node.value, page.error().text);
     trouble = page.error().text;
     pause = std::clamp(pause * 2, first_pause, longest_pause);
@@ -51,6 +51,7 @@ log_feed_state::next_step log_feed_state::take(const feed_answer& answer, time_p
   if (!trouble.empty() || pages == 0)
     log::info("director", "origin-heard", "origin={} node={}", setup.origin.url, setup.origin.node.value);
   trouble.clear();
+  in_a_row = 0;
   pause = {};
   have = page->next;
   ++pages;

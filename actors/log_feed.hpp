@@ -24,6 +24,7 @@ struct log_feed_state {
   time_point asked{};
   std::chrono::milliseconds pause{}; ///< after a failure
   std::uint64_t pages = 0, logs = 0, failures = 0;
+  std::uint32_t in_a_row = 0; ///< of the failures
   std::string trouble;
   time_point started{};
 
