@@ -130,6 +130,34 @@ interface Answer {
   code?: number;
 }
 
+/** Milliseconds after which an edge that says nothing counts as gone: before the first byte of an answer, and between two of them. */
+export const silenceLimit = 3000;
+
+/** Whether an answer still comes in. hls.js knows only a limit for all of it, which an edge that died in the middle would use up. */
+export class Flow {
+  private loaded = -1;
+
+  constructor(private since: number) {}
+
+  /** `loaded`: bytes so far, `now`: milliseconds of the clock of `since`. An answer that has not begun is left to the limit for its first byte. */
+  stopped(loaded: number, now: number): boolean {
+    if (loaded !== this.loaded) {
+      this.loaded = loaded;
+      this.since = now;
+    }
+    return loaded > 0 && now - this.since >= silenceLimit;
+  }
+}
+
+/**
+ * The pathways in the order to take after the edge of `silent` said nothing: that one last. null: there is no other. hls.js itself would ask
+ * the same edge once more, and then for each other rung, at a time-out each.
+ */
+export function pathwaysAfter(silent: string, pathways: readonly string[]): string[] | null {
+  const others = pathways.filter((p) => p !== silent);
+  return others.length === 0 || others.length === pathways.length ? null : [...others, silent];
+}
+
 /**
  * How playlists and segments are asked for, for a target duration in seconds: a silent edge costs 3 s, not 10, and a closed port is
  * tried again because its nginx is back at the same address within a second (hls.js itself takes status 0 for final).
@@ -137,7 +165,7 @@ interface Answer {
 export function loadPolicy(targetDuration: number): LoadPolicy {
   return {
     default: {
-      maxTimeToFirstByteMs: 3000,
+      maxTimeToFirstByteMs: silenceLimit,
       maxLoadTimeMs: 2000 * targetDuration,
       timeoutRetry: { maxNumRetry: 1, retryDelayMs: 0, maxRetryDelayMs: 0 },
       errorRetry: {

@@ -1,10 +1,10 @@
 // The player page: waits until the stream is live, plays it with hls.js, starts again by itself, and shows how it goes.
 import type HlsType from "hls.js";
-import type { ErrorData } from "hls.js";
+import type { ErrorData, FragmentLoaderContext, HlsConfig, Loader, LoaderCallbacks, LoaderConfiguration } from "hls.js";
 import { ApiError, publicStream } from "./api";
 import { bitRate, duration, number } from "./format";
 import { pickLanguage, words } from "./i18n";
-import { loadPolicy, manifestPolicy, pollDelay, Refill, refusal, renewsPage, StallMeter, streamOfPath, Viewing, type PlayerState } from "./playback";
+import { Flow, loadPolicy, manifestPolicy, pathwaysAfter, pollDelay, Refill, refusal, renewsPage, StallMeter, streamOfPath, Viewing, type PlayerState } from "./playback";
 import { h, patch, type Child } from "./render/dom";
 import { button, chip, fact } from "./render/parts";
 
@@ -119,10 +119,30 @@ function load(): void {
   play();
 }
 
+/** Loads segments; one whose edge falls silent in the middle has timed out. The library destroys a loader whatever its end was. */
+function flowLoader(): new (config: HlsConfig) => Loader<FragmentLoaderContext> {
+  return class extends (Hls.DefaultConfig.loader as new (config: HlsConfig) => Loader<FragmentLoaderContext>) {
+    private watching: ReturnType<typeof setInterval> | undefined;
+
+    override load(context: FragmentLoaderContext, config: LoaderConfiguration, callbacks: LoaderCallbacks<FragmentLoaderContext>): void {
+      const flow = new Flow(performance.now());
+      this.watching = setInterval(() => {
+        if (flow.stopped(this.stats.loaded, performance.now())) callbacks.onTimeout(this.stats, context, null);
+      }, 250);
+      super.load(context, config, callbacks);
+    }
+    override destroy(): void {
+      clearInterval(this.watching);
+      super.destroy();
+    }
+  };
+}
+
 function loadWithLibrary(): void {
   const policy = loadPolicy(6);
   const player = new Hls({
     manifestLoadPolicy: manifestPolicy(6), playlistLoadPolicy: policy, fragLoadPolicy: policy,
+    fLoader: flowLoader(),
     capLevelToPlayerSize: true, // a phone does not fetch what it cannot show
     backBufferLength: 30,
   });
@@ -146,10 +166,17 @@ function loadWithLibrary(): void {
   player.attachMedia(video);
 }
 
+/** Its edge said nothing: the segment is asked for on the other pathway at once. */
+function leaveSilent(player: HlsType, { frag }: ErrorData): void {
+  const order = pathwaysAfter(player.levels[frag?.level ?? -1]?.pathwayId ?? "", player.pathways);
+  if (order) player.pathwayPriority = order;
+}
+
 function onError(player: HlsType, data: ErrorData): void {
   if (data.details === Hls.ErrorDetails.BUFFER_STALLED_ERROR) stood(video.seeking);
   if (!data.fatal) {
     ++errors.recovered;
+    if (data.details === Hls.ErrorDetails.FRAG_LOAD_TIMEOUT) leaveSilent(player, data);
     return;
   }
   const status = data.response?.code ?? 0;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { loadPolicy, manifestPolicy, pollDelay, Refill, refusal, renewsPage, StallMeter, streamOfPath, Viewing } from "../src/playback";
+import { Flow, loadPolicy, manifestPolicy, pathwaysAfter, pollDelay, Refill, refusal, renewsPage, StallMeter, streamOfPath, Viewing } from "../src/playback";
 import { template } from "../src/render/forms";
 
 test("one incident is one stall, whoever reports it", () => {
@@ -132,4 +132,21 @@ test("the options' draft holds what must be given", () => {
   assert.equal(template(undefined), "{}");
   assert.equal(template({ properties: { a: { type: "string" } } }), "{}");
   assert.deepEqual(JSON.parse(template({ required: ["target", "n", "f"], properties: { target: { type: "string" }, n: { type: "integer" }, f: { default: "flv" } } })), { target: "", n: 0, f: "flv" });
+});
+
+test("an answer that has begun has stopped when nothing more of it comes", () => {
+  const flow = new Flow(1000);
+  assert.equal(flow.stopped(0, 9000), false, "its first byte has a limit of its own");
+  assert.equal(flow.stopped(100, 10_000), false);
+  assert.equal(flow.stopped(100, 12_999), false);
+  assert.equal(flow.stopped(101, 12_999), false, "a slow one is not silent");
+  assert.equal(flow.stopped(101, 15_998), false);
+  assert.equal(flow.stopped(101, 15_999), true);
+});
+
+test("the pathway of a silent edge comes last, and stays where it is the only one", () => {
+  assert.deepEqual(pathwaysAfter("edge", ["edge", "backup"]), ["backup", "edge"]);
+  assert.deepEqual(pathwaysAfter("backup", ["edge", "backup"]), ["edge", "backup"]);
+  assert.equal(pathwaysAfter("edge", ["edge"]), null);
+  assert.equal(pathwaysAfter("", ["edge", "backup"]), null, "a rung that is not listed any more");
 });
