@@ -73,7 +73,8 @@ void show_actor(metrics::scrape& out, const json& actor, tree_sums& sums) {
   } else if (kind == "director" && status.is_object()) {
     show_each<family::sessions>(out, status.value("sessions", json::object()));
     show_each<family::steering_moves>(out, status.value("moves", json::object()));
-    for (auto& [stream, book] : status.value("audience", json::object()).items()) {
+    const auto audience = status.value("audience", json::object()); // items() is a view of it
+    for (auto& [stream, book] : audience.items()) {
       out.set<family::stream_sessions>(book.at("sessions").get<double>(), stream);
       out.tell<family::viewer_join_seconds>({book.at("joins").at("buckets").get<std::vector<std::uint64_t>>(), book.at("joins").at("sum").get<double>()}, stream);
       for (auto& [edge, of] : book.at("edges").items()) {
@@ -86,7 +87,8 @@ void show_actor(metrics::scrape& out, const json& actor, tree_sums& sums) {
     auto name = actor.value("name", ""); // "edge/NAME"
     name.erase(0, name.find('/') + 1);
     show_each<family::edge_requests>(out, status.value("requests", json::object()), name);
-    for (auto& [stream, of] : status.value("streams", json::object()).items()) {
+    const auto streams = status.value("streams", json::object());
+    for (auto& [stream, of] : streams.items()) {
       out.set<family::stream_sent_bytes>(of.at("bytes").get<double>(), stream, name);
       for (auto* cache : {"hit", "miss"})
         out.set<family::stream_requests>(of.at(cache).get<double>(), stream, name, cache);

@@ -575,6 +575,7 @@ TEST_F(Director, ForgetsEdgeSetsThatTheCoordinatorForgotAndNoListedEntryNames) {
 }
 
 TEST_F(Director, CountsWhoComesAndWhatPagesTellOfWhatIsLive) {
+  state.setup.desk = desk = std::make_shared<playlist_desk>(30s, steering::join_options{.viewer_bps = 1000}, "http://origin");
   ASSERT_TRUE(state.take(table(1, {"a", "b"})));
   state.take(log_of(1, 6, 1), now);
   show();
@@ -635,7 +636,7 @@ TEST_F(DirectorInTime, AsksForTheTablesOnceWhileTheyCome) {
 TEST_F(DirectorInTime, TellsEachSecondWhomItSentWhere) {
   auto log = std::make_shared<heard>();
   auto boss = spawn(stand_in_coordinator, log, std::make_shared<coordinator_script>());
-  auto desk = std::make_shared<playlist_desk>(30s);
+  auto desk = std::make_shared<playlist_desk>(30s, steering::join_options{.viewer_bps = 1000});
   auto made = spawn(director, director_setup{node_name{"here"}, desk, nullptr}, boss);
   tell(made, table(1, {"a", "b"}));
   advance(2s);

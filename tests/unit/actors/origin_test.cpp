@@ -22,6 +22,10 @@ public:
     log.stream = "conf";
     log.instance = 17;
     log.version = entries;
+    log.target = 2s;
+    log.window = 60s;
+    log.hold_back = 10s;
+    log.changed = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
     log.rungs.resize(1);
     log.rungs[0].info.name = "180p";
     for (std::uint64_t i = 0; i < entries; ++i) {
@@ -29,6 +33,7 @@ public:
       entry.msn = 10 + i;
       entry.epoch = 65536;
       entry.durations = {180'000};
+      entry.time = log.changed - std::chrono::seconds(2 * (entries - i));
       log.entries.push_back(entry);
     }
     return log;
