@@ -241,8 +241,8 @@ TEST(NodeConfigText, RulesAcrossSettingsHavePlaces) {
   EXPECT_EQ(complaints("origin: {profile: quick, window: 20s}\n"),
             "n.yaml:1:34: origin.window: 20s is less than six segments of 4s: players would stall; take at least 24s, or 0s for the profile's 1m\n");
   EXPECT_EQ(complaints("origin: {profile: short, window: 1h}\n"),
-            "n.yaml:1:34: origin.window: 1h is more than 512 segments of 2s, and a playlist lists no more; take at most 17m4s\n");
-  EXPECT_EQ(complaints("origin: {profile: standard, window: 51m12s}\n"), "");
+            "n.yaml:1:34: origin.window: 1h is more than 512 segments of 2s, and a playlist lists no more; take at most 1024s\n");
+  EXPECT_EQ(complaints("origin: {profile: standard, window: 3072s}\n"), "");
   EXPECT_EQ(complaints("rtmp_servers:\n  - {name: a, rtmp_url: \"rtmp://a\"}\n  - {name: a, rtmp_url: \"http://b\"}\n"),
             "n.yaml:3:25: rtmp_servers[1].rtmp_url: \"http://b\" is not an address of the form rtmp://HOST or rtmps://HOST\n");
   EXPECT_EQ(complaints("rtmp_servers:\n  - {name: a, rtmp_url: \"rtmp://a\"}\n  - {name: a, rtmp_url: \"rtmp://b\"}\n"),
