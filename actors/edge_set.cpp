@@ -33,6 +33,11 @@ constexpr std::uint64_t audience = 20;    ///< below this many viewers traffic c
 constexpr auto urgent_for = 2s;           ///< observers hear of it within a second
 constexpr auto urgent_every = 10s;        ///< at most
 
+/// Of nothing it is 0.
+double mean(std::deque<std::int64_t>::const_iterator from, std::deque<std::int64_t>::const_iterator to) {
+  return from == to ? 0 : double(std::accumulate(from, to, std::int64_t{0})) / double(to - from);
+}
+
 } // namespace
 
 edge_set::edge_set(const director_options& options)
@@ -79,7 +84,6 @@ bool edge_set::take(const edge_load& load, time_point now) {
   r.sent.push_back(load.bits_per_second);
   if (r.sent.size() > sent_kept)
     r.sent.pop_front();
-  auto mean = [](auto from, auto to) { return double(std::accumulate(from, to, std::int64_t{0})) / double(std::distance(from, to)); };
   if (r.sent.size() == sent_kept && s.load.viewers >= audience && s.phase != edge_phase::draining && now - r.urged >= urgent_every) {
     auto lately = r.sent.end() - sent_now;
     if (mean(lately, r.sent.end()) < mean(r.sent.begin(), lately) / 2) {
@@ -224,7 +228,9 @@ edge_set::change edge_set::derive(time_point now, edge_epoch oldest_named) {
       // An edge in its slow start has less than its share because we want it so: the feedback would make up for that, with a table each time.
       // The same goes for a slow one. Of an edge whose reports are missing the last weight holds.
       if (e.phase == edge_phase::serving && ramp(name, oldest, now) == 1 && r.pace == 1 && r.beats.phi(now) < options_.suspect_phi) {
-        loads.push_back({name, double(e.load.bits_per_second) / double(std::max<std::int64_t>(e.spec.capacity_bps, 1))});
+        // Over the whole interval: players fetch a segment at a time, and a single second tells more of that than of the load.
+        const auto bps = mean(r.sent.end() - std::min<std::ptrdiff_t>(std::ssize(r.sent), weigh_every / 1s), r.sent.end());
+        loads.push_back({name, bps / double(std::max<std::int64_t>(e.spec.capacity_bps, 1))});
         sum += loads.back().load;
       }
     }
