@@ -785,6 +785,10 @@ origin_list coordinator_state::origins() const {
 edge_list coordinator_state::listing(time_point now) {
   std::erase_if(joins, [&](auto& one) { return now - one.second.heard > director_forgotten || !nodes.contains(one.first); });
   edge_list list{.edges = edge_set.statuses(), .oldest_table = edge_set.oldest(), .joins = {}};
+  for (auto& e : list.edges) { // told to many each second: what is there for people stays here
+    e.seen.clear();
+    e.load.streams.clear();
+  }
   for (auto& [director, one] : joins) {
     list.joins.push_back(one.says);
     list.joins.back().age_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - one.heard).count();

@@ -417,6 +417,8 @@ TEST_F(Coordinator, SumsWhatDirectorsAndEdgesSayOfAStreamsAudience) {
   EXPECT_EQ(a.bits_per_second, 8'000'000);
   EXPECT_EQ(a.hits, 16u);
   EXPECT_EQ(a.misses, 4u);
+  for (auto& e : state->listing(t0).edges)
+    EXPECT_TRUE(e.load.streams.empty()) << "directors do not need it";
 }
 
 TEST_F(Coordinator, ACreationThatIsSentTwiceMakesOneThing) {
