@@ -123,5 +123,5 @@ caf::actor dialler(caf::actor_system& system, bool tls) {
 /// connection OpenSSL's session is among them, with nothing but OpenSSL's own frames in its stack, and often libcrypto's alone, which has no frame pointers.
 /// What the tests of certificates take from libcrypto is still checked: they do not link this file.
 extern "C" const char* __lsan_default_suppressions();
-extern "C" const char* __lsan_default_suppressions() { return "leak:caf::io::basp_broker\nleak:libssl.so\nleak:libcrypto.so\nleak:caf::openssl::\nleak:caf::io::network::default_multiplexer::new_scribe\n"; }
+extern "C" const char* __lsan_default_suppressions() { return "leak:caf::io::basp_broker\nleak:libssl.so\nleak:libcrypto.so\nleak:libcaf_openssl.so\nleak:caf::io::network::default_multiplexer::new_scribe\n"; }
 #endif

@@ -121,6 +121,8 @@ bool intake::may_begin(const line& l, const hls::segment_log& log, const upload&
   const bool seam = offset == l.offsets.end() || offset->second != place->msn - u.segment.info.slot;
   return std::none_of(l.uploads.begin(), l.uploads.end(), [&](auto& entry) {
     auto& other = entry.second;
+    if (other.at == phase::given_up) // it was late, and the store may still bring it there: over another segment with that number
+      return other.place == *place;
     if (other.at != phase::storing)
       return false;
     const bool same_writer = other.segment.writer_epoch == u.segment.writer_epoch;

@@ -78,8 +78,8 @@ protected:
     made = nullptr;
     keeper = nullptr;
     boss = nullptr;
+    server.reset(); // its routes hold the origin
     system.reset(); // waits for all of them, feeds included
-    server.reset();
     client.reset();
     std::filesystem::remove_all(folder);
   }
