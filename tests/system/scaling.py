@@ -156,6 +156,10 @@ class Cloud(http.server.HTTPServer):
             node.remove()
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            """What edges ask their origin for when nothing is live."""
+            self.send_error(404)
+
         def do_POST(self):
             wish = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             answer = json.dumps(self.server.obey(wish["order"], wish.get("machine"))).encode()
@@ -182,7 +186,7 @@ class Machines(LoggedCase):
                     f'exec curl -sS --fail --max-time 20 --data-binary @- {cls.cloud.url()}\n')
         os.chmod(script, 0o700)
         cls.boss = Node(node={"name": "boss"}, roles=["coordinator", "edge"], cluster={"name": "hall", "listen": door}, director={"steering_ttl": "5s"},
-                        edge={"instances": 1},
+                        edge={"instances": 1, "origins": [cls.cloud.url()]},
                         autoscaler={"driver": "exec", "command": [script], "least": 2, "most": 3, "boot": "20s", "per_hour": 2})
         cls.addClassCleanup(cls.boss.remove)
         cls.nodes = [cls.boss]
