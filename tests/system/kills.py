@@ -121,7 +121,7 @@ class Kills(NodeCase):
         print(f"SIGTERM: ended after {took:.1f} s", file=sys.stderr)
         files = [os.path.relpath(os.path.join(folder, name), node.data) for folder, _, names in os.walk(os.path.join(node.data, "origin")) for name in names]
         self.assertTrue(files)
-        self.assertEqual([f for f in files if not re.fullmatch(r"origin/show/(log\.json|\d+/\d+/[a-z0-9]+/\d+\.ts)", f)], [])
+        self.assertEqual([f for f in files if not re.fullmatch(r"origin/(\.claim|\.claim\.lock|show/(log\.json|\d+/\d+/[a-z0-9]+/\d+\.ts))", f)], [])
         self.assertEqual([f for f in files if f.endswith(".ts") and os.path.getsize(os.path.join(node.data, f)) % 188], [])
         self.encoder.stop()
         node.start()
