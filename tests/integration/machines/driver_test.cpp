@@ -6,6 +6,7 @@
 #include "runtime/http/client.hpp"
 #include "runtime/http/server.hpp"
 #include "runtime/supervise/guard.hpp"
+#include "tests/integration/supervise/processes.hpp"
 
 #include <filesystem>
 #include <fmt/format.h>
@@ -31,21 +32,8 @@ namespace {
 using namespace std::chrono_literals;
 using clock_type = std::chrono::steady_clock;
 
-template <class F>
-bool eventually(F condition, std::chrono::milliseconds deadline = 8s) {
-  for (const auto end = clock_type::now() + deadline; clock_type::now() < end; std::this_thread::sleep_for(5ms))
-    if (condition())
-      return true;
-  return condition();
-}
-
-/// Whether the process runs; a zombie does not.
-bool alive(pid_t pid) {
-  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
-  std::string text{std::istreambuf_iterator<char>(stat), {}};
-  const auto name_end = text.rfind(')');
-  return name_end != std::string::npos && text[name_end + 2] != 'Z';
-}
+using weir::testing::alive;
+using weir::testing::eventually;
 
 const order begin_one{order_kind::begin, "live-edge-abcdefgh", "live", "live-edge-"};
 const order list_all{order_kind::list, {}, "live", "live-edge-"};

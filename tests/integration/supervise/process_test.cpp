@@ -1,6 +1,7 @@
 // Real children. This program is its own guard and its own victims: main() dispatches hidden modes before GoogleTest sees the arguments.
 #include "runtime/supervise/guard.hpp"
 #include "runtime/supervise/process.hpp"
+#include "tests/integration/supervise/processes.hpp"
 
 #include <atomic>
 #include <csignal>
@@ -24,21 +25,8 @@ namespace {
 
 using clock_type = std::chrono::steady_clock;
 
-template <class F>
-bool eventually(F condition, std::chrono::milliseconds deadline = 8s) {
-  for (const auto end = clock_type::now() + deadline; clock_type::now() < end; std::this_thread::sleep_for(5ms))
-    if (condition())
-      return true;
-  return condition();
-}
-
-/// Whether the process runs; a zombie does not.
-bool alive(pid_t pid) {
-  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
-  std::string text{std::istreambuf_iterator<char>(stat), {}};
-  const auto name_end = text.rfind(')');
-  return name_end != std::string::npos && text[name_end + 2] != 'Z';
-}
+using weir::testing::alive;
+using weir::testing::eventually;
 
 launch shell(std::string script) { return {.program = "sh", .arguments = {"-c", std::move(script)}}; }
 
