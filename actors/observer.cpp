@@ -25,10 +25,12 @@ void observer_state::take(const probe_orders& news, time_point now) {
   ordered = now;
   if (news.authorities.empty() || !news.authorities_text.empty())
     authorities = news.authorities_text;
-  for (auto& [edge, w] : edges)
-    if (w.probing && std::ranges::find(news.edges, edge, &edge_spec::name) == news.edges.end())
-      --probing;
-  std::erase_if(edges, [&](auto& e) { return std::ranges::find(news.edges, e.first, &edge_spec::name) == news.edges.end(); });
+  std::erase_if(edges, [&](auto& e) {
+    if (std::ranges::find(news.edges, e.first, &edge_spec::name) != news.edges.end())
+      return false;
+    probing -= e.second.probing;
+    return true;
+  });
   for (auto& spec : news.edges) {
     auto& w = edges[spec.name];
     if (w.spec.url != spec.url || orders.timeout != news.timeout) { // what was seen before says nothing of it

@@ -64,6 +64,9 @@ std::uint64_t hash_of(std::string_view text) {
   return hash;
 }
 
+/// The rate, to the nearest whole one, of what came in `ms` milliseconds.
+std::uint64_t a_second(std::uint64_t sum, std::int64_t ms) { return (sum * 1000 + static_cast<std::uint64_t>(ms) / 2) / static_cast<std::uint64_t>(ms); }
+
 } // namespace
 
 std::optional<edge_request> parse_edge_line(std::string_view datagram) {
@@ -129,7 +132,6 @@ void edge_counter::add_to_stream(const edge_request& request, steady_time now) {
 }
 
 std::vector<stream_load> edge_counter::sample_streams(steady_time now, std::int64_t ms) {
-  const auto a_second = [&](std::uint64_t sum) { return (sum * 1000 + static_cast<std::uint64_t>(ms) / 2) / static_cast<std::uint64_t>(ms); };
   std::vector<stream_load> out;
   for (auto at = streams_.begin(); at != streams_.end();) {
     auto& [name, stream] = *at;
@@ -138,8 +140,8 @@ std::vector<stream_load> edge_counter::sample_streams(steady_time now, std::int6
       at = streams_.erase(at);
       continue;
     }
-    stream_load load{name, static_cast<std::int64_t>(a_second(8 * (stream.totals.bytes - stream.before.bytes))), a_second(stream.totals.hits - stream.before.hits),
-                     a_second(stream.totals.misses - stream.before.misses), stream.viewers.size()};
+    stream_load load{name, static_cast<std::int64_t>(a_second(8 * (stream.totals.bytes - stream.before.bytes), ms)), a_second(stream.totals.hits - stream.before.hits, ms),
+                     a_second(stream.totals.misses - stream.before.misses, ms), stream.viewers.size()};
     stream.before = stream.totals;
     if (load.viewers + load.hits + load.misses > 0)
       out.push_back(std::move(load));
@@ -171,14 +173,13 @@ std::map<std::string, stream_totals, std::less<>> edge_counter::totals_by_stream
 edge_load edge_counter::sample(steady_time now) {
   std::erase_if(viewers_, [&](const auto& one) { return now - one.second >= viewer_window; });
   const auto ms = since_ ? std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(now - *since_).count()) : 1000;
-  const auto a_second = [&](std::uint64_t sum) { return (sum * 1000 + static_cast<std::uint64_t>(ms) / 2) / static_cast<std::uint64_t>(ms); };
   edge_load out = load_;
   ++out.sequence;
   out.bits_per_second = std::llround(static_cast<double>(load_.bits_per_second) * 8000 / static_cast<double>(ms));
-  out.requests = a_second(load_.requests);
-  out.hits = a_second(load_.hits);
-  out.misses = a_second(load_.misses);
-  out.errors = a_second(load_.errors);
+  out.requests = a_second(load_.requests, ms);
+  out.hits = a_second(load_.hits, ms);
+  out.misses = a_second(load_.misses, ms);
+  out.errors = a_second(load_.errors, ms);
   out.viewers = viewers_.size();
   out.streams = sample_streams(now, ms);
   load_ = {};
