@@ -1188,7 +1188,7 @@ void coordinator_state::take(audience_news news) {
     told[news.node] = std::move(news.streams);
 }
 
-coordinator_state::audiences coordinator_state::watched() const {
+coordinator_state::audiences coordinator_state::watched(const std::vector<edge_status>& edges_seen) const {
   audiences all;
   for (auto& [node, counted] : told)
     for (auto& s : counted) {
@@ -1200,7 +1200,7 @@ coordinator_state::audiences coordinator_state::watched() const {
       sum.stalled_ms += s.stalled_ms;
       sum.played_ms += s.played_ms;
     }
-  for (auto& e : edge_set.statuses())
+  for (auto& e : edges_seen)
     if (e.phase != edge_phase::dead) // its last word is no longer true
       for (auto& s : e.load.streams) {
         auto& sum = all[s.stream];
@@ -1237,7 +1237,7 @@ probe_orders coordinator_state::take(const edge_sighting& news, time_point now) 
     orders.newest = newest_segment;
   orders.every = setup.steering.probe_every;
   orders.timeout = setup.steering.probe_timeout;
-  orders.authorities = authorities.empty() ? std::string{} : sha256_hex(authorities);
+  orders.authorities = authorities_digest;
   if (orders.authorities != news.authorities)
     orders.authorities_text = authorities;
   return orders;
@@ -1253,13 +1253,20 @@ void coordinator_state::take(const segment_listed& news, time_point now) {
   newest_at = now;
 }
 
+void coordinator_state::use_authorities(std::string pem) {
+  if (pem == authorities)
+    return;
+  authorities = std::move(pem);
+  authorities_digest = authorities.empty() ? std::string{} : sha256_hex(authorities);
+}
+
 void coordinator_state::read_authorities() {
   const auto& file = setup.steering.edge_authorities;
   if (file.empty())
     return;
   auto text = read_file(file, authorities_limit);
   if (text)
-    authorities = std::move(*text);
+    use_authorities(std::move(*text));
   else
     log::error("coordinator", "edge-authorities-unreadable", "file={} error={}", file, text.error().text);
 }
@@ -1332,7 +1339,8 @@ cluster_view coordinator_state::view() const {
   v.cluster = setup.cluster;
   v.version = version;
   v.edges_epoch = edge_set.table().epoch;
-  const auto seen_by = watched();
+  v.edges = edge_set.statuses();
+  const auto seen_by = watched(v.edges);
   for (auto& [id, entry] : streams) {
     v.streams.push_back(entry.status);
     decorate(v.streams.back(), seen_by);
@@ -1341,7 +1349,6 @@ cluster_view coordinator_state::view() const {
     v.tasks.push_back(entry.status);
   for (auto& [id, node] : nodes)
     v.nodes.push_back(node.status);
-  v.edges = edge_set.statuses();
   v.scaling = scaling;
   auto show = [&](const rtmp_server& s, const node_name& node) {
     auto seen = servers.find(s.name);
@@ -1603,7 +1610,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       for (auto& [id, entry] : my.streams)
         if (wish.id ? id == wish.id : entry.spec.name == wish.name) {
           auto status = entry.status;
-          my.decorate(status, my.watched());
+          my.decorate(status, my.watched(my.edge_set.statuses()));
           return status;
         }
       return to_caf({error_code::not_found, "there is no stream " + (wish.id ? wish.id.value : wish.name)});
@@ -1615,7 +1622,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (!my.streams.at(done->id).actor)
         spawn_stream(done->id);
       auto status = my.streams.at(done->id).status;
-      my.decorate(status, my.watched());
+      my.decorate(status, my.watched(my.edge_set.statuses()));
       return status;
     },
     [=, &my](set_stream& wish) -> caf::result<stream_status> {
@@ -1625,7 +1632,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto& entry = my.streams.at(done->id);
       tell(self, entry.actor, use_stream_spec{*done});
       auto status = entry.status;
-      my.decorate(status, my.watched());
+      my.decorate(status, my.watched(my.edge_set.statuses()));
       return status;
     },
     [=, &my](const remove_stream& wish) -> caf::result<void> {

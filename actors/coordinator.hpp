@@ -133,6 +133,7 @@ struct coordinator_state {
   probe_target newest_segment; ///< of any stream, for probes
   time_point newest_at{};
   std::string authorities;     ///< of edges (PEM), for probes
+  std::string authorities_digest; ///< empty without them: each observer says each second which it has
   std::map<std::string, std::string> requests; ///< creations by their names → id of what they made; stored with it
   lease_epoch next_epoch = 1;
   lease_epoch reserved_epochs = 0; ///< epochs below this are durably spoken for
@@ -213,9 +214,9 @@ struct coordinator_state {
   void take(const edges_in_use& news, time_point now);
   /// What a director counted of viewers. Of a node that is not known it is passed over.
   void take(audience_news news);
-  /// How each stream is watched, by name: what directors and edges say, summed.
+  /// How each stream is watched, by name: what directors and these edges say, summed.
   using audiences = std::map<std::string, stream_audience, std::less<>>;
-  audiences watched() const;
+  audiences watched(const std::vector<edge_status>& edges) const;
   /// The oldest edge epoch that a playlist may name; edge_set::no_epoch where no origin says that it lists anything.
   edge_epoch oldest_named(time_point now) const;
   /// Where segment logs are: at every origin that has joined and was not stopped, whether it is heard by us or not.
@@ -227,6 +228,7 @@ struct coordinator_state {
   void take(const segment_listed& news, time_point now);
   /// Reads the authorities of edges, which may be renewed. Those before stay in force when that fails.
   void read_authorities();
+  void use_authorities(std::string pem);
   /// Derives the edge table from what the observers say; true when it is a new one. Those that nothing names any more are forgotten.
   bool judge_edges(time_point now, timestamp wall);
   /// Notes that an edge joined or changed its address, and whether browsers can use it beside our pages.

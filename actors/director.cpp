@@ -155,7 +155,8 @@ std::optional<audience_news> director_state::audience(time_point now) {
 }
 
 bool director_state::shows(std::string_view stream) const {
-  return std::ranges::any_of(streams, [&](auto& one) { return one.second.stream->log.stream == stream; });
+  auto first = streams.lower_bound(fmt::format("{}~", stream)); // no name has this sign: its instances stand together
+  return first != streams.end() && first->second.stream->log.stream == stream;
 }
 
 bool director_state::forget(time_point now) {
