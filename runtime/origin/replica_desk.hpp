@@ -1,0 +1,98 @@
+#pragma once
+// What an origin does for the others whose segments and logs it keeps copies of, and for itself as one of them.
+//
+// It remembers, durably, the newest claim that it accepted, and refuses what comes under an older one. All of it happens on its own threads: a disk that is
+// slow holds up neither the HTTP server nor who asks whether this member accepts a claim.
+#include "runtime/http/server.hpp"
+#include "runtime/origin/replica.hpp"
+#include "runtime/origin/segment_store.hpp"
+
+#include <array>
+#include <condition_variable>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+namespace weir::origin {
+
+/// Threads for work that waits for a disk.
+class disk_crew {
+public:
+  disk_crew(unsigned threads, std::size_t most_waiting);
+  /// What waits is done before the end.
+  ~disk_crew();
+  disk_crew(const disk_crew&) = delete;
+  disk_crew& operator=(const disk_crew&) = delete;
+  /// False: too much waits already, and `job` will not run.
+  bool run(std::function<void()> job);
+
+private:
+  void work();
+  std::mutex guard_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> jobs_;
+  std::size_t most_waiting_;
+  bool ending_ = false;
+  std::vector<std::thread> threads_;
+};
+
+class replica_desk {
+public:
+  /// `state` is the file of the claim and the view. Reads it and the stamps of all logs, and claims `local` for itself. Fails: corrupt, io_failed.
+  static expected<std::shared_ptr<replica_desk>> open(std::shared_ptr<segment_store> local, std::filesystem::path state, unsigned writers = 4);
+
+  /// Who waits for a disk: writes, and everything else.
+  disk_crew& writers() { return writers_; }
+  disk_crew& others() { return others_; }
+  const segment_store& local() const { return *local_; }
+  segment_store& local() { return *local_; }
+
+  // All of these block as the disk does, and are safe from several threads.
+
+  replica_word word() const;
+  /// From here on nothing older is accepted. The same mark again is fine. Fails: fenced (another holder's term, or an older one), io_failed.
+  expected<replica_word> accept(const claim_mark& mark);
+  /// A view is in force; an older one than the known is passed over. Fails: fenced, invalid_config, io_failed.
+  expected<void> settle(const replica_view& view);
+
+  // Writes are a success only if no newer claim was accepted until they were through: whoever claims and reads after that sees each of them.
+
+  /// Fails: fenced, and as segment_store::put.
+  expected<void> put(const claim_mark& mark, const segment_id& segment, std::string_view bytes);
+  /// Fails: fenced.
+  expected<void> remove(const claim_mark& mark, const segment_id& segment);
+  /// Keeps the log unless this state or a newer one is here, which is a success, too: of one term there is one owner, and the newer state has all of the older one.
+  /// An empty log removes the stream. Fails: fenced, io_failed.
+  expected<void> save_log(const claim_mark& mark, std::string_view stream, const stamped_log& log, bool durable);
+  /// Also of a removed stream. Fails: not_found, corrupt, io_failed.
+  expected<stamped_log> load_log(std::string_view stream) const;
+  std::vector<stamped_stream> streams() const;
+  /// Those that are not here.
+  std::vector<segment_id> lacking(std::vector<segment_id> wanted) const;
+
+private:
+  replica_desk(std::shared_ptr<segment_store> local, std::filesystem::path state, unsigned writers);
+  expected<void> save_state(const replica_word& word);
+  expected<void> check_mark(const claim_mark& mark);
+  expected<void> still(const claim_mark& mark) const;
+  expected<void> keep_log(std::string_view stream, const stamped_log& log, bool durable);
+  std::mutex& turn_of(std::string_view stream) const { return turns_[std::hash<std::string_view>{}(stream) % turns_.size()]; }
+
+  std::shared_ptr<segment_store> local_;
+  std::filesystem::path state_;
+  std::mutex claiming_; // held while the state is written
+  mutable std::mutex guard_;
+  replica_word word_;
+  std::map<std::string, stamped_stream, std::less<>> stamps_;
+  mutable std::array<std::mutex, 64> turns_; // one log of a stream at a time
+  disk_crew writers_, others_;               // last: their jobs use the rest
+};
+
+/// The routes below /replica/v1/ for whoever has the token. Nothing that is asked here is passed on to another member. The desk must outlive the server.
+void add_replica_routes(http::server& server, replica_desk& desk, const std::string& token, std::uint64_t segment_limit);
+
+} // namespace weir::origin

@@ -1,0 +1,763 @@
+#include "runtime/origin/replicated_store.hpp"
+
+#include "runtime/base/log.hpp"
+#include "runtime/describe/encode.hpp"
+#include "runtime/hls/segment_log.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <future>
+#include <optional>
+#include <set>
+#include <tuple>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace weir::origin {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+using steady = std::chrono::steady_clock;
+using answered = std::function<void(expected<std::string>)>;
+
+/// Answers of members to one question; who asked waits until they decide it. What comes later is dropped.
+template <class T>
+class ballot {
+public:
+  using answers = std::map<std::string, expected<T>>;
+
+  void cast(const std::string& member, expected<T> answer) {
+    {
+      std::lock_guard lock(guard_);
+      answers_.emplace(member, std::move(answer));
+    }
+    came_.notify_all();
+  }
+  /// All answers, once `decided(answers)` or at the deadline.
+  template <class Decided>
+  answers wait(steady::time_point until, Decided decided) {
+    std::unique_lock lock(guard_);
+    came_.wait_until(lock, until, [&] { return decided(std::as_const(answers_)); });
+    return answers_;
+  }
+
+private:
+  std::mutex guard_;
+  std::condition_variable came_;
+  answers answers_;
+};
+
+template <class Answers>
+std::size_t successes(const Answers& answers, const replica_view& of) {
+  return static_cast<std::size_t>(std::ranges::count_if(answers, [&](auto& a) { return a.second.has_value() && of.has(a.first); }));
+}
+
+template <class Answers>
+std::size_t failures(const Answers& answers, const replica_view& of) {
+  return static_cast<std::size_t>(std::ranges::count_if(answers, [&](auto& a) { return !a.second.has_value() && of.has(a.first); }));
+}
+
+/// Whether `wanted` successes have come or cannot come any more.
+template <class Answers>
+bool decided(const Answers& answers, const replica_view& of, std::size_t wanted) {
+  return successes(answers, of) >= wanted || failures(answers, of) > of.members.size() - wanted;
+}
+
+/// Why too few members did what was asked. A full disk stands last, so that is_full() sees it.
+template <class Answers>
+error too_few(std::string_view what, const Answers& answers, const replica_view& of, std::size_t wanted) {
+  std::vector<std::string> reasons, full;
+  auto code = error_code::unavailable;
+  const bool refused = failures(answers, of) > of.members.size() - wanted; // then nobody waited for the rest
+  for (auto& m : of.members) {
+    auto answer = answers.find(m.name);
+    if (answer == answers.end()) {
+      if (refused)
+        continue;
+      reasons.push_back(m.name + ": no answer in time");
+      if (code == error_code::unavailable)
+        code = error_code::timeout;
+    } else if (!answer->second) {
+      auto& why = answer->second.error();
+      (is_full(why) ? full : reasons).push_back(m.name + ": " + why.text);
+      if (why.code == error_code::fenced)
+        code = error_code::fenced;
+    }
+  }
+  if (!full.empty() && code != error_code::fenced)
+    code = error_code::io_failed;
+  reasons.insert(reasons.end(), full.begin(), full.end());
+  return {code, fmt::format("{}: {} of {} origins did it, {} are needed: {}", what, successes(answers, of), of.members.size(), wanted, fmt::join(reasons, "; "))};
+}
+
+/// What a peer lacks.
+struct debt {
+  std::set<std::string> segments, removals, logs; // addresses; names of streams
+  bool compare = false;                           // too much to note, or nobody knows: everything is compared
+  std::size_t size() const { return segments.size() + removals.size() + logs.size() + (compare ? 1 : 0); }
+  void bound(std::size_t most) {
+    if (size() > most + 1)
+      *this = {.segments = {}, .removals = {}, .logs = {}, .compare = true};
+  }
+};
+
+struct peer {
+  debt owed;
+  std::size_t under_way = 0;
+  std::uint64_t bytes_under_way = 0;
+  std::string trouble;
+};
+
+std::uint64_t microseconds_now() {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+}
+
+struct question {
+  std::string method = "GET";
+  std::string path;
+  std::string mark; ///< empty: none is needed
+  std::shared_ptr<const std::string> body = nullptr;
+  std::uint64_t answer_limit = 64 << 10;
+};
+
+} // namespace
+
+struct replicated_store::core : std::enable_shared_from_this<core> {
+  std::shared_ptr<replica_desk> desk;
+  http::client* web = nullptr; // outlives every request: it ends them
+  replicated_options options;
+
+  mutable std::mutex guard; // what follows
+  std::condition_variable wake;
+  replica_view view;
+  std::map<std::string, peer> peers;
+  std::map<std::string, std::uint64_t, std::less<>> versions; // of each stream's log: the last one given
+  std::map<std::string, std::vector<fetched>> fetches;
+  http::client::request_id mending = 0; // what the mender waits for
+  bool compare_here = false;
+  bool ending = false;
+  std::mutex using_view; // one use() at a time
+
+  steady::time_point deadline() const { return steady::now() + options.deadline; }
+
+  expected<replica_view> in_force() const {
+    std::lock_guard lock(guard);
+    if (view.members.empty())
+      return fail(error_code::unavailable, "this origin has not yet agreed with the others who keeps copies");
+    return view;
+  }
+
+  http::client::request_id ask(const replica& to, question q, answered done) const {
+    http::client_request r;
+    r.method = std::move(q.method);
+    r.url = to.url + q.path;
+    r.headers.add("Authorization", "Bearer " + options.token);
+    if (!q.mark.empty())
+      r.headers.add("Weir-Term", std::move(q.mark));
+    if (q.body)
+      r.body = std::move(q.body);
+    r.deadline = options.deadline;
+    r.connect_deadline = std::min<std::chrono::milliseconds>(options.deadline, 2s);
+    r.response_limit = q.answer_limit;
+    return web->send(std::move(r), [done = std::move(done)](expected<http::client_response> got) {
+      if (!got)
+        return done(fail(std::move(got).error()));
+      if (got->status / 100 != 2)
+        return done(fail(parse_refusal(got->status, got->body)));
+      done(std::move(got->body));
+    });
+  }
+
+  /// For the mender: waits, and ends with the store.
+  expected<std::string> wait_for(const replica& to, question q) {
+    auto votes = std::make_shared<ballot<std::string>>();
+    auto id = ask(to, std::move(q), [votes](expected<std::string> got) { votes->cast("", std::move(got)); });
+    {
+      std::lock_guard lock(guard);
+      mending = id;
+      if (ending)
+        web->cancel(id);
+    }
+    auto answers = votes->wait(steady::time_point::max(), [](auto& a) { return !a.empty(); });
+    return answers.begin()->second;
+  }
+
+  /// Notes what `name` lacks.
+  template <class Note>
+  void owe(const std::string& name, Note note) {
+    std::lock_guard lock(guard);
+    auto& owed = peers[name].owed;
+    note(owed); // also where everything is to be compared: only what a log lists already is
+    owed.bound(options.most_owed);
+  }
+
+  /// One write at all members; `note` says what a peer lacks that did not do it.
+  template <class Note>
+  expected<void> write(std::string_view what, const replica_view& of, std::uint64_t size, std::function<expected<void>()> here, const question& there, Note note) {
+    auto votes = std::make_shared<ballot<void>>();
+    auto me = shared_from_this();
+    for (auto& m : of.members) {
+      if (m.name == options.self)
+        continue;
+      {
+        std::lock_guard lock(guard);
+        auto& p = peers[m.name];
+        if (p.under_way >= options.most_under_way || (p.under_way > 0 && p.bytes_under_way + size > options.most_bytes_under_way)) {
+          votes->cast(m.name, fail(error_code::too_many, fmt::format("{} writes wait for its answer already", p.under_way)));
+        } else {
+          ++p.under_way;
+          p.bytes_under_way += size;
+          ask(m, there, [me, votes, name = m.name, size, note](expected<std::string> got) {
+            const bool missed = !got && got.error().code != error_code::fenced;
+            {
+              std::lock_guard inner(me->guard);
+              auto& back = me->peers[name];
+              --back.under_way;
+              back.bytes_under_way -= size;
+              back.trouble = missed ? got.error().text : std::string{};
+            }
+            if (missed)
+              me->owe(name, note);
+            votes->cast(name, got ? expected<void>{} : fail(std::move(got).error()));
+          });
+          continue;
+        }
+      }
+      owe(m.name, note);
+    }
+    auto local = [votes, here = std::move(here), self = options.self] { votes->cast(self, here()); };
+    if (of.has(options.self) && !desk->writers().run(local))
+      votes->cast(options.self, fail(error_code::too_many, "too much waits for the disk"));
+    auto answers = votes->wait(deadline(), [&](auto& a) { return decided(a, of, of.needed()); });
+    if (successes(answers, of) >= of.needed())
+      return {};
+    return fail(too_few(what, answers, of, of.needed()));
+  }
+
+  /// A question to the members of one or more views, this one included.
+  template <class T, class Here, class Read>
+  std::shared_ptr<ballot<T>> poll(const std::vector<replica>& members, Here here, const question& there, Read read) {
+    auto votes = std::make_shared<ballot<T>>();
+    for (auto& m : members)
+      if (m.name == options.self) {
+        if (!desk->others().run([votes, here, self = options.self] { votes->cast(self, here()); }))
+          votes->cast(options.self, fail(error_code::too_many, "too much waits for the disk"));
+      } else {
+        ask(m, there, [votes, name = m.name, read](expected<std::string> got) {
+          if (!got)
+            return votes->cast(name, fail(std::move(got).error()));
+          votes->cast(name, read(*got));
+        });
+      }
+    return votes;
+  }
+
+  auto poll_words(const std::vector<replica>& members, const claim_mark& mark) {
+    return poll<replica_word>(members, [d = desk.get(), mark] { return d->accept(mark); }, {"PUT", "/replica/v1/claim", to_text(mark)}, [](std::string_view text) { return parse_word(text); });
+  }
+  auto poll_streams(const std::vector<replica>& members) {
+    return poll<std::vector<stamped_stream>>(members, [d = desk.get()]() -> expected<std::vector<stamped_stream>> { return d->streams(); },
+                                             {.path = "/replica/v1/logs", .answer_limit = replica_text_limit}, [](std::string_view text) { return parse_streams(text); });
+  }
+  /// A member without that log has said so: an empty one.
+  auto poll_log(const std::vector<replica>& members, std::string_view stream) {
+    auto or_none = [](expected<stamped_log> log) -> expected<stamped_log> {
+      if (!log && log.error().code == error_code::not_found)
+        return stamped_log{};
+      return log;
+    };
+    auto votes = std::make_shared<ballot<stamped_log>>();
+    for (auto& m : members)
+      if (m.name == options.self) {
+        if (!desk->others().run([votes, or_none, d = desk.get(), self = options.self, stream = std::string(stream)] { votes->cast(self, or_none(d->load_log(stream))); }))
+          votes->cast(options.self, fail(error_code::too_many, "too much waits for the disk"));
+      } else {
+        ask(m, {.path = fmt::format("/replica/v1/logs/{}", stream), .answer_limit = replica_text_limit + 1'000}, [votes, or_none, name = m.name](expected<std::string> got) {
+          votes->cast(name, or_none(got ? parse_log(*got) : expected<stamped_log>(fail(std::move(got).error()))));
+        });
+      }
+    return votes;
+  }
+
+  expected<stamped_log> newest_log(const replica_view& of, std::string_view stream) {
+    auto votes = poll_log(of.members, stream);
+    auto answers = votes->wait(deadline(), [&](auto& a) { return decided(a, of, of.to_claim()); });
+    if (successes(answers, of) < of.to_claim())
+      return fail(too_few(fmt::format("read the log of {}", stream), answers, of, of.to_claim()));
+    // Of logs from before there were copies all are equal: the own one.
+    stamped_log newest;
+    if (auto own = answers.find(options.self); own != answers.end() && own->second)
+      newest = *own->second;
+    for (auto& [name, log] : answers)
+      if (log)
+        if (auto order = log->stamp.order(newest.stamp); order > 0 || (order == 0 && newest.json.empty()))
+          newest = *log;
+    return newest;
+  }
+
+  /// By stream: the newest stamp of those that `of.to_claim()` members of `of` have. Removed streams are among them.
+  expected<std::map<std::string, stamped_stream>> newest_stamps(const replica_view& of, const std::vector<replica>& members) {
+    auto votes = poll_streams(members);
+    auto answers = votes->wait(deadline(), [&](auto& a) { return decided(a, of, of.to_claim()); });
+    if (successes(answers, of) < of.to_claim())
+      return fail(too_few("list the logs", answers, of, of.to_claim()));
+    std::map<std::string, stamped_stream> newest;
+    for (auto& [name, streams] : answers)
+      if (streams)
+        for (auto& s : *streams)
+          if (auto [at, fresh] = newest.try_emplace(s.stream, s); !fresh && s.stamp.order(at->second.stamp) > 0)
+            at->second = s;
+    return newest;
+  }
+
+  std::optional<fetched> start_fetch(const std::string& path, fetched& done) {
+    std::lock_guard lock(guard);
+    if (auto under_way = fetches.find(path); under_way != fetches.end()) {
+      under_way->second.push_back(std::move(done));
+      return std::nullopt;
+    }
+    if (fetches.size() >= options.most_fetches || ending)
+      return std::move(done);
+    fetches[path].push_back(std::move(done));
+    return fetched{};
+  }
+
+  void fetch(const segment_id& segment, fetched done) {
+    auto path = path_of(segment);
+    auto turn = start_fetch(path, done);
+    if (!turn)
+      return;
+    if (*turn)
+      return (*turn)(fail(error_code::too_many, fmt::format("{} segments are being asked of other origins already", options.most_fetches)));
+    std::vector<replica> others;
+    error none{error_code::not_found, fmt::format("segment {}: no origin has it", path)};
+    {
+      std::lock_guard lock(guard);
+      if (view.members.empty())
+        none = {error_code::unavailable, fmt::format("segment {}: this origin does not know yet whom to ask for it", path)};
+      std::ranges::copy_if(view.members, std::back_inserter(others), [&](auto& m) { return m.name != options.self; });
+    }
+    ask_next(segment, std::move(path), std::move(others), 0, std::move(none));
+  }
+
+  void ask_next(segment_id segment, std::string path, std::vector<replica> others, std::size_t at, error why) {
+    if (at == others.size())
+      return finish_fetch(path, fail(std::move(why)));
+    auto& to = others[at];
+    ask(to, {.path = "/replica/v1/segments" + path.substr(2), .answer_limit = options.segment_limit},
+        [me = shared_from_this(), segment = std::move(segment), path, others, at, why = std::move(why)](expected<std::string> got) mutable {
+          if (!got) {
+            // Nobody may conclude that a segment is nowhere while one that may have it is not reached.
+            if (got.error().code != error_code::not_found)
+              why = {error_code::unavailable, fmt::format("segment {}: {}: {}", path, others[at].name, got.error().text)};
+            return me->ask_next(std::move(segment), std::move(path), std::move(others), at + 1, std::move(why));
+          }
+          auto bytes = std::make_shared<const std::string>(std::move(*got));
+          me->desk->writers().run([desk = me->desk.get(), segment = std::move(segment), bytes] {
+            if (auto kept = desk->local().put(segment.stream, segment.place, std::as_bytes(std::span(*bytes))); !kept)
+              log::warn("origin", "copy-not-kept", "segment={} error={}", path_of(segment), kept.error().text);
+          });
+          me->finish_fetch(path, std::move(bytes));
+        });
+  }
+
+  void finish_fetch(const std::string& path, const expected<std::shared_ptr<const std::string>>& result) {
+    std::vector<fetched> waiting;
+    {
+      std::lock_guard lock(guard);
+      waiting.swap(fetches[path]);
+      fetches.erase(path);
+    }
+    for (auto& done : waiting)
+      done(result);
+  }
+
+  expected<std::shared_ptr<const std::string>> fetch_and_wait(const segment_id& segment) {
+    auto result = std::make_shared<std::promise<expected<std::shared_ptr<const std::string>>>>();
+    auto future = result->get_future();
+    fetch(segment, [result](expected<std::shared_ptr<const std::string>> got) { result->set_value(std::move(got)); });
+    return future.get();
+  }
+
+  // The mender.
+
+  void mend() {
+    std::unique_lock lock(guard);
+    while (!ending) {
+      wake.wait_for(lock, options.mend_every, [&] { return ending; });
+      if (ending || view.members.empty())
+        continue;
+      auto of = view;
+      auto here = std::exchange(compare_here, false);
+      lock.unlock();
+      if (here && !fill_here())
+        owe_here();
+      for (auto& m : of.members)
+        if (m.name != options.self)
+          pay(of, m);
+      lock.lock();
+    }
+  }
+
+  void owe_here() {
+    std::lock_guard lock(guard);
+    compare_here = true;
+  }
+
+  /// Fetches what the logs here list and this member lacks, newest first. False: something is still to be fetched, and may be there later.
+  bool fill_here() {
+    bool complete = true;
+    for (auto& s : desk->streams()) {
+      auto log = desk->load_log(s.stream);
+      if (!log || log->json.empty())
+        continue;
+      auto listed = listed_segments(log->json);
+      if (!listed)
+        continue;
+      auto missing = desk->lacking(std::move(*listed));
+      for (auto at = missing.rbegin(); at != missing.rend(); ++at) {
+        if (ended())
+          return true;
+        if (auto got = fetch_and_wait(*at); !got && got.error().code != error_code::not_found)
+          complete = false;
+      }
+    }
+    return complete;
+  }
+
+  bool ended() const {
+    std::lock_guard lock(guard);
+    return ending;
+  }
+
+  /// Sends a peer what it lacks, until it does not answer.
+  void pay(const replica_view& of, const replica& to) {
+    debt owed;
+    {
+      std::lock_guard lock(guard);
+      owed = std::exchange(peers[to.name].owed, {});
+    }
+    if (owed.size() == 0)
+      return;
+    auto began = owed.size();
+    expected<void> done;
+    if (owed.compare) {
+      if (done = compare(of, to); done)
+        owed.compare = false;
+    }
+    auto pay_all = [&](std::set<std::string>& things, auto one) {
+      while (done && !things.empty()) {
+        auto last = std::prev(things.end());
+        if (done = one(*last); done)
+          things.erase(last);
+      }
+    };
+    pay_all(owed.segments, [&](const std::string& path) { return send_segment(of, to, parse_segment(path).value()); });
+    pay_all(owed.logs, [&](const std::string& stream) { return send_log(of, to, stream); });
+    pay_all(owed.removals, [&](const std::string& path) {
+      return sent(wait_for(to, {"DELETE", "/replica/v1/segments" + path.substr(2), to_text(of.mark)}));
+    });
+    if (done) {
+      log::info("origin", "peer-has-all", "peer={} sent={}", to.name, began);
+      return;
+    }
+    std::lock_guard lock(guard);
+    auto& p = peers[to.name];
+    p.trouble = done.error().text;
+    if (done.error().code == error_code::fenced) // somebody else writes now, and sends it what it lacks
+      return;
+    p.owed.segments.merge(owed.segments);
+    p.owed.removals.merge(owed.removals);
+    p.owed.logs.merge(owed.logs);
+    p.owed.compare |= owed.compare;
+    p.owed.bound(options.most_owed);
+  }
+
+  static expected<void> sent(const expected<std::string>& answer) {
+    if (!answer)
+      return fail(answer.error());
+    return {};
+  }
+
+  /// A segment that is nowhere any more is owed to nobody.
+  expected<void> send_segment(const replica_view& of, const replica& to, const segment_id& segment) {
+    std::shared_ptr<const std::string> bytes;
+    if (auto file = desk->local().open(segment.stream, segment.place); file && file->bytes) {
+      bytes = file->bytes;
+    } else if (file) {
+      auto mapped = mapping::of(file->fd.get());
+      WEIR_TRY(mapped);
+      bytes = std::make_shared<const std::string>(mapped->bytes());
+    } else if (file.error().code == error_code::not_found) {
+      return {};
+    } else {
+      return fail(file.error());
+    }
+    return sent(wait_for(to, {"PUT", "/replica/v1/segments" + path_of(segment).substr(2), to_text(of.mark), bytes}));
+  }
+
+  expected<void> send_log(const replica_view& of, const replica& to, const std::string& stream) {
+    auto log = desk->load_log(stream);
+    if (!log && log.error().code == error_code::not_found)
+      return {};
+    WEIR_TRY(log);
+    return sent(wait_for(to, {"PUT", fmt::format("/replica/v1/logs/{}", stream), to_text(of.mark), std::make_shared<const std::string>(to_text(*log))}));
+  }
+
+  /// The view, everything that the logs here list, newest first, and the logs.
+  expected<void> compare(const replica_view& of, const replica& to) {
+    if (of.mark.term > 0)
+      WEIR_TRY(wait_for(to, {"PUT", "/replica/v1/view", {}, std::make_shared<const std::string>(describe::to_json(of))}));
+    for (auto& s : desk->streams()) {
+      auto log = desk->load_log(s.stream);
+      WEIR_TRY(log);
+      WEIR_TRY(send_log(of, to, s.stream));
+      auto listed = log->json.empty() ? expected<std::vector<segment_id>>() : listed_segments(log->json);
+      if (!listed) {
+        log::warn("origin", "log-not-compared", "stream={} peer={} error={}", s.stream, to.name, listed.error().text);
+        continue;
+      }
+      auto text = wait_for(to, {"POST", "/replica/v1/lacking", {}, std::make_shared<const std::string>(to_text(*listed)), replica_text_limit});
+      WEIR_TRY(text);
+      auto missing = parse_segments(*text);
+      WEIR_TRY(missing);
+      for (auto at = missing->rbegin(); at != missing->rend(); ++at)
+        WEIR_TRY(send_segment(of, to, *at));
+    }
+    return {};
+  }
+};
+
+replicated_store::replicated_store(std::shared_ptr<replica_desk> desk, http::client& web, replicated_options options) : core_(std::make_shared<core>()) {
+  core_->desk = std::move(desk);
+  core_->web = &web;
+  core_->options = std::move(options);
+  mender_ = std::thread([core = core_] { core->mend(); });
+}
+
+replicated_store::~replicated_store() {
+  {
+    std::lock_guard lock(core_->guard);
+    core_->ending = true;
+    core_->web->cancel(core_->mending);
+  }
+  core_->wake.notify_all();
+  mender_.join();
+}
+
+expected<void> replicated_store::use(const replica_view& view) {
+  auto& my = *core_;
+  std::lock_guard alone(my.using_view);
+  WEIR_TRY(check(view));
+  if (!view.has(my.options.self))
+    return fail(error_code::invalid_config, fmt::format("{} keeps no copies in this view", my.options.self));
+  auto settled = my.desk->word().settled;
+  auto former = settled;
+  if (former.members.empty()) {
+    former = view;
+    former.mark = {}; // so that any view that somebody knows is newer
+  }
+  auto at_new_addresses = [&](replica_view old) {
+    for (auto& m : old.members)
+      if (auto now = std::ranges::find(view.members, m.name, &replica::name); now != view.members.end())
+        m.url = now->url;
+    return old;
+  };
+  former = at_new_addresses(std::move(former));
+  if (view.mark.term > 0) {
+    const auto until = my.deadline();
+    auto everyone = view.members;
+    std::ranges::copy_if(former.members, std::back_inserter(everyone), [&](auto& m) { return !view.has(m.name); });
+    auto votes = my.poll_words(everyone, view.mark);
+    // A member may know of a view in force that this one has missed: then it is that view's members who have what was stored last.
+    for (;;) {
+      auto answers = votes->wait(until, [&](auto& a) { return decided(a, former, former.to_claim()) && decided(a, view, view.needed()); });
+      if (successes(answers, view) < view.needed())
+        return fail(too_few(fmt::format("claim term {}", view.mark.term), answers, view, view.needed()));
+      if (successes(answers, former) < former.to_claim())
+        return fail(too_few(fmt::format("claim term {}", view.mark.term), answers, former, former.to_claim()));
+      auto missed = former;
+      for (auto& [name, word] : answers)
+        if (word && word->settled.mark.term > missed.mark.term)
+          missed = word->settled;
+      if (missed.mark.term == former.mark.term)
+        break;
+      std::vector<replica> more;
+      std::ranges::copy_if(missed.members, std::back_inserter(more), [&](auto& m) { return std::ranges::find(everyone, m.name, &replica::name) == everyone.end(); });
+      everyone.insert(everyone.end(), more.begin(), more.end());
+      former = at_new_addresses(std::move(missed));
+      votes = my.poll_words(everyone, view.mark);
+    }
+    // Where the members change, W of the new ones must have what W of the former ones had.
+    if (!view.same_members(former)) {
+      auto newest = my.newest_stamps(former, everyone);
+      WEIR_TRY(newest);
+      for (auto& [stream, best] : *newest) {
+        auto log = my.newest_log(former, stream);
+        WEIR_TRY(log);
+        auto text = std::make_shared<const std::string>(to_text(*log));
+        WEIR_TRY(my.write(fmt::format("copy the log of {}", stream), view, text->size(), [d = my.desk.get(), mark = view.mark, name = stream, l = *log] { return d->save_log(mark, name, l, false); },
+                          {"PUT", fmt::format("/replica/v1/logs/{}", stream), to_text(view.mark), text}, [name = stream](debt& owed) { owed.logs.insert(name); }));
+      }
+    }
+    auto text = std::make_shared<const std::string>(describe::to_json(view));
+    WEIR_TRY(my.write(fmt::format("agree on the view of term {}", view.mark.term), view, text->size(), [d = my.desk.get(), view] { return d->settle(view); }, {"PUT", "/replica/v1/view", {}, text},
+                      [](debt& owed) { owed.compare = true; }));
+  }
+  std::lock_guard lock(my.guard);
+  const bool first = my.view.members.empty();
+  const bool other = !view.same_members(my.view);
+  my.view = view;
+  std::erase_if(my.peers, [&](auto& p) { return !view.has(p.first) && p.second.under_way == 0; });
+  if (first || other) {
+    my.compare_here = true;
+    for (auto& m : view.members)
+      if (m.name != my.options.self)
+        my.peers[m.name].owed.compare = true;
+  }
+  log::info("origin", "view-in-force", "term={} holder={} members={} quorum={}", view.mark.term, view.mark.holder, view.members.size(), view.needed());
+  return {};
+}
+
+replica_state replicated_store::state() const {
+  std::lock_guard lock(core_->guard);
+  replica_state s{.view = core_->view, .owed = {}, .trouble = {}};
+  for (auto& [name, p] : core_->peers) {
+    s.owed[name] = p.owed.size();
+    if (!p.trouble.empty())
+      s.trouble[name] = p.trouble;
+  }
+  return s;
+}
+
+void replicated_store::fetch(const segment_id& segment, fetched done) const { core_->fetch(segment, std::move(done)); }
+
+expected<void> replicated_store::claim(std::uint64_t term) {
+  if (term == 0)
+    return fail(error_code::invalid_input, "terms of a store begin at 1");
+  auto of = core_->in_force();
+  WEIR_TRY(of);
+  of->mark = {term, core_->options.self};
+  return use(*of);
+}
+
+expected<std::uint64_t> replicated_store::claimed() const {
+  auto of = core_->in_force();
+  WEIR_TRY(of);
+  auto votes = core_->poll<replica_word>(of->members, [d = core_->desk.get()]() -> expected<replica_word> { return d->word(); }, {.path = "/replica/v1/word"},
+                                         [](std::string_view text) { return parse_word(text); });
+  auto answers = votes->wait(core_->deadline(), [&](auto& a) { return decided(a, *of, of->to_claim()); });
+  if (successes(answers, *of) < of->to_claim())
+    return fail(too_few("hear of the newest claim", answers, *of, of->to_claim()));
+  std::uint64_t highest = 0;
+  for (auto& [name, word] : answers)
+    if (word)
+      highest = std::max(highest, word->mark.term);
+  return highest;
+}
+
+expected<void> replicated_store::put(std::string_view stream, const hls::segment_place& place, std::span<const std::byte> bytes) {
+  segment_id segment{std::string(stream), place};
+  auto path = path_of(segment);
+  if (auto good = parse_segment(path); !good || !(*good == segment))
+    return fail(error_code::invalid_input, fmt::format("{:?} is no segment's address", path.substr(0, 200)));
+  if (bytes.size() > core_->options.segment_limit)
+    return fail(error_code::too_large, fmt::format("a segment of {} bytes is longer than {}", bytes.size(), core_->options.segment_limit));
+  auto of = core_->in_force();
+  WEIR_TRY(of);
+  auto copy = std::make_shared<const std::string>(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return core_->write("store segment " + path, *of, copy->size(), [d = core_->desk.get(), mark = of->mark, segment, copy] { return d->put(mark, segment, *copy); },
+                      {"PUT", "/replica/v1/segments" + path.substr(2), to_text(of->mark), copy}, [path](debt& owed) { owed.segments.insert(path); });
+}
+
+expected<open_segment> replicated_store::open(std::string_view stream, const hls::segment_place& place) const {
+  auto here = core_->desk->local().open(stream, place);
+  if (here || here.error().code != error_code::not_found)
+    return here;
+  auto bytes = core_->fetch_and_wait({std::string(stream), place});
+  WEIR_TRY(bytes);
+  return open_segment{.fd = {}, .size = (*bytes)->size(), .bytes = *bytes};
+}
+
+expected<void> replicated_store::remove(std::string_view stream, const hls::segment_place& place) {
+  segment_id segment{std::string(stream), place};
+  auto path = path_of(segment);
+  if (auto good = parse_segment(path); !good || !(*good == segment))
+    return fail(error_code::invalid_input, fmt::format("{:?} is no segment's address", path.substr(0, 200)));
+  auto of = core_->in_force();
+  WEIR_TRY(of);
+  return core_->write("remove segment " + path, *of, 0, [d = core_->desk.get(), mark = of->mark, segment] { return d->remove(mark, segment); },
+                      {"DELETE", "/replica/v1/segments" + path.substr(2), to_text(of->mark)}, [path](debt& owed) {
+                        owed.segments.erase(path);
+                        owed.removals.insert(path);
+                      });
+}
+
+expected<void> replicated_store::save_log(std::string_view stream, std::string_view json, bool durable) {
+  if (json.size() > replica_text_limit - 1'000)
+    return fail(error_code::too_large, fmt::format("the log of {} has {} bytes, more than {}", stream, json.size(), replica_text_limit - 1'000));
+  auto of = core_->in_force();
+  WEIR_TRY(of);
+  std::string name(stream);
+  if (!parse_segment(path_of(segment_id{name, {1, 1, "r", 1}})))
+    return fail(error_code::invalid_input, fmt::format("{:?} cannot be the name of a stream", stream.substr(0, 100)));
+  stamped_log log{{of->mark.term, 0, core_->options.self}, std::string(json)};
+  {
+    // The clock keeps a version from being given twice when this member begins anew and has forgotten one that only a member that is away has heard of.
+    std::lock_guard lock(core_->guard);
+    auto& version = core_->versions[name];
+    log.stamp.version = version = std::max(version + 1, microseconds_now());
+  }
+  auto text = std::make_shared<const std::string>(to_text(log));
+  auto done = core_->write("save the log of " + name, *of, text->size(), [d = core_->desk.get(), mark = of->mark, name, log, durable] { return d->save_log(mark, name, log, durable); },
+                           {"PUT", fmt::format("/replica/v1/logs/{}{}", name, durable ? "?durable=1" : ""), to_text(of->mark), text}, [name](debt& owed) { owed.logs.insert(name); });
+  // Others may have the stream: what too few of them know is not the state that its next owner goes on with, whatever the reason.
+  if (!done && done.error().code == error_code::io_failed)
+    return fail(error_code::unavailable, done.error().text);
+  return done;
+}
+
+expected<std::string> replicated_store::load_log(std::string_view stream) const {
+  if (!parse_segment(path_of(segment_id{std::string(stream), {1, 1, "r", 1}})))
+    return fail(error_code::invalid_input, fmt::format("{:?} cannot be the name of a stream", stream.substr(0, 100)));
+  auto of = core_->in_force();
+  WEIR_TRY(of);
+  auto newest = core_->newest_log(*of, stream);
+  WEIR_TRY(newest);
+  if (newest->json.empty())
+    return fail(error_code::not_found, fmt::format("no origin has a log of {}", stream));
+  return std::move(newest->json);
+}
+
+expected<std::vector<std::string>> replicated_store::streams() const {
+  auto of = core_->in_force();
+  WEIR_TRY(of);
+  auto newest = core_->newest_stamps(*of, of->members);
+  WEIR_TRY(newest);
+  std::vector<std::string> names;
+  for (auto& [stream, best] : *newest)
+    if (!best.removed)
+      names.push_back(stream);
+  return names;
+}
+
+expected<void> replicated_store::remove_stream(std::string_view stream) { return save_log(stream, {}, true); }
+
+expected<std::uint64_t> replicated_store::sweep(const std::function<bool(std::string_view, const hls::segment_place&)>& known) {
+  std::map<std::string, std::uint64_t, std::less<>> oldest;
+  for (auto& s : core_->desk->streams())
+    if (auto log = core_->desk->load_log(s.stream))
+      if (auto listed = log->json.empty() ? expected<std::vector<segment_id>>() : listed_segments(log->json); listed && !listed->empty())
+        oldest.emplace(s.stream, listed->front().place.msn);
+  return core_->desk->local().sweep([&](std::string_view stream, const hls::segment_place& place) {
+    auto first = oldest.find(stream);
+    return known(stream, place) || first == oldest.end() || place.msn >= first->second;
+  });
+}
+
+expected<store_usage> replicated_store::usage() const { return core_->desk->local().usage(); }
+
+} // namespace weir::origin

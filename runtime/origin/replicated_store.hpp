@@ -1,0 +1,74 @@
+#pragma once
+// A store whose segments and logs are at several origins: what it has acknowledged is still there when one of them (of three) is gone.
+//
+//   put, save_log    to the own desk and to all peers side by side; back with the W-th success, or when W have become impossible, or at the deadline
+//   use, claim       N - W + 1 of the former view's members refuse older terms, W of the new one's accept; only then anything is written
+//   load_log         the newest of N - W + 1 members
+//   open             here, else from a peer, and kept here from then on
+//
+// What a peer lacks because it was slow or away is noted and sent later, by one thread.
+#include "runtime/http/client.hpp"
+#include "runtime/origin/replica_desk.hpp"
+
+#include <chrono>
+#include <functional>
+
+namespace weir::origin {
+
+struct replicated_options {
+  std::string self;  ///< this member's name
+  std::string token; ///< that all members have
+  std::chrono::milliseconds deadline{5'000};      ///< for a write, a claim, a read
+  std::chrono::milliseconds mend_every{1'000};    ///< between two attempts to send what a peer lacks
+  std::uint64_t segment_limit = 64U << 20;        ///< bytes
+  std::size_t most_owed = 4'096;                  ///< things noted for a peer; when there are more, everything is compared
+  std::size_t most_under_way = 64;                ///< writes that a peer has not answered; more are not sent but noted
+  std::uint64_t most_bytes_under_way = 64U << 20; ///< of these
+  std::size_t most_fetches = 256;                 ///< segments that are asked of peers at a time
+};
+
+struct replica_state {
+  replica_view view;                         ///< in force; without members: none yet
+  std::map<std::string, std::size_t> owed;   ///< things that each peer lacks, as far as is known
+  std::map<std::string, std::string> trouble; ///< why a peer did not answer last time
+};
+
+class replicated_store final : public segment_store {
+public:
+  /// `web` must outlive the store.
+  replicated_store(std::shared_ptr<replica_desk> desk, http::client& web, replicated_options options);
+  ~replicated_store() override;
+
+  /// From here on this view counts. Asks the members of the former view, the one that any of them knows to be the newest, to accept the term; their newest logs are
+  /// then at W members of the new one. Anything that this store wrote before is over. A view of term 0 claims nothing: for members whom nobody has claimed yet.
+  /// Fails, and changes nothing here: invalid_config, fenced (a newer term was accepted), unavailable (too few answered).
+  expected<void> use(const replica_view& view);
+  replica_state state() const;
+
+  using fetched = std::function<void(expected<std::shared_ptr<const std::string>>)>;
+  /// From the first peer that has it, and kept here. `done` runs once, on the client's thread or this one. Fails: not_found, unavailable, too_many.
+  void fetch(const segment_id& segment, fetched done) const;
+
+  expected<void> claim(std::uint64_t term) override;
+  expected<std::uint64_t> claimed() const override;
+  expected<void> put(std::string_view stream, const hls::segment_place& place, std::span<const std::byte> bytes) override;
+  expected<open_segment> open(std::string_view stream, const hls::segment_place& place) const override;
+  /// Peers that are away hear of it later.
+  expected<void> remove(std::string_view stream, const hls::segment_place& place) override;
+  /// Never fails with io_failed: where too few have it, it is not saved (unavailable).
+  expected<void> save_log(std::string_view stream, std::string_view json, bool durable) override;
+  /// The newest one.
+  expected<std::string> load_log(std::string_view stream) const override;
+  expected<std::vector<std::string>> streams() const override;
+  expected<void> remove_stream(std::string_view stream) override;
+  /// Here only, and only segments that are older than all that the stream's log here knows: a newer one may be a copy whose log is still on its way.
+  expected<std::uint64_t> sweep(const std::function<bool(std::string_view, const hls::segment_place&)>& known) override;
+  expected<store_usage> usage() const override;
+
+private:
+  struct core;
+  std::shared_ptr<core> core_;
+  std::thread mender_;
+};
+
+} // namespace weir::origin

@@ -1,0 +1,1 @@
+weir_fuzz(replica_answer LINK weir_origin)

@@ -1,0 +1,455 @@
+#include "replica_cluster.hpp"
+
+#include "runtime/hls/segment_log.hpp"
+
+#include <random>
+
+namespace weir::origin {
+namespace {
+
+using steady = std::chrono::steady_clock;
+
+const hls::segment_place first{1, 65'536, "720p", 1};
+hls::segment_place nth(std::uint64_t msn) { return {1, 65'536, "720p", msn}; }
+
+/// Each knows the others, and the first one has claimed.
+void all_use(replica_cluster& c) {
+  for (std::size_t i = 0; i < c.size(); ++i)
+    ASSERT_TRUE(c.store(i).use(c.view_of(i)));
+  auto claimed = c.store(0).claim(1);
+  ASSERT_TRUE(claimed) << claimed.error().text;
+}
+/// `i` takes over from whoever wrote before, in a view of these members.
+expected<void> use_next(replica_cluster& c, std::size_t i, std::uint64_t term, std::vector<std::size_t> of) {
+  auto view = c.view_of(i, std::move(of));
+  view.mark = {term, c.at(i).name};
+  return c.store(i).use(view);
+}
+bool has(replica_cluster& c, std::size_t i, const hls::segment_place& place) { return c.at(i).disk->open("show", place).has_value(); }
+
+/// A real log with `count` listed segments, whose bytes are put by `store`.
+hls::segment_log broadcast(segment_store& store, std::uint64_t count) {
+  hls::segment_log log("show");
+  auto now = std::chrono::system_clock::now();
+  EXPECT_TRUE(log.begin_writer(65'536, "pub", {{"720p", 1280, 720, 25'000, "avc1.64001f", {3'000'000}}}, timing_of(hls_profile::brief)));
+  for (std::uint64_t slot = 1; slot <= count; ++slot) {
+    now += 2s;
+    segment_info s{"720p", slot, static_cast<std::int64_t>(slot) * 180'000, 180'000, true, false, now, 5};
+    auto place = log.locate(65'536, s, now);
+    EXPECT_TRUE(place);
+    EXPECT_TRUE(store.put("show", *place, bytes(fmt::format("{:05}", slot))));
+    EXPECT_EQ(log.offer(65'536, s, 1, now), hls::offer_result::accepted);
+  }
+  return log;
+}
+
+TEST(ReplicatedStore, KeepsACopyAtEachMember) {
+  replica_cluster c(3);
+  all_use(c);
+  ASSERT_TRUE(c.store(0).put("show", first, bytes("abc")));
+  ASSERT_TRUE(c.store(0).save_log("show", "{}", false));
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_TRUE(comes_true([&] { return has(c, i, first); })) << i;
+    EXPECT_TRUE(comes_true([&] { return c.at(i).desk->load_log("show").has_value(); })) << i;
+  }
+  ASSERT_TRUE(c.store(0).remove("show", first));
+  for (std::size_t i = 0; i < 3; ++i)
+    EXPECT_TRUE(comes_true([&] { return !has(c, i, first); })) << i;
+}
+
+TEST(ReplicatedStore, WritesNothingBeforeTheMembersAgree) {
+  replica_cluster c(3);
+  EXPECT_EQ(c.store(0).put("show", first, bytes("abc")).error().code, error_code::unavailable);
+  ASSERT_TRUE(c.store(0).use(c.view_of(0)));
+  c.cut_off(0);
+  auto alone = c.store(0).claim(1);
+  ASSERT_FALSE(alone);
+  EXPECT_EQ(alone.error().code, error_code::unavailable) << alone.error().text;
+  EXPECT_NE(alone.error().text.find("o2: "), std::string::npos) << alone.error().text;
+  c.mend(0);
+  EXPECT_TRUE(c.store(0).claim(2));
+}
+
+TEST(ReplicatedStore, ASlowPeerThatIsNotNeededDelaysNobody) {
+  replica_cluster c(3);
+  all_use(c);
+  for (std::size_t slow = 0; slow < 3; ++slow) {
+    c.at(slow).disk->slow_ms = 1'500;
+    auto began = steady::now();
+    ASSERT_TRUE(c.store(0).put("show", nth(slow + 1), bytes("abc")));
+    ASSERT_TRUE(c.store(0).save_log("show", "{}", false));
+    EXPECT_LT(steady::now() - began, 1s) << "slow: " << c.at(slow).name;
+    c.at(slow).disk->slow_ms = 0;
+    EXPECT_TRUE(comes_true([&] { return has(c, slow, nth(slow + 1)); }));
+  }
+}
+
+TEST(ReplicatedStore, TooManySlowPeersEndAtTheDeadline) {
+  replica_cluster c(3, {.deadline = 400ms});
+  all_use(c);
+  c.at(1).disk->slow_ms = c.at(2).disk->slow_ms = 1'500;
+  auto began = steady::now();
+  auto late = c.store(0).put("show", first, bytes("abc"));
+  EXPECT_LT(steady::now() - began, 1'200ms);
+  ASSERT_FALSE(late);
+  c.at(1).disk->slow_ms = c.at(2).disk->slow_ms = 0;
+  EXPECT_TRUE(late.error().code == error_code::timeout || late.error().code == error_code::unavailable) << late.error().text;
+  EXPECT_TRUE(comes_true([&] { return c.store(0).put("show", nth(2), bytes("abc")).has_value(); })) << "good again";
+}
+
+TEST(ReplicatedStore, SaysThatTooFewHaveIt) {
+  replica_cluster c(3);
+  all_use(c);
+  c.cut_off(0);
+  auto done = c.store(0).put("show", first, bytes("abc"));
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, error_code::unavailable);
+  EXPECT_NE(done.error().text.find("of 3 origins did it, 2 are needed: o2: "), std::string::npos) << done.error().text;
+}
+
+TEST(ReplicatedStore, SaysThatTheDisksAreFull) {
+  replica_cluster c(3);
+  all_use(c);
+  c.at(1).disk->full = true;
+  EXPECT_TRUE(c.store(0).put("show", first, bytes("abc"))) << "two disks are enough";
+  c.at(2).disk->full = true;
+  auto done = c.store(0).put("show", nth(2), bytes("abc"));
+  ASSERT_FALSE(done);
+  EXPECT_TRUE(is_full(done.error())) << done.error().text;
+}
+
+TEST(ReplicatedStore, SendsLaterWhatAPeerLacks) {
+  replica_cluster c(3, {.mend_every = 50ms});
+  all_use(c);
+  c.cut(0, 2);
+  for (std::uint64_t n = 1; n <= 5; ++n)
+    ASSERT_TRUE(c.store(0).put("show", nth(n), bytes("abc")));
+  ASSERT_TRUE(c.store(0).remove("show", nth(1)));
+  ASSERT_TRUE(c.store(0).save_log("show", "{\"a\":1}", false));
+  EXPECT_TRUE(comes_true([&] { return c.store(0).state().owed["o3"] > 0; }));
+  EXPECT_FALSE(has(c, 2, nth(5)));
+  c.mend(0, 2);
+  EXPECT_TRUE(comes_true([&] {
+    for (std::uint64_t n = 2; n <= 5; ++n)
+      if (!has(c, 2, nth(n)))
+        return false;
+    auto log = c.at(2).desk->load_log("show");
+    return log && log->json == "{\"a\":1}" && c.store(0).state().owed["o3"] == 0;
+  }));
+  EXPECT_FALSE(has(c, 2, nth(1)));
+}
+
+TEST(ReplicatedStore, ComparesEverythingWithAPeerThatLacksTooMuch) {
+  replica_cluster c(3, {.mend_every = 50ms, .most_owed = 3});
+  all_use(c);
+  EXPECT_TRUE(comes_true([&] { return c.store(0).state().owed["o3"] == 0; }));
+  c.cut(0, 2);
+  auto log = broadcast(c.store(0), 20);
+  ASSERT_TRUE(c.store(0).save_log("show", log.to_json(), false));
+  EXPECT_LE(c.store(0).state().owed["o3"], 5U) << "bounded";
+  c.mend(0, 2);
+  EXPECT_TRUE(comes_true([&] {
+    auto snapshot = log.snapshot();
+    for (auto& e : snapshot.entries)
+      if (!has(c, 2, {snapshot.instance, e.epoch, "720p", e.msn}))
+        return false;
+    return !snapshot.entries.empty() && c.at(2).desk->load_log("show").has_value();
+  }));
+}
+
+TEST(ReplicatedStore, AMemberThatLostItsFolderIsFilledAgain) {
+  replica_cluster c(3, {.mend_every = 50ms});
+  all_use(c);
+  auto log = broadcast(c.store(0), 12);
+  ASSERT_TRUE(c.store(0).save_log("show", log.to_json(), false));
+  auto shown = log.snapshot();
+  auto has_all = [&] { return std::ranges::all_of(shown.entries, [&](auto& e) { return has(c, 2, {shown.instance, e.epoch, "720p", e.msn}); }); };
+  ASSERT_TRUE(comes_true([&] { return has_all() && c.at(2).desk->load_log("show"); }));
+  std::filesystem::remove_all(c.at(2).folder / "show" / std::to_string(shown.instance));
+  c.restart(2);
+  ASSERT_TRUE(c.store(2).use(c.view_of(2)));
+  EXPECT_TRUE(comes_true(has_all));
+}
+
+TEST(ReplicatedStore, ReadsFromAPeerWhatIsNotHereAndKeepsIt) {
+  replica_cluster c(3, {.mend_every = 1h});
+  all_use(c);
+  c.cut(0, 2);
+  ASSERT_TRUE(c.store(0).put("show", first, bytes("abc")));
+  auto read = c.store(2).open("show", first);
+  ASSERT_TRUE(read) << read.error().text;
+  EXPECT_EQ(text_of(*read), "abc");
+  EXPECT_TRUE(comes_true([&] { return has(c, 2, first); }));
+  // Nowhere, as far as those know who answer; and not known, when one who may have it does not.
+  EXPECT_EQ(c.store(1).open("show", nth(2)).error().code, error_code::not_found);
+  EXPECT_EQ(c.store(2).open("show", nth(2)).error().code, error_code::unavailable);
+}
+
+TEST(ReplicatedStore, ManyWhoAskForOneSegmentCauseOneQuestion) {
+  replica_cluster c(3, {.mend_every = 1h, .most_fetches = 1});
+  all_use(c);
+  c.cut(0, 2);
+  ASSERT_TRUE(c.store(0).put("show", first, bytes("abc")));
+  std::atomic<int> good{0};
+  for (int i = 0; i < 50; ++i)
+    c.store(2).fetch({"show", first}, [&](auto got) { good += got && **got == "abc"; });
+  EXPECT_TRUE(comes_true([&] { return good == 50; })) << good;
+}
+
+TEST(ReplicatedStore, WhoTakesOverHasTheNewestLog) {
+  replica_cluster c(3, {.mend_every = 1h});
+  for (std::size_t i = 0; i < 3; ++i)
+    ASSERT_TRUE(c.store(i).use(c.view_of(i)));
+  ASSERT_TRUE(c.store(0).claim(1));
+  ASSERT_TRUE(c.store(0).save_log("show", "{1}", false));
+  EXPECT_TRUE(comes_true([&] { return c.at(2).desk->load_log("show").has_value(); }));
+  c.cut(0, 2);
+  ASSERT_TRUE(c.store(0).save_log("show", "{2}", false));
+  EXPECT_EQ(c.at(2).desk->load_log("show")->json, "{1}");
+  c.cut_off(0);
+  ASSERT_TRUE(c.store(2).claim(2));
+  EXPECT_EQ(c.store(2).load_log("show").value(), "{2}");
+  EXPECT_EQ(c.store(2).claimed().value(), 2U);
+  ASSERT_TRUE(c.store(2).save_log("show", "{3}", false));
+  // The former owner is back and does not know.
+  c.mend(0);
+  auto put = c.store(0).put("show", first, bytes("abc"));
+  ASSERT_FALSE(put);
+  EXPECT_EQ(put.error().code, error_code::fenced) << put.error().text;
+  EXPECT_EQ(c.store(0).save_log("show", "{x}", false).error().code, error_code::fenced);
+  EXPECT_EQ(c.store(0).claim(2).error().code, error_code::fenced) << "a term has one holder";
+  EXPECT_EQ(c.store(1).load_log("show").value(), "{3}");
+  ASSERT_TRUE(c.store(0).claim(3));
+  EXPECT_EQ(c.store(0).load_log("show").value(), "{3}");
+  EXPECT_TRUE(c.store(0).save_log("show", "{4}", false));
+}
+
+TEST(ReplicatedStore, NewMembersHaveTheLogsBeforeTheyCount) {
+  replica_cluster c(5, {.mend_every = 1h});
+  ASSERT_TRUE(use_next(c, 0, 1, {0, 1, 2}));
+  c.cut(0, 1);
+  ASSERT_TRUE(c.store(0).save_log("show", "{1}", false)); // at o1 and o3
+  c.cut_off(0);
+  // o2 has missed the log; two of the former three are asked, and two of the new three have it in the end.
+  ASSERT_TRUE(use_next(c, 1, 2, {1, 2, 3}));
+  EXPECT_TRUE(c.at(1).desk->load_log("show") || c.at(3).desk->load_log("show")) << "besides o3";
+  c.cut_off(2);
+  ASSERT_TRUE(use_next(c, 3, 3, {1, 2, 3}));
+  EXPECT_EQ(c.store(3).load_log("show").value(), "{1}");
+}
+
+TEST(ReplicatedStore, OfTwoOneGoesOnAloneWhenItIsToldTo) {
+  replica_cluster c(2, {.mend_every = 1h});
+  all_use(c);
+  ASSERT_TRUE(c.store(0).save_log("show", "{1}", false));
+  c.cut(0, 1);
+  EXPECT_EQ(c.store(1).put("show", first, bytes("abc")).error().code, error_code::unavailable) << "two of two";
+  auto alone = c.view_of(1, {1});
+  alone.mark = {2, "o2"};
+  ASSERT_TRUE(c.store(1).use(alone));
+  EXPECT_EQ(c.store(1).load_log("show").value(), "{1}") << "one of two is enough to take over";
+  EXPECT_TRUE(c.store(1).save_log("show", "{2}", false));
+  c.mend(0, 1);
+  EXPECT_EQ(c.store(0).save_log("show", "{x}", false).error().code, error_code::fenced);
+}
+
+TEST(ReplicatedStore, ARemovedStreamStaysRemoved) {
+  replica_cluster c(3, {.mend_every = 1h});
+  all_use(c);
+  ASSERT_TRUE(c.store(0).save_log("show", "{1}", false));
+  EXPECT_TRUE(comes_true([&] { return c.at(2).desk->load_log("show").has_value(); }));
+  c.cut(0, 2);
+  ASSERT_TRUE(c.store(0).remove_stream("show"));
+  c.mend(0, 2);
+  EXPECT_EQ(c.store(2).load_log("show").error().code, error_code::not_found) << "although its own copy is still here";
+  EXPECT_TRUE(c.store(1).streams().value().empty());
+}
+
+TEST(ReplicatedStore, AMemberRemembersWhatItAccepted) {
+  replica_cluster c(3);
+  for (std::size_t i = 0; i < 3; ++i)
+    ASSERT_TRUE(c.store(i).use(c.view_of(i)));
+  ASSERT_TRUE(c.store(0).claim(7));
+  c.restart(1);
+  EXPECT_EQ(c.at(1).desk->word().mark, (claim_mark{7, "o1"}));
+  EXPECT_EQ(c.at(1).desk->accept({6, "o3"}).error().code, error_code::fenced);
+  EXPECT_EQ(c.at(1).desk->put({6, "o3"}, {"show", first}, "abc").error().code, error_code::fenced);
+}
+
+TEST(ReplicatedStore, SweepsOnlyWhatIsOlderThanItsLog) {
+  replica_cluster c(3);
+  all_use(c);
+  auto log = broadcast(c.store(0), 60); // more than the window: the first ones are listed no more
+  ASSERT_TRUE(c.store(0).save_log("show", log.to_json(), false));
+  auto shown = log.snapshot();
+  ASSERT_GT(shown.entries.front().msn, 1U);
+  hls::segment_place old{shown.instance, 65'535, "720p", 0}, ahead{shown.instance, 65'536, "720p", shown.entries.back().msn + 5};
+  ASSERT_TRUE(c.store(0).put("show", old, bytes("x")));
+  ASSERT_TRUE(c.store(0).put("show", ahead, bytes("x")));
+  EXPECT_TRUE(comes_true([&] { return has(c, 1, old) && has(c, 1, ahead) && c.at(1).desk->load_log("show"); }));
+  auto gone = c.store(1).sweep([&](std::string_view, const hls::segment_place& p) { return log.knows(p); });
+  ASSERT_TRUE(gone);
+  EXPECT_FALSE(has(c, 1, old));
+  EXPECT_TRUE(has(c, 1, ahead)) << "its log may be on its way";
+  EXPECT_TRUE(has(c, 1, {shown.instance, 65'536, "720p", shown.entries.back().msn}));
+}
+
+TEST(ReplicaDesk, AnswersOnlyWhoHasTheTokenAndRefusesWhatIsNoAddress) {
+  replica_cluster c(2, {.segment_limit = 1'000});
+  http::client web({});
+  auto base = fmt::format("http://127.0.0.1:{}", c.at(0).ports.at(1));
+  auto ask = [&](std::string method, std::string path, std::string token, std::string term, std::string body) {
+    http::client_request r{.method = std::move(method), .url = base + path};
+    r.headers.add("Authorization", "Bearer " + token);
+    r.headers.add("Weir-Term", term);
+    r.body = std::move(body);
+    return web.call(std::move(r)).value().status;
+  };
+  auto good = std::string(replica_cluster::token);
+  EXPECT_EQ(ask("GET", "/replica/v1/logs", "wrong", "", ""), 401);
+  EXPECT_EQ(ask("PUT", "/replica/v1/claim", "", "5 o2", ""), 401);
+  EXPECT_EQ(c.at(0).desk->word().mark.term, 0U);
+  EXPECT_EQ(ask("GET", "/replica/v1/logs", good, "", ""), 200);
+  EXPECT_EQ(ask("PUT", "/replica/v1/claim", good, "five o2", ""), 400);
+  EXPECT_EQ(ask("PUT", "/replica/v1/claim", good, "5 o2", ""), 200);
+  EXPECT_EQ(ask("PUT", "/replica/v1/claim", good, "5 o1", ""), 409);
+  EXPECT_EQ(ask("PUT", "/replica/v1/segments/show~1/2/720p/3.ts", good, "4 o1", "abc"), 409);
+  EXPECT_EQ(ask("PUT", "/replica/v1/segments/show~1/2/720p/3.ts", good, "5 o2", "abc"), 204);
+  EXPECT_EQ(ask("PUT", "/replica/v1/segments/show~1/2/720p/3.ts", good, "5 o2", std::string(1'001, 'x')), 413);
+  EXPECT_EQ(ask("PUT", "/replica/v1/segments/%2e%2e~1/2/720p/3.ts", good, "5 o2", "abc"), 404);
+  EXPECT_EQ(ask("GET", "/replica/v1/segments/show~1/2/720p/3.ts", good, "", ""), 200);
+  EXPECT_EQ(ask("GET", "/replica/v1/segments/show~1/2/720p/4.ts", good, "", ""), 404) << "and asks nobody else";
+  EXPECT_EQ(ask("PUT", "/replica/v1/logs/show", good, "5 o2", "weir-log x"), 500) << "no log of ours";
+  EXPECT_EQ(ask("PUT", "/replica/v1/view", good, "", "{}"), 422);
+}
+
+/// What holds whoever writes, is cut off, is slow, begins anew or takes over: what was acknowledged is what the next owner has.
+TEST(ReplicatedStore, NothingAcknowledgedIsEverLost) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  std::mt19937 random(seed);
+  auto draw = [&](unsigned below) { return std::uniform_int_distribution<unsigned>(0, below - 1)(random); };
+  replica_cluster c(3, {.deadline = 300ms, .mend_every = 20ms});
+  for (std::size_t i = 0; i < 3; ++i)
+    ASSERT_TRUE(c.store(i).use(c.view_of(i)));
+
+  struct writer {
+    std::optional<hls::segment_log> log;
+    std::uint64_t epoch = 0;
+  };
+  std::array<writer, 3> writers;
+  std::optional<std::size_t> owner;
+  std::string acknowledged;               // the newest log of which somebody was told that it is safe
+  std::uint64_t acknowledged_next = 0;
+  std::uint64_t term = 0, epoch = 0, saved = 0, taken = 0, refused = 0;
+  std::optional<std::size_t> away;
+  auto now = std::chrono::system_clock::now();
+
+  auto take_over = [&](std::size_t i) {
+    auto claimed = c.store(i).claim(++term);
+    if (!claimed) {
+      ASSERT_TRUE(away || claimed.error().code == error_code::fenced || claimed.error().code == error_code::timeout) << claimed.error().text;
+      writers[i].log.reset();
+      return;
+    }
+    auto text = c.store(i).load_log("show");
+    if (!text && text.error().code != error_code::not_found) {
+      ASSERT_TRUE(away) << text.error().text;
+      writers[i].log.reset();
+      owner.reset(); // the claim holds all the same: whoever wrote before is fenced
+      return;
+    }
+    ASSERT_TRUE(text || acknowledged.empty()) << "the log is gone";
+    writers[i].log = text ? std::move(hls::segment_log::from_json(*text).value()) : hls::segment_log("show");
+    auto& log = *writers[i].log;
+    ASSERT_GE(log.next_msn(), acknowledged_next);
+    if (!acknowledged.empty()) {
+      auto before = hls::segment_log::from_json(acknowledged)->snapshot(), after = log.snapshot();
+      for (auto& e : before.entries) {
+        if (!after.entries.empty() && e.msn < after.entries.front().msn)
+          continue; // left the window
+        auto same = std::ranges::find(after.entries, e.msn, &hls::log_entry::msn);
+        ASSERT_TRUE(same != after.entries.end()) << "entry " << e.msn << " is gone";
+        EXPECT_EQ(same->epoch, e.epoch);
+        if (!e.gap(0)) {
+          auto file = c.store(i).open("show", {before.instance, e.epoch, "720p", e.msn});
+          ASSERT_TRUE(file) << file.error().text;
+          EXPECT_EQ(text_of(*file), fmt::format("{}-{}", e.epoch, e.msn));
+        }
+      }
+    }
+    writers[i].epoch = ++epoch << 16U;
+    ASSERT_TRUE(log.begin_writer(writers[i].epoch, "pub", {{"720p", 1280, 720, 25'000, "avc1.64001f", {3'000'000}}}, timing_of(hls_profile::brief)));
+    owner = i;
+    ++taken;
+  };
+  auto write = [&](std::size_t i) {
+    auto& w = writers[i];
+    if (!w.log)
+      return;
+    now += 2s;
+    auto slot = w.log->next_msn() + 1;
+    segment_info s{"720p", slot, static_cast<std::int64_t>(slot) * 180'000, 180'000, true, false, now, 5};
+    auto place = w.log->locate(w.epoch, s, now);
+    if (!place)
+      return;
+    if (auto put = c.store(i).put("show", *place, bytes(fmt::format("{}-{}", place->epoch, place->msn))); !put) {
+      ++refused;
+      w.log->lost(w.epoch, s, 1, now);
+    } else {
+      ASSERT_EQ(owner, i) << "a segment of a former owner was acknowledged";
+      w.log->offer(w.epoch, s, 1, now);
+    }
+    auto json = w.log->to_json();
+    auto done = c.store(i).save_log("show", json, false);
+    if (!done) {
+      ++refused;
+      if (done.error().code == error_code::fenced)
+        w.log.reset();
+      return;
+    }
+    ASSERT_EQ(owner, i) << "a log of a former owner was acknowledged";
+    ++saved;
+    acknowledged = json;
+    acknowledged_next = w.log->next_msn();
+  };
+
+  const auto until = steady::now() + 20s;
+  for (int step = 0; step < 600 && steady::now() < until && !HasFatalFailure(); ++step) {
+    auto i = static_cast<std::size_t>(draw(3));
+    auto what = draw(20);
+    if (what == 0 && !away) {
+      away = i;
+      c.cut_off(i);
+    } else if (what == 1 && away) {
+      c.mend(*away);
+      away.reset();
+    } else if (what == 2) {
+      c.at(i).disk->slow_ms = c.at(i).disk->slow_ms == 0 ? 15 : 0;
+    } else if (what == 3) {
+      take_over(i);
+    } else if (what == 4) {
+      c.restart(i);
+      writers[i].log.reset();
+      if (owner == i)
+        owner.reset();
+      ASSERT_TRUE(c.store(i).use(c.view_of(i)));
+    } else {
+      write(owner && draw(4) != 0 ? *owner : i); // a former owner tries, too
+    }
+  }
+  if (HasFatalFailure())
+    return;
+  if (away)
+    c.mend(*away);
+  away.reset();
+  for (std::size_t i = 0; i < 3; ++i)
+    c.at(i).disk->slow_ms = 0;
+  take_over(draw(3));
+  fmt::print("saved {} taken over {} refused {}\n", saved, taken, refused);
+  EXPECT_GT(saved, 20U);
+  EXPECT_GT(taken, 2U);
+}
+
+} // namespace
+} // namespace weir::origin
