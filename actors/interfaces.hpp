@@ -351,6 +351,8 @@ using origin_actor = typed_actor_t<
   void(segment_offer),
   // INTERNAL: the store has done something, or could not.
   void(store_result),
+  // INTERNAL: a store that other origins have a part in is claimed, or could not be.
+  void(store_loaded),
   // A director's feed wants the logs that changed.
   void(log_wish),
   // INTERNAL: gaps, retention, expiry.

@@ -163,6 +163,15 @@ struct store_result {
   expected<void> result;
 };
 
+namespace origin {
+class intake;
+}
+/// Loading thread → origin: the store is claimed and its logs are read, or why not.
+struct store_loaded {
+  std::shared_ptr<origin::intake> in;
+  expected<void> result;
+};
+
 struct runner_tools;
 /// Program → node: how runs are started from now on.
 struct use_tools {
@@ -198,5 +207,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::ask_logs)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::feed_answer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::feed_news)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::store_result)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::store_loaded)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::use_tools)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::bridge_call)

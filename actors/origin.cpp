@@ -110,12 +110,27 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   auto now = [self] { return self->clock().now(); };
   auto wall = [] { return std::chrono::system_clock::now(); };
 
-  my.in = origin::intake({.log = my.setup.log, .window = my.setup.options.window, .write_deadline = my.setup.options.write_deadline});
-  if (auto loaded = my.in.load(*my.setup.store, my.setup.options.dir, wall()); !loaded) {
-    log::critical("origin", "log-unreadable", "error={}", loaded.error().text);
-    self->quit(to_caf(loaded.error()));
-    return origin_actor::behavior_type::make_empty_behavior();
+  const origin::intake_options taking{.log = my.setup.log, .window = my.setup.options.window, .write_deadline = my.setup.options.write_deadline};
+  my.in = origin::intake(taking);
+  my.wanted = my.setup.had_it;
+  if (!my.setup.shared) {
+    if (auto loaded = my.in.load(*my.setup.store, my.setup.options.dir, wall()); !loaded) {
+      log::critical("origin", "log-unreadable", "error={}", loaded.error().text);
+      self->quit(to_caf(loaded.error()));
+      return origin_actor::behavior_type::make_empty_behavior();
+    }
+    my.ready = true;
   }
+  // A shared store waits for other machines: not in this thread.
+  auto take_over = [=, &my] {
+    if (my.ready || !my.wanted || my.loading.joinable() || now() < my.load_again)
+      return;
+    my.loading = std::thread([me, taking, store = my.setup.store, dir = my.setup.options.dir] {
+      auto in = std::make_shared<origin::intake>(taking);
+      auto result = in->load(*store, dir, std::chrono::system_clock::now());
+      tell_anon(me, store_loaded{std::move(in), std::move(result)});
+    });
+  };
   my.queue = std::make_unique<origin::store_queue>(my.setup.store, my.setup.options.writers);
   // What the queue has done becomes a message; one that hangs in a dead disk must not keep this actor.
   auto told = [weak = caf::actor_cast<caf::actor_addr>(me)](origin::store_order::kind what, const std::string& stream, std::uint64_t ticket, expected<void> result) {
@@ -162,12 +177,19 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
       follow();
     },
     [=, &my](const writer_hello& hello) {
+      if (!my.ready) {
+        my.wanted = true;
+        take_over();
+        return hello.answer(fail(error_code::unavailable, "this origin takes the streams over: " + my.not_ready_why));
+      }
       auto done = my.in.announce(hello.stream, hello.writer_epoch, hello.publication, hello.profile, hello.rungs, hello.standby);
       if (done)
         log::info("origin", "writer", "stream={} writer_epoch={} rungs={} publication={} standby={}", hello.stream, hello.writer_epoch, hello.rungs.size(), hello.publication, hello.standby);
       hello.answer(std::move(done));
     },
     [=, &my](const segment_offer& offer) {
+      if (!my.ready) // its writer has to present itself first
+        return offer.answer(fail(hls::refusal(hls::offer_result::unknown_writer, offer.info.rung, offer.info.slot)));
       my.in.offer({offer.stream, offer.writer_epoch, offer.info, offer.bytes, offer.answer}, now(), wall());
       follow();
     },
@@ -178,10 +200,41 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
         my.in.stored(done.stream, done.ticket, done.result, now(), wall());
       follow();
     },
+    [=, &my](const store_loaded& loaded) {
+      my.loading.join();
+      if (!loaded.result) {
+        auto& why = loaded.result.error();
+        if (why.code != error_code::unavailable && why.code != error_code::timeout && why.code != error_code::fenced && why.code != error_code::too_many) {
+          log::critical("origin", "log-unreadable", "error={}", why.text);
+          return self->quit(to_caf(why));
+        }
+        log::warn("origin", "store-not-taken-over", "error={}", why.text);
+        my.not_ready_why = why.text;
+        my.load_again = now() + 500ms;
+        return;
+      }
+      auto edges = my.in.oldest_named(); // with nothing listed the one in force
+      my.in = std::move(*loaded.in);
+      my.in.use_edges(edges);
+      my.ready = true;
+      for (auto& [stream, shown] : my.in.shown())
+        my.news.add(shown);
+      my.answer_readers(now(), wall());
+    },
     [=, &my](log_wish& wish) { my.take(std::move(wish), now(), wall()); },
     [=, &my](const tick&) {
       my.in.tick(now(), wall());
       follow();
+      if (my.setup.shared && my.in.ousted()) { // another origin goes on; this one stands by
+        log::warn("origin", "stands-by", "streams={}", my.in.logs().size());
+        auto edges = my.in.oldest_named();
+        my.in = origin::intake(taking);
+        my.in.use_edges(edges);
+        my.heads.clear();
+        my.ready = my.wanted = false;
+        my.not_ready_why = "another origin has had them";
+      }
+      take_over();
       my.answer_readers(now(), wall());
       if (now() - my.names_told >= names_told_every) {
         my.names_told = now();
@@ -239,7 +292,8 @@ void add_log_route(http::server& server, const origin_actor& origin, const std::
   });
 }
 
-void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options) {
+void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options,
+                       std::shared_ptr<origin::replicated_store> copies) {
   http::route_options writers;
   writers.deadline = std::max<std::chrono::milliseconds>(10s, options.write_deadline + 2s); // the ORIGIN answers in time itself; this is for when it cannot
   writers.guard = [token](const http::request& r) -> std::optional<http::response> {
@@ -287,20 +341,26 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
 
   http::route_options readers;
   readers.cors = true;
-  server.route("GET", "/s/{rest...}", readers, [store](const http::request& r, http::responder answer) {
+  server.route("GET", "/s/{rest...}", readers, [store, copies](const http::request& r, http::responder answer) {
     auto address = hls::parse_segment_path(r.path);
     if (!address)
       return void(answer.fail(address.error()));
+    auto show = [answer, etag = fmt::format("\"{}-{}\"", address->epoch, address->msn),
+                 wish = http::conditions{std::string(r.header("If-None-Match").value_or("")), std::string(r.header("Range").value_or("")), std::string(r.header("If-Range").value_or(""))}](http::response page) {
+      // The name holds the writer's epoch and a number that never comes again: what it names can never change.
+      page.with("Cache-Control", "public, max-age=43200, immutable").with("ETag", etag);
+      http::apply_conditions(wish, page);
+      answer(std::move(page));
+    };
     hls::segment_place place{address->instance, address->epoch, std::string(address->rung), address->msn};
     auto file = store->open(address->stream, place);
-    if (!file)
+    if (file)
+      return show(file->bytes ? http::shared_response(file->bytes, "video/mp2t") : http::file_response(std::make_shared<http::open_file>(file->fd.release(), file->size), "video/mp2t"));
+    if (!copies || file.error().code != error_code::not_found)
       return void(answer.fail(file.error()));
-    auto page = file->bytes ? http::shared_response(file->bytes, "video/mp2t")
-                            : http::file_response(std::make_shared<http::open_file>(file->fd.release(), file->size), "video/mp2t");
-    // The name holds the writer's epoch and a number that never comes again: what it names can never change.
-    page.with("Cache-Control", "public, max-age=43200, immutable").with("ETag", fmt::format("\"{}-{}\"", address->epoch, address->msn));
-    http::apply_conditions({std::string(r.header("If-None-Match").value_or("")), std::string(r.header("Range").value_or("")), std::string(r.header("If-Range").value_or(""))}, page);
-    answer(std::move(page));
+    copies->fetch({std::string(address->stream), std::move(place)}, [answer, show](expected<std::shared_ptr<const std::string>> got) {
+      got ? show(http::shared_response(std::move(*got), "video/mp2t")) : void(answer.fail(got.error()));
+    });
   });
 }
 

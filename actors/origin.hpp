@@ -6,6 +6,7 @@
 #include "runtime/http/server.hpp"
 #include "runtime/metrics/metrics.hpp"
 #include "runtime/origin/intake.hpp"
+#include "runtime/origin/replicated_store.hpp"
 #include "runtime/origin/store_queue.hpp"
 #include "schemas/config.hpp"
 
@@ -13,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <thread>
 
 namespace weir {
 
@@ -21,6 +23,9 @@ struct origin_setup {
   origin_options options;
   hls::log_options log;
   node_name node; ///< that it is on
+  /// Other origins have a part in the store: this one takes it over when a writer comes to it, and at its start when nobody did since it had it.
+  bool shared = false;
+  bool had_it = false;
 };
 
 struct origin_state {
@@ -46,6 +51,17 @@ struct origin_state {
   time_point started{};
   coordinator_watch watching;
   time_point names_told{};
+  bool ready = false;        ///< the store is claimed and its logs are read
+  bool wanted = false;       ///< somebody wants to write
+  std::thread loading;       ///< claims a shared store and reads its logs; its end waits for that
+  time_point load_again{};
+  std::string not_ready_why = "no writer has come to this origin yet";
+
+  origin_state() = default;
+  ~origin_state() {
+    if (loading.joinable())
+      loading.join();
+  }
 
   /// What will be the head of a segment that is being stored.
   void note_head(const origin::store_order& order);
@@ -64,6 +80,8 @@ struct origin_state {
 ///
 /// What is in and what is shown is decided by origin::intake; here is only who hears of it. The store is asked on the threads of a store_queue, so a disk that
 /// hangs makes gaps and holds up neither a writer nor another stream.
+/// A store that other origins have a part in (origin.store: replicated) is claimed on a thread of its own, when a writer comes: whoever had it is fenced off
+/// and stands by from then on.
 ///
 /// Parent:  the program; its end ends the node. Detached: it reads all logs at its start, and waits for the last writes at its end.
 /// Tells:   LOG FEEDs of directors each log that changed, by HTTP; COORDINATOR the newest listed segment, for probes, and which edge tables are still named.
@@ -73,8 +91,10 @@ struct origin_state {
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_state> self, origin_setup setup, coordinator_actor coordinator);
 
-/// PUT of writers and segments (by bearer token), GET of segments (for edges).
-void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options);
+/// PUT of writers and segments (by bearer token), GET of segments (for edges). With `copies`, `store` is what is here, and what is not is asked of the other
+/// origins, without a thread that waits.
+void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options,
+                       std::shared_ptr<origin::replicated_store> copies = nullptr);
 /// GET of the logs that changed (by a bearer token of its own), for directors.
 void add_log_route(http::server& server, const origin_actor& origin, const std::string& read_token);
 
