@@ -15,46 +15,11 @@ namespace weir::origin {
 
 using namespace std::chrono_literals;
 
-disk_crew::disk_crew(unsigned threads, std::size_t most_waiting) : most_waiting_(most_waiting) {
-  for (unsigned i = 0; i < threads; ++i)
-    threads_.emplace_back([this] { work(); });
-}
+namespace {
 
-disk_crew::~disk_crew() {
-  {
-    std::lock_guard lock(guard_);
-    ending_ = true;
-  }
-  wake_.notify_all();
-  for (auto& t : threads_)
-    t.join();
-}
+constexpr std::size_t most_removed = 20'000;
 
-bool disk_crew::run(std::function<void()> job) {
-  {
-    std::lock_guard lock(guard_);
-    if (jobs_.size() >= most_waiting_ || ending_)
-      return false;
-    jobs_.push_back(std::move(job));
-  }
-  wake_.notify_one();
-  return true;
-}
-
-void disk_crew::work() {
-  std::unique_lock lock(guard_);
-  for (;;) {
-    wake_.wait(lock, [&] { return ending_ || !jobs_.empty(); });
-    if (jobs_.empty())
-      return;
-    auto job = std::move(jobs_.front());
-    jobs_.pop_front();
-    lock.unlock();
-    job();
-    job = nullptr; // what it holds may end here, without the lock
-    lock.lock();
-  }
-}
+} // namespace
 
 replica_desk::replica_desk(std::shared_ptr<segment_store> local, std::filesystem::path state, unsigned writers)
   : local_(std::move(local)), state_(std::move(state)), writers_(writers, 256), others_(2, 256) {}
@@ -83,6 +48,14 @@ expected<std::shared_ptr<replica_desk>> replica_desk::open(std::shared_ptr<segme
     desk->stamps_.emplace(stream, stamped_stream{stream, log->stamp, log->json.empty()});
   }
   return desk;
+}
+
+void replica_desk::close(milliseconds patience) {
+  auto until = steady_clock::now() + patience;
+  auto at_rest = writers_.close(patience);
+  at_rest = others_.close(std::max(std::chrono::ceil<milliseconds>(until - steady_clock::now()), 0ms)) && at_rest;
+  if (!at_rest)
+    log::warn("origin", "copies-hang", "patience_ms={}", patience.count());
 }
 
 replica_word replica_desk::word() const {
@@ -137,13 +110,20 @@ expected<void> replica_desk::still(const claim_mark& mark) const {
 
 expected<void> replica_desk::put(const claim_mark& mark, const segment_id& segment, std::string_view bytes) {
   WEIR_TRY(check_mark(mark));
+  forget_removed(segment);
   WEIR_TRY(local_->put(segment.stream, segment.place, std::as_bytes(std::span(bytes))));
   return still(mark);
 }
 
 expected<void> replica_desk::remove(const claim_mark& mark, const segment_id& segment) {
   WEIR_TRY(check_mark(mark));
+  note_removed(segment);
   return local_->remove(segment.stream, segment.place);
+}
+
+expected<std::uint64_t> replica_desk::sweep(const claim_mark& mark, const std::function<bool(std::string_view, const hls::segment_place&)>& known) {
+  WEIR_TRY(check_mark(mark));
+  return local_->sweep(known);
 }
 
 expected<void> replica_desk::save_log(const claim_mark& mark, std::string_view stream, const stamped_log& log, bool durable) {
@@ -189,7 +169,29 @@ std::vector<segment_id> replica_desk::lacking(std::vector<segment_id> wanted) co
   return wanted;
 }
 
-void add_replica_routes(http::server& server, replica_desk& to, const std::string& token, std::uint64_t segment_limit) {
+void replica_desk::note_removed(const segment_id& segment) {
+  auto path = path_of(segment);
+  std::lock_guard lock(guard_);
+  if (!removed_.insert(path).second)
+    return;
+  removed_in_.push_back(std::move(path));
+  if (removed_in_.size() > most_removed) {
+    removed_.erase(removed_in_.front());
+    removed_in_.pop_front();
+  }
+}
+
+void replica_desk::forget_removed(const segment_id& segment) {
+  std::lock_guard lock(guard_);
+  removed_.erase(path_of(segment));
+}
+
+bool replica_desk::was_removed(const segment_id& segment) const {
+  std::lock_guard lock(guard_);
+  return removed_.contains(path_of(segment));
+}
+
+void add_replica_routes(http::server& server, const std::shared_ptr<replica_desk>& desk, const std::string& token, std::uint64_t segment_limit) {
   http::route_options options;
   options.deadline = 30s;
   options.guard = [token](const http::request& r) -> std::optional<http::response> {
@@ -203,10 +205,9 @@ void add_replica_routes(http::server& server, replica_desk& to, const std::strin
     o.body_limit = static_cast<std::size_t>(limit);
     return o;
   };
-  auto* desk = &to;
   auto run = [](disk_crew& crew, const http::responder& answer, std::function<void()> job) {
     if (!crew.run(std::move(job)))
-      answer.fail({error_code::too_many, "the disk is too slow: too much waits for it"});
+      answer.fail({error_code::unavailable, "the disk is too slow: too much waits for it"});
   };
   auto finish = [](const http::responder& answer, const expected<void>& done) { done ? answer(http::empty_response(204)) : answer.fail(done.error()); };
   auto mark_of = [](const http::request& r) -> expected<claim_mark> {

@@ -4,48 +4,30 @@
 // It remembers, durably, the newest claim that it accepted, and refuses what comes under an older one. All of it happens on its own threads: a disk that is
 // slow holds up neither the HTTP server nor who asks whether this member accepts a claim.
 #include "runtime/http/server.hpp"
+#include "runtime/origin/disk_crew.hpp"
 #include "runtime/origin/replica.hpp"
 #include "runtime/origin/segment_store.hpp"
 
 #include <array>
-#include <condition_variable>
 #include <deque>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <thread>
+#include <set>
 
 namespace weir::origin {
-
-/// Threads for work that waits for a disk.
-class disk_crew {
-public:
-  disk_crew(unsigned threads, std::size_t most_waiting);
-  /// What waits is done before the end.
-  ~disk_crew();
-  disk_crew(const disk_crew&) = delete;
-  disk_crew& operator=(const disk_crew&) = delete;
-  /// False: too much waits already, and `job` will not run.
-  bool run(std::function<void()> job);
-
-private:
-  void work();
-  std::mutex guard_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> jobs_;
-  std::size_t most_waiting_;
-  bool ending_ = false;
-  std::vector<std::thread> threads_;
-};
 
 class replica_desk {
 public:
   /// `state` is the file of the claim and the view. Reads it and the stamps of all logs, and claims `local` for itself. Fails: corrupt, io_failed.
   static expected<std::shared_ptr<replica_desk>> open(std::shared_ptr<segment_store> local, std::filesystem::path state, unsigned writers = 4);
 
-  /// Who waits for a disk: writes, and everything else.
+  /// Its threads take nothing more; what has begun gets `patience`. What hangs even then is left behind.
+  void close(milliseconds patience = seconds(5));
+
+  /// Who waits for a disk: writes, and everything else. Their jobs keep the desk.
   disk_crew& writers() { return writers_; }
   disk_crew& others() { return others_; }
   const segment_store& local() const { return *local_; }
@@ -65,6 +47,8 @@ public:
   expected<void> put(const claim_mark& mark, const segment_id& segment, std::string_view bytes);
   /// Fails: fenced.
   expected<void> remove(const claim_mark& mark, const segment_id& segment);
+  /// segment_store::sweep, for whoever has the newest claim and the newest logs. Fails: fenced.
+  expected<std::uint64_t> sweep(const claim_mark& mark, const std::function<bool(std::string_view, const hls::segment_place&)>& known);
   /// Keeps the log unless this state or a newer one is here, which is a success, too: of one term there is one owner, and the newer state has all of the older one.
   /// An empty log removes the stream. Fails: fenced, io_failed.
   expected<void> save_log(const claim_mark& mark, std::string_view stream, const stamped_log& log, bool durable);
@@ -73,6 +57,12 @@ public:
   std::vector<stamped_stream> streams() const;
   /// Those that are not here.
   std::vector<segment_id> lacking(std::vector<segment_id> wanted) const;
+
+  // Which segments were removed last, here or for all: a peer that has not heard of it yet would give them back. The last 20,000 are known; put() takes one out.
+
+  void note_removed(const segment_id& segment);
+  void forget_removed(const segment_id& segment);
+  bool was_removed(const segment_id& segment) const;
 
 private:
   replica_desk(std::shared_ptr<segment_store> local, std::filesystem::path state, unsigned writers);
@@ -88,11 +78,13 @@ private:
   mutable std::mutex guard_;
   replica_word word_;
   std::map<std::string, stamped_stream, std::less<>> stamps_;
+  std::set<std::string> removed_;      // paths
+  std::deque<std::string> removed_in_; // in this order; some are forgotten already
   mutable std::array<std::mutex, 64> turns_; // one log of a stream at a time
-  disk_crew writers_, others_;               // last: their jobs use the rest
+  disk_crew writers_, others_;
 };
 
-/// The routes below /replica/v1/ for whoever has the token. Nothing that is asked here is passed on to another member. The desk must outlive the server.
-void add_replica_routes(http::server& server, replica_desk& desk, const std::string& token, std::uint64_t segment_limit);
+/// The routes below /replica/v1/ for whoever has the token. Nothing that is asked here is passed on to another member.
+void add_replica_routes(http::server& server, const std::shared_ptr<replica_desk>& desk, const std::string& token, std::uint64_t segment_limit);
 
 } // namespace weir::origin

@@ -106,6 +106,7 @@ struct debt {
 
 struct peer {
   debt owed;
+  std::size_t paying = 0; // of these, taken out by the mender
   std::size_t under_way = 0;
   std::uint64_t bytes_under_way = 0;
   std::string trouble;
@@ -127,8 +128,10 @@ struct question {
 
 struct replicated_store::core : std::enable_shared_from_this<core> {
   std::shared_ptr<replica_desk> desk;
-  http::client* web = nullptr; // outlives every request: it ends them
   replicated_options options;
+
+  mutable std::mutex web_guard;
+  http::client* web = nullptr; // until close(); it answers every request at its end
 
   mutable std::mutex guard; // what follows
   std::condition_variable wake;
@@ -150,6 +153,7 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     return view;
   }
 
+  /// `done` runs on the client's thread, or on this one after close(): not under a lock that it takes.
   http::client::request_id ask(const replica& to, question q, answered done) const {
     http::client_request r;
     r.method = std::move(q.method);
@@ -162,25 +166,39 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     r.deadline = options.deadline;
     r.connect_deadline = std::min<std::chrono::milliseconds>(options.deadline, 2s);
     r.response_limit = q.answer_limit;
-    return web->send(std::move(r), [done = std::move(done)](expected<http::client_response> got) {
-      if (!got)
-        return done(fail(std::move(got).error()));
-      if (got->status / 100 != 2)
-        return done(fail(parse_refusal(got->status, got->body)));
-      done(std::move(got->body));
-    });
+    {
+      std::lock_guard lock(web_guard);
+      if (web)
+        return web->send(std::move(r), [done = std::move(done)](expected<http::client_response> got) {
+          if (!got)
+            return done(fail(std::move(got).error()));
+          if (got->status / 100 != 2)
+            return done(fail(parse_refusal(got->status, got->body)));
+          done(std::move(got->body));
+        });
+    }
+    done(fail(error_code::unavailable, "this origin is stopping"));
+    return 0;
+  }
+
+  void cancel(http::client::request_id id) const {
+    std::lock_guard lock(web_guard);
+    if (web)
+      web->cancel(id);
   }
 
   /// For the mender: waits, and ends with the store.
   expected<std::string> wait_for(const replica& to, question q) {
     auto votes = std::make_shared<ballot<std::string>>();
     auto id = ask(to, std::move(q), [votes](expected<std::string> got) { votes->cast("", std::move(got)); });
+    bool over = false;
     {
       std::lock_guard lock(guard);
       mending = id;
-      if (ending)
-        web->cancel(id);
+      over = ending;
     }
+    if (over)
+      cancel(id);
     auto answers = votes->wait(steady::time_point::max(), [](auto& a) { return !a.empty(); });
     return answers.begin()->second;
   }
@@ -194,6 +212,17 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     owed.bound(options.most_owed);
   }
 
+  /// 0: it may be sent to that peer, and counts as under way from now on. Otherwise how many are already.
+  std::size_t begin_write(const std::string& name, std::uint64_t size) {
+    std::lock_guard lock(guard);
+    auto& p = peers[name];
+    if (p.under_way >= options.most_under_way || (p.under_way > 0 && p.bytes_under_way + size > options.most_bytes_under_way))
+      return p.under_way;
+    ++p.under_way;
+    p.bytes_under_way += size;
+    return 0;
+  }
+
   /// One write at all members; `note` says what a peer lacks that did not do it.
   template <class Note>
   expected<void> write(std::string_view what, const replica_view& of, std::uint64_t size, std::function<expected<void>()> here, const question& there, Note note) {
@@ -202,33 +231,26 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     for (auto& m : of.members) {
       if (m.name == options.self)
         continue;
-      {
-        std::lock_guard lock(guard);
-        auto& p = peers[m.name];
-        if (p.under_way >= options.most_under_way || (p.under_way > 0 && p.bytes_under_way + size > options.most_bytes_under_way)) {
-          votes->cast(m.name, fail(error_code::too_many, fmt::format("{} writes wait for its answer already", p.under_way)));
-        } else {
-          ++p.under_way;
-          p.bytes_under_way += size;
-          ask(m, there, [me, votes, name = m.name, size, note](expected<std::string> got) {
-            const bool missed = !got && got.error().code != error_code::fenced;
-            {
-              std::lock_guard inner(me->guard);
-              auto& back = me->peers[name];
-              --back.under_way;
-              back.bytes_under_way -= size;
-              back.trouble = missed ? got.error().text : std::string{};
-            }
-            if (missed)
-              me->owe(name, note);
-            votes->cast(name, got ? expected<void>{} : fail(std::move(got).error()));
-          });
-          continue;
-        }
+      if (auto waiting = begin_write(m.name, size); waiting > 0) {
+        votes->cast(m.name, fail(error_code::too_many, fmt::format("{} writes wait for its answer already", waiting)));
+        owe(m.name, note);
+        continue;
       }
-      owe(m.name, note);
+      ask(m, there, [me, votes, name = m.name, size, note](expected<std::string> got) {
+        const bool missed = !got && got.error().code != error_code::fenced;
+        {
+          std::lock_guard inner(me->guard);
+          auto& back = me->peers[name];
+          --back.under_way;
+          back.bytes_under_way -= size;
+          back.trouble = missed ? got.error().text : std::string{};
+        }
+        if (missed)
+          me->owe(name, note);
+        votes->cast(name, got ? expected<void>{} : fail(std::move(got).error()));
+      });
     }
-    auto local = [votes, here = std::move(here), self = options.self] { votes->cast(self, here()); };
+    auto local = [me, votes, here = std::move(here), self = options.self] { votes->cast(self, here()); };
     if (of.has(options.self) && !desk->writers().run(local))
       votes->cast(options.self, fail(error_code::too_many, "too much waits for the disk"));
     auto answers = votes->wait(deadline(), [&](auto& a) { return decided(a, of, of.needed()); });
@@ -243,7 +265,7 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     auto votes = std::make_shared<ballot<T>>();
     for (auto& m : members)
       if (m.name == options.self) {
-        if (!desk->others().run([votes, here, self = options.self] { votes->cast(self, here()); }))
+        if (!desk->others().run([me = shared_from_this(), votes, here, self = options.self] { votes->cast(self, here()); }))
           votes->cast(options.self, fail(error_code::too_many, "too much waits for the disk"));
       } else {
         ask(m, there, [votes, name = m.name, read](expected<std::string> got) {
@@ -272,7 +294,7 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     auto votes = std::make_shared<ballot<stamped_log>>();
     for (auto& m : members)
       if (m.name == options.self) {
-        if (!desk->others().run([votes, or_none, d = desk.get(), self = options.self, stream = std::string(stream)] { votes->cast(self, or_none(d->load_log(stream))); }))
+        if (!desk->others().run([votes, or_none, d = desk, self = options.self, stream = std::string(stream)] { votes->cast(self, or_none(d->load_log(stream))); }))
           votes->cast(options.self, fail(error_code::too_many, "too much waits for the disk"));
       } else {
         ask(m, {.path = fmt::format("/replica/v1/logs/{}", stream), .answer_limit = replica_text_limit + 1'000}, [votes, or_none, name = m.name](expected<std::string> got) {
@@ -313,6 +335,19 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     return newest;
   }
 
+  /// Whoever waits for a segment hears that nobody asks any more.
+  void end_fetches() {
+    std::vector<std::string> paths;
+    {
+      std::lock_guard lock(guard);
+      for (auto& [path, waiting] : fetches)
+        paths.push_back(path);
+    }
+    for (auto& path : paths)
+      finish_fetch(path, fail(error_code::unavailable, "this origin is stopping"));
+  }
+
+  /// Nothing: somebody asks for it already. A callback: it cannot be asked for. An empty one: it is to be asked for.
   std::optional<fetched> start_fetch(const std::string& path, fetched& done) {
     std::lock_guard lock(guard);
     if (auto under_way = fetches.find(path); under_way != fetches.end()) {
@@ -327,6 +362,10 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
 
   void fetch(const segment_id& segment, fetched done) {
     auto path = path_of(segment);
+    if (desk->was_removed(segment)) // a peer may not have heard of it yet
+      return done(fail(error_code::not_found, fmt::format("segment {}: it was removed", path)));
+    if (ended())
+      return done(fail(error_code::unavailable, "this origin is stopping"));
     auto turn = start_fetch(path, done);
     if (!turn)
       return;
@@ -356,7 +395,9 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
             return me->ask_next(std::move(segment), std::move(path), std::move(others), at + 1, std::move(why));
           }
           auto bytes = std::make_shared<const std::string>(std::move(*got));
-          me->desk->writers().run([desk = me->desk.get(), segment = std::move(segment), bytes] {
+          me->desk->writers().run([desk = me->desk, segment = std::move(segment), bytes] {
+            if (desk->was_removed(segment))
+              return;
             if (auto kept = desk->local().put(segment.stream, segment.place, std::as_bytes(std::span(*bytes))); !kept)
               log::warn("origin", "copy-not-kept", "segment={} error={}", path_of(segment), kept.error().text);
           });
@@ -368,8 +409,10 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     std::vector<fetched> waiting;
     {
       std::lock_guard lock(guard);
-      waiting.swap(fetches[path]);
-      fetches.erase(path);
+      if (auto found = fetches.find(path); found != fetches.end()) {
+        waiting = std::move(found->second);
+        fetches.erase(found);
+      }
     }
     for (auto& done : waiting)
       done(result);
@@ -438,7 +481,9 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     debt owed;
     {
       std::lock_guard lock(guard);
-      owed = std::exchange(peers[to.name].owed, {});
+      auto& p = peers[to.name];
+      owed = std::exchange(p.owed, {});
+      p.paying = owed.size();
     }
     if (owed.size() == 0)
       return;
@@ -460,12 +505,14 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     pay_all(owed.removals, [&](const std::string& path) {
       return sent(wait_for(to, {"DELETE", "/replica/v1/segments" + path.substr(2), to_text(of.mark)}));
     });
+    std::lock_guard lock(guard);
+    auto& p = peers[to.name];
+    p.paying = 0;
     if (done) {
+      p.trouble.clear();
       log::info("origin", "peer-has-all", "peer={} sent={}", to.name, began);
       return;
     }
-    std::lock_guard lock(guard);
-    auto& p = peers[to.name];
     p.trouble = done.error().text;
     if (done.error().code == error_code::fenced) // somebody else writes now, and sends it what it lacks
       return;
@@ -538,14 +585,22 @@ replicated_store::replicated_store(std::shared_ptr<replica_desk> desk, http::cli
   mender_ = std::thread([core = core_] { core->mend(); });
 }
 
-replicated_store::~replicated_store() {
+replicated_store::~replicated_store() { close(); }
+
+void replicated_store::close() {
+  http::client::request_id mending = 0;
   {
     std::lock_guard lock(core_->guard);
     core_->ending = true;
-    core_->web->cancel(core_->mending);
+    mending = core_->mending;
   }
   core_->wake.notify_all();
-  mender_.join();
+  core_->cancel(mending);
+  core_->end_fetches();
+  if (mender_.joinable())
+    mender_.join();
+  std::lock_guard lock(core_->web_guard);
+  core_->web = nullptr;
 }
 
 expected<void> replicated_store::use(const replica_view& view) {
@@ -608,11 +663,11 @@ expected<void> replicated_store::use(const replica_view& view) {
                       [](debt& owed) { owed.compare = true; }));
   }
   std::lock_guard lock(my.guard);
-  const bool first = my.view.members.empty();
-  const bool other = !view.same_members(my.view);
+  // What a former owner owed is not known here.
+  const bool anew = view.mark != my.view.mark || !view.same_members(my.view);
   my.view = view;
   std::erase_if(my.peers, [&](auto& p) { return !view.has(p.first) && p.second.under_way == 0; });
-  if (first || other) {
+  if (anew) {
     my.compare_here = true;
     for (auto& m : view.members)
       if (m.name != my.options.self)
@@ -626,7 +681,7 @@ replica_state replicated_store::state() const {
   std::lock_guard lock(core_->guard);
   replica_state s{.view = core_->view, .owed = {}, .trouble = {}};
   for (auto& [name, p] : core_->peers) {
-    s.owed[name] = p.owed.size();
+    s.owed[name] = p.owed.size() + p.paying;
     if (!p.trouble.empty())
       s.trouble[name] = p.trouble;
   }
@@ -652,7 +707,7 @@ expected<std::uint64_t> replicated_store::claimed() const {
   auto answers = votes->wait(core_->deadline(), [&](auto& a) { return decided(a, *of, of->to_claim()); });
   if (successes(answers, *of) < of->to_claim())
     return fail(too_few("hear of the newest claim", answers, *of, of->to_claim()));
-  std::uint64_t highest = 0;
+  auto highest = core_->desk->word().mark.term; // also one that nobody else has heard of
   for (auto& [name, word] : answers)
     if (word)
       highest = std::max(highest, word->mark.term);
@@ -674,10 +729,13 @@ expected<void> replicated_store::put(std::string_view stream, const hls::segment
 }
 
 expected<open_segment> replicated_store::open(std::string_view stream, const hls::segment_place& place) const {
+  segment_id segment{std::string(stream), place};
+  if (core_->desk->was_removed(segment))
+    return fail(error_code::not_found, fmt::format("segment {}: it was removed", path_of(segment)));
   auto here = core_->desk->local().open(stream, place);
   if (here || here.error().code != error_code::not_found)
     return here;
-  auto bytes = core_->fetch_and_wait({std::string(stream), place});
+  auto bytes = core_->fetch_and_wait(segment);
   WEIR_TRY(bytes);
   return open_segment{.fd = {}, .size = (*bytes)->size(), .bytes = *bytes};
 }
@@ -689,11 +747,15 @@ expected<void> replicated_store::remove(std::string_view stream, const hls::segm
     return fail(error_code::invalid_input, fmt::format("{:?} is no segment's address", path.substr(0, 200)));
   auto of = core_->in_force();
   WEIR_TRY(of);
-  return core_->write("remove segment " + path, *of, 0, [d = core_->desk.get(), mark = of->mark, segment] { return d->remove(mark, segment); },
+  core_->desk->note_removed(segment);
+  auto done = core_->write("remove segment " + path, *of, 0, [d = core_->desk.get(), mark = of->mark, segment] { return d->remove(mark, segment); },
                       {"DELETE", "/replica/v1/segments" + path.substr(2), to_text(of->mark)}, [path](debt& owed) {
                         owed.segments.erase(path);
                         owed.removals.insert(path);
                       });
+  if (!done && done.error().code == error_code::fenced) // it is not this one's any more: whoever has it may list it
+    core_->desk->forget_removed(segment);
+  return done;
 }
 
 expected<void> replicated_store::save_log(std::string_view stream, std::string_view json, bool durable) {
@@ -747,15 +809,24 @@ expected<std::vector<std::string>> replicated_store::streams() const {
 expected<void> replicated_store::remove_stream(std::string_view stream) { return save_log(stream, {}, true); }
 
 expected<std::uint64_t> replicated_store::sweep(const std::function<bool(std::string_view, const hls::segment_place&)>& known) {
-  std::map<std::string, std::uint64_t, std::less<>> oldest;
-  for (auto& s : core_->desk->streams())
-    if (auto log = core_->desk->load_log(s.stream))
-      if (auto listed = log->json.empty() ? expected<std::vector<segment_id>>() : listed_segments(log->json); listed && !listed->empty())
-        oldest.emplace(s.stream, listed->front().place.msn);
-  return core_->desk->local().sweep([&](std::string_view stream, const hls::segment_place& place) {
-    auto first = oldest.find(stream);
-    return known(stream, place) || first == oldest.end() || place.msn >= first->second;
+  auto of = core_->in_force();
+  WEIR_TRY(of);
+  std::vector<segment_id> gone;
+  auto count = core_->desk->sweep(of->mark, [&](std::string_view stream, const hls::segment_place& place) {
+    if (known(stream, place))
+      return true;
+    if (segment_id segment{std::string(stream), place}; gone.size() < core_->options.most_owed && parse_segment(path_of(segment)))
+      gone.push_back(std::move(segment));
+    return false;
   });
+  WEIR_TRY(count);
+  for (auto& segment : gone) { // most of it is at the others, too
+    core_->desk->note_removed(segment);
+    for (auto& m : of->members)
+      if (m.name != core_->options.self)
+        core_->owe(m.name, [path = path_of(segment)](debt& owed) { owed.removals.insert(path); });
+  }
+  return count;
 }
 
 expected<store_usage> replicated_store::usage() const { return core_->desk->local().usage(); }

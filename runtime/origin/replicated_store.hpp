@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <functional>
+#include <thread>
 
 namespace weir::origin {
 
@@ -35,9 +36,12 @@ struct replica_state {
 
 class replicated_store final : public segment_store {
 public:
-  /// `web` must outlive the store.
+  /// `web` must live until close().
   replicated_store(std::shared_ptr<replica_desk> desk, http::client& web, replicated_options options);
+  /// close().
   ~replicated_store() override;
+  /// Asks nobody any more: what is called from now on fails with `unavailable`, and so does, at the latest when the client ends, what waits for an answer.
+  void close();
 
   /// From here on this view counts. Asks the members of the former view, the one that any of them knows to be the newest, to accept the term; their newest logs are
   /// then at W members of the new one. Anything that this store wrote before is over. A view of term 0 claims nothing: for members whom nobody has claimed yet.
@@ -53,7 +57,7 @@ public:
   expected<std::uint64_t> claimed() const override;
   expected<void> put(std::string_view stream, const hls::segment_place& place, std::span<const std::byte> bytes) override;
   expected<open_segment> open(std::string_view stream, const hls::segment_place& place) const override;
-  /// Peers that are away hear of it later.
+  /// It is not given back from now on, although peers that are slow or away hear of it later.
   expected<void> remove(std::string_view stream, const hls::segment_place& place) override;
   /// Never fails with io_failed: where too few have it, it is not saved (unavailable).
   expected<void> save_log(std::string_view stream, std::string_view json, bool durable) override;
@@ -61,7 +65,7 @@ public:
   expected<std::string> load_log(std::string_view stream) const override;
   expected<std::vector<std::string>> streams() const override;
   expected<void> remove_stream(std::string_view stream) override;
-  /// Here only, and only segments that are older than all that the stream's log here knows: a newer one may be a copy whose log is still on its way.
+  /// For whoever has claimed and read all logs: what goes here goes at the peers as well, later. Counted is what goes here. Fails: fenced.
   expected<std::uint64_t> sweep(const std::function<bool(std::string_view, const hls::segment_place&)>& known) override;
   expected<store_usage> usage() const override;
 

@@ -30,13 +30,15 @@ inline std::string text_of(const open_segment& s) {
 class ailing_store final : public segment_store {
 public:
   explicit ailing_store(std::unique_ptr<segment_store> whole) : whole_(std::move(whole)) {}
-  std::atomic<int> slow_ms{0}; ///< each write takes so long
+  std::atomic<int> slow_ms{0};      ///< each write takes so long
+  std::atomic<int> slow_puts_ms{0}; ///< and each put so long besides
   std::atomic<bool> full{false};
 
   expected<void> claim(std::uint64_t term) override { return whole_->claim(term); }
   expected<std::uint64_t> claimed() const override { return whole_->claimed(); }
   expected<void> put(std::string_view stream, const hls::segment_place& place, std::span<const std::byte> b) override {
     WEIR_TRY(write());
+    std::this_thread::sleep_for(std::chrono::milliseconds(slow_puts_ms));
     return whole_->put(stream, place, b);
   }
   expected<open_segment> open(std::string_view stream, const hls::segment_place& place) const override { return whole_->open(stream, place); }
@@ -95,6 +97,8 @@ public:
     for (auto& m : members_)
       m.from.clear();
     web_.reset();
+    for (auto& m : members_)
+      m.desk->close(20s);
     members_.clear();
     std::filesystem::remove_all(root_);
   }
@@ -137,6 +141,7 @@ public:
     });
     m.store.reset();
     m.from.clear();
+    m.desk->close(20s); // a process that has ended writes nothing more
     m.desk.reset();
     open_desk(i);
     for (auto j : lines)
@@ -171,7 +176,7 @@ private:
     if (m.from[j])
       return;
     auto server = std::make_unique<http::server>(http::server_options{.listen = fmt::format("127.0.0.1:{}", m.ports[j])});
-    add_replica_routes(*server, *m.desk, token, options_.segment_limit);
+    add_replica_routes(*server, m.desk, token, options_.segment_limit);
     auto started = server->start();
     ASSERT_TRUE(started) << started.error().text;
     m.ports[j] = server->port();
