@@ -255,6 +255,7 @@ private:
   void wake() {
     if (!std::exchange(flushing_, true))
       std::thread([this] {
+        ::pthread_setname_np(::pthread_self(), "weir-log");
         std::unique_lock lock(mutex_);
         for (;;) {
           auto next = print_held_back(steady_clock::now());

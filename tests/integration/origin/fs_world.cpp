@@ -86,6 +86,22 @@ private:
 
 } // namespace
 
+bool comes_alone() {
+  auto others = [] {
+    std::ptrdiff_t count = -1; // this one
+    for (auto& task : fs::directory_iterator("/proc/self/task")) {
+      std::string name;
+      std::getline(std::ifstream(task.path() / "comm"), name);
+      count += name != "weir-log";
+    }
+    return count;
+  };
+  for (auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30); std::chrono::steady_clock::now() < until; std::this_thread::yield())
+    if (others() == 0)
+      return true;
+  return false;
+}
+
 std::unique_ptr<store_world> make_fs_world() { return std::make_unique<fs_world>(); }
 
 } // namespace weir::origin

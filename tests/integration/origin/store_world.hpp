@@ -14,6 +14,10 @@ public:
 
   /// Another handle of the same store, as another process or a later start has it. Nothing is claimed yet.
   virtual std::shared_ptr<segment_store> open() = 0;
+  /// Waits until what was acknowledged is everywhere where it is going to be.
+  virtual void settle() {}
+  /// Before each fork: nobody has a handle. From then on those that are opened, here or in a child, are of one writer that begins anew.
+  virtual void stand_apart() {}
   /// Takes all room; what is put now fails with is_full(). False: this machine does not let us.
   virtual bool fill() = 0;
   /// From now on each put takes at least so long; 0: as usual.
@@ -32,6 +36,10 @@ struct driver {
 };
 inline void PrintTo(const driver& d, std::ostream* out) { *out << d.name; }
 
+/// Waits until no other thread is left in this process, but the log's: one that ends may hold a lock that a forked child would wait for. False: one goes on.
+bool comes_alone();
+
 std::unique_ptr<store_world> make_fs_world();
+std::unique_ptr<store_world> make_replicated_world();
 
 } // namespace weir::origin
