@@ -20,6 +20,8 @@ namespace {
 constexpr auto names_told_every = 5s;
 constexpr std::size_t reader_limit = 64; ///< a cluster has fewer directors
 constexpr auto longest_wait = 20s;
+constexpr unsigned reading_threads = 4;
+constexpr std::size_t reads_waiting = 1'024; ///< a cold segment is asked for once by each edge
 constexpr std::size_t heads_kept = 4 * hls::max_rungs; ///< of a stream: of the segment that is listed next, and of some that come early
 
 /// What a writer says of itself: the body of PUT /origin/v1/streams/{stream}/writers/{epoch}.
@@ -110,10 +112,10 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   auto now = [self] { return self->clock().now(); };
   auto wall = [] { return std::chrono::system_clock::now(); };
 
-  const origin::intake_options taking{.log = my.setup.log, .window = my.setup.options.window, .write_deadline = my.setup.options.write_deadline};
+  const origin::intake_options taking{.log = my.setup.log, .window = my.setup.options.window, .write_deadline = my.setup.options.write_deadline, .shared = my.setup.copies != nullptr};
   my.in = origin::intake(taking);
   my.wanted = my.setup.had_it;
-  if (!my.setup.shared) {
+  if (!my.setup.copies) {
     if (auto loaded = my.in.load(*my.setup.store, my.setup.options.dir, wall()); !loaded) {
       log::critical("origin", "log-unreadable", "error={}", loaded.error().text);
       self->quit(to_caf(loaded.error()));
@@ -125,8 +127,8 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   auto take_over = [=, &my] {
     if (my.ready || !my.wanted || my.loading.joinable() || now() < my.load_again)
       return;
-    my.loading = std::thread([me, taking, store = my.setup.store, dir = my.setup.options.dir] {
-      auto in = std::make_shared<origin::intake>(taking);
+    my.loading = std::thread([me, taking, store = my.setup.store, dir = my.setup.options.dir, tickets = my.in.last_ticket()] {
+      auto in = std::make_shared<origin::intake>(taking, tickets); // what was asked of the store before may still be answered
       auto result = in->load(*store, dir, std::chrono::system_clock::now());
       tell_anon(me, store_loaded{std::move(in), std::move(result)});
     });
@@ -225,10 +227,10 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
     [=, &my](const tick&) {
       my.in.tick(now(), wall());
       follow();
-      if (my.setup.shared && my.in.ousted()) { // another origin goes on; this one stands by
-        log::warn("origin", "stands-by", "streams={}", my.in.logs().size());
+      if (my.setup.copies && my.in.ousted()) { // another origin goes on; this one stands by
+        log::info("origin", "stands-by", "streams={}", my.in.logs().size());
         auto edges = my.in.oldest_named();
-        my.in = origin::intake(taking);
+        my.in = origin::intake(taking, my.in.last_ticket());
         my.in.use_edges(edges);
         my.heads.clear();
         my.ready = my.wanted = false;
@@ -258,6 +260,13 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
       nlohmann::json status{{"streams", streams}, {"written", n.written}, {"bytes", n.bytes}, {"fenced", n.fenced}, {"refused", n.refused}, {"full", n.full},
                             {"late", n.late}, {"turned_away", n.turned_away}, {"under_way", my.in.under_way()}, {"in_store", my.queue->segments()}, {"ousted", my.in.ousted()},
                             {"readers", my.readers.size()}, {"ages", {{"buckets", ages.buckets}, {"sum", ages.sum}}}};
+      if (my.setup.copies) {
+        auto copies = my.setup.copies->state();
+        status["copies"] = {{"writes", my.ready}, {"term", copies.view.mark.term}, {"members", copies.view.members.size()}, {"needed", copies.view.needed()},
+                            {"owed", copies.owed}, {"trouble", copies.trouble}};
+        if (!my.ready)
+          status["copies"]["stands_by"] = my.not_ready_why;
+      }
       return report_of(self, "origin", status, my.started);
     },
   };
@@ -341,7 +350,9 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
 
   http::route_options readers;
   readers.cors = true;
-  server.route("GET", "/s/{rest...}", readers, [store, copies](const http::request& r, http::responder answer) {
+  // A disk that does not answer must hold up nobody else of this node.
+  auto disk = std::make_shared<origin::disk_crew>(reading_threads, reads_waiting);
+  server.route("GET", "/s/{rest...}", readers, [store, copies, disk](const http::request& r, http::responder answer) {
     auto address = hls::parse_segment_path(r.path);
     if (!address)
       return void(answer.fail(address.error()));
@@ -352,15 +363,20 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
       http::apply_conditions(wish, page);
       answer(std::move(page));
     };
-    hls::segment_place place{address->instance, address->epoch, std::string(address->rung), address->msn};
-    auto file = store->open(address->stream, place);
-    if (file)
-      return show(file->bytes ? http::shared_response(file->bytes, "video/mp2t") : http::file_response(std::make_shared<http::open_file>(file->fd.release(), file->size), "video/mp2t"));
-    if (!copies || file.error().code != error_code::not_found)
-      return void(answer.fail(file.error()));
-    copies->fetch({std::string(address->stream), std::move(place)}, [answer, show](expected<std::shared_ptr<const std::string>> got) {
-      got ? show(http::shared_response(std::move(*got), "video/mp2t")) : void(answer.fail(got.error()));
+    origin::segment_id wanted{std::string(address->stream), {address->instance, address->epoch, std::string(address->rung), address->msn}};
+    const bool taken = disk->run([store, copies, answer, show, wanted = std::move(wanted)] {
+      auto file = store->open(wanted.stream, wanted.place);
+      if (file)
+        return show(file->bytes ? http::shared_response(file->bytes, "video/mp2t")
+                                : http::file_response(std::make_shared<http::open_file>(file->fd.release(), file->size), "video/mp2t"));
+      if (!copies || file.error().code != error_code::not_found)
+        return void(answer.fail(file.error()));
+      copies->fetch(wanted, [answer, show](expected<std::shared_ptr<const std::string>> got) {
+        got ? show(http::shared_response(std::move(*got), "video/mp2t")) : void(answer.fail(got.error()));
+      });
     });
+    if (!taken)
+      answer.fail({error_code::unavailable, "the origin's disk does not answer: too much waits for it"});
   });
 }
 

@@ -5,6 +5,7 @@
 #include "runtime/hls/log_news.hpp"
 #include "runtime/http/server.hpp"
 #include "runtime/metrics/metrics.hpp"
+#include "runtime/origin/disk_crew.hpp"
 #include "runtime/origin/intake.hpp"
 #include "runtime/origin/replicated_store.hpp"
 #include "runtime/origin/store_queue.hpp"
@@ -23,8 +24,8 @@ struct origin_setup {
   origin_options options;
   hls::log_options log;
   node_name node; ///< that it is on
-  /// Other origins have a part in the store: this one takes it over when a writer comes to it, and at its start when nobody did since it had it.
-  bool shared = false;
+  /// Set: `store` is this one, and other origins have a part in it. It is taken over when a writer comes, and at the start when nobody did since it was had.
+  std::shared_ptr<origin::replicated_store> copies = nullptr;
   bool had_it = false;
 };
 

@@ -5,7 +5,7 @@
 #include "actors/task_types.hpp"
 #include "runtime/http/client.hpp"
 #include "runtime/http/server.hpp"
-#include "runtime/origin/replica_desk.hpp"
+#include "runtime/origin/replicated_store.hpp"
 #include "schemas/config.hpp"
 
 #include <atomic>
@@ -55,7 +55,8 @@ private:
   std::unique_ptr<caf::actor_system_config> system_config_;
   std::unique_ptr<caf::actor_system> system_;
   std::shared_ptr<http::client> client_;
-  std::shared_ptr<origin::replica_desk> replica_desk_; // outlives the server
+  std::shared_ptr<origin::replica_desk> replica_desk_;
+  std::shared_ptr<origin::replicated_store> copies_; ///< asks peers by client_ until it is closed
   std::unique_ptr<http::server> server_;
   std::shared_ptr<playlist_desk> desk_;
   struct root {

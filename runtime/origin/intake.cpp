@@ -386,7 +386,10 @@ void intake::tick(steady_time now, timestamp wall) {
 
 void intake::oust(const error& why) {
   ousted_ = true;
-  log::critical("origin", "store-claimed-by-another", "error={}", why.text);
+  if (options_.shared)
+    log::warn("origin", "store-taken-over", "error={}", why.text);
+  else
+    log::critical("origin", "store-claimed-by-another", "error={}", why.text);
   turn_all_away();
 }
 

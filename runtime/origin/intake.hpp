@@ -26,6 +26,7 @@ struct intake_options {
   hls::log_options log;
   milliseconds window{0};         ///< 0: the profile's
   milliseconds write_deadline{0}; ///< 0: the stream's target duration
+  bool shared = false;            ///< other origins have a part in the store: that one of them claims it is no fault
 };
 
 /// A segment as a writer brings it. `answer` is called once, by whoever called the intake: nothing when the segment is in; otherwise what refusal() says, or
@@ -59,7 +60,8 @@ struct shown_news {
 
 class intake {
 public:
-  explicit intake(intake_options options = {}) : options_(options) {}
+  /// `tickets`: the last one that was given, where another intake used the same queue before this one.
+  explicit intake(intake_options options = {}, std::uint64_t tickets = 0) : options_(options), tickets_(tickets) {}
 
   /// At start, blocking: claims the store under a term of its own, reads all logs, and sweeps what no log knows. `dir` names the place in errors.
   /// Fails: corrupt and newer_schema (naming the stream), and as the store does.
@@ -93,6 +95,7 @@ public:
   /// By stream, of those that were ever listed: what viewers may see.
   const std::map<std::string, hls::stream_log>& shown() const { return shown_; }
   std::size_t under_way() const; ///< segments without an answer
+  std::uint64_t last_ticket() const { return tickets_; }
   bool ousted() const { return ousted_; } ///< another origin has claimed the store: this one shows and takes nothing more
 
   struct counters {

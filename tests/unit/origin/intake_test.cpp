@@ -420,6 +420,28 @@ TEST_F(Intake, ShowsAndTakesNothingOnceAnotherHasClaimedItsStore) {
   EXPECT_EQ(successor->save_log("conf", "{}", false).error().code, error_code::fenced);
 }
 
+TEST_F(Intake, TakesNoAnswerThatWasForTheOneBeforeIt) {
+  ASSERT_TRUE(announce(65536));
+  offer(65536, 10);
+  ASSERT_EQ(open.size(), 1U);
+  auto old = std::move(open.front());
+  open.clear();
+  // Another origin had the store for a while; the queue, and the put that hangs in it, are still the same.
+  wall += 1s;
+  in = std::make_unique<intake>(intake_options{}, in->last_ticket());
+  in->use_edges(1);
+  ASSERT_TRUE(in->load(*store, "memory", wall));
+  ASSERT_TRUE(announce(65537));
+  auto a = offer(65537, 10);
+  ASSERT_EQ(open.size(), 1U);
+  in->stored(old.stream, old.ticket, {}, now, wall);
+  collect();
+  EXPECT_EQ(open.size(), 1U) << "nothing is in, so no log is saved";
+  EXPECT_EQ(a->times, 0);
+  do_all();
+  EXPECT_EQ(code_of(a), error_code::none);
+}
+
 TEST_F(Intake, TellsTheOldestEdgeTableThatIsStillNamed) {
   in->use_edges(3);
   EXPECT_EQ(in->oldest_named(), 3U) << "nothing is listed: what is in force";
