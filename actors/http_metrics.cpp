@@ -68,6 +68,8 @@ void show_actor(metrics::scrape& out, const json& actor, tree_sums& sums) {
     sums.refused += status.value("refused", 0.0);
     sums.full += status.value("full", 0.0);
     sums.late += status.value("late", 0.0);
+    if (auto copies = status.find("copies"); copies != status.end())
+      show_each<family::copies_owed>(out, copies->value("owed", json::object()));
     if (auto ages = status.find("ages"); ages != status.end())
       out.tell<family::segment_age_seconds>({ages->at("buckets").get<std::vector<std::uint64_t>>(), ages->at("sum").get<double>()});
   } else if (kind == "director" && status.is_object()) {

@@ -139,6 +139,7 @@ TEST_F(HttpMetrics, TheTreeTellsWhatEachActorCounted) {
   tree.push_back(actor("origin", "origin", R"({"written": 5, "bytes": 100, "fenced": 1, "refused": 2, "full": 3, "ages": {}})"));
   tree.back()["status"]["ages"]["buckets"] = ages.now().buckets;
   tree.back()["status"]["ages"]["sum"] = ages.now().sum;
+  tree.back()["status"]["copies"] = {{"writes", true}, {"owed", {{"o2", 7}, {"o3", 0}}}};
   tree.push_back(actor("director", "director", R"({"sessions": {"b-1": 4}, "moves": {"edge_left": 512, "weights": 3},
                                               "audience": {"hall": {"sessions": 9, "beacons": 3, "joins": {"buckets": [], "sum": 0},
                                                                     "edges": {"b-1": {"stalls": 2, "stalled_seconds": 1.5, "played_seconds": 60}}}}})"));
@@ -154,6 +155,8 @@ TEST_F(HttpMetrics, TheTreeTellsWhatEachActorCounted) {
   EXPECT_LINE(text, "weir_store_failures_total 1");
   EXPECT_LINE(text, "weir_segments_written_total 5");
   EXPECT_LINE(text, "weir_segments_disk_full_total 3");
+  EXPECT_LINE(text, R"(weir_origin_copies_owed{peer="o2"} 7)");
+  EXPECT_LINE(text, R"(weir_origin_copies_owed{peer="o3"} 0)");
   EXPECT_LINE(text, R"(weir_segment_age_seconds_bucket{le="6"} 0)");
   EXPECT_LINE(text, R"(weir_segment_age_seconds_bucket{le="8"} 1)");
   EXPECT_LINE(text, "weir_segment_age_seconds_sum 7");
