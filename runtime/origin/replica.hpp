@@ -24,6 +24,7 @@ inline constexpr std::uint64_t replica_text_limit = 8U << 20;
 struct replica {
   std::string name; ///< of its node
   std::string url;  ///< without a slash at its end
+  std::string token; ///< that it wants to be shown; never stored nor sent with a view
 
   static constexpr auto fields() {
     using o = replica;

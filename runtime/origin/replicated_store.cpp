@@ -93,6 +93,28 @@ error too_few(std::string_view what, const Answers& answers, const replica_view&
   return {code, fmt::format("{}: {} of {} origins did it, {} are needed: {}", what, successes(answers, of), of.members.size(), wanted, fmt::join(reasons, "; "))};
 }
 
+/// Each member once.
+std::vector<replica> members_of(const std::vector<replica_view>& views) {
+  std::vector<replica> all;
+  for (auto& v : views)
+    std::ranges::copy_if(v.members, std::back_inserter(all), [&](auto& m) { return std::ranges::find(all, m.name, &replica::name) == all.end(); });
+  return all;
+}
+
+/// Whether no view of these can be written under an older term any more, or that cannot be reached.
+template <class Answers>
+bool enough_to_claim(const Answers& answers, const std::vector<replica_view>& views) {
+  return std::ranges::all_of(views, [&](auto& v) { return decided(answers, v, v.to_claim()); });
+}
+
+template <class Answers>
+expected<void> check_claimed(std::string_view what, const Answers& answers, const std::vector<replica_view>& views) {
+  for (auto& v : views)
+    if (successes(answers, v) < v.to_claim())
+      return fail(too_few(what, answers, v, v.to_claim()));
+  return {};
+}
+
 /// What a peer lacks.
 struct debt {
   std::set<std::string> segments, removals, logs; // addresses; names of streams
@@ -140,6 +162,9 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
   std::map<std::string, std::uint64_t, std::less<>> versions; // of each stream's log: the last one given
   std::map<std::string, std::vector<fetched>> fetches;
   http::client::request_id mending = 0; // what the mender waits for
+  std::set<std::string> removing;       // what it has removed from a peer just now: a put of that must come there after it
+  std::condition_variable removed;
+  std::map<std::string, log_stamp, std::less<>> newest_taken; // of each stream's log, as they were when `view` was taken over
   bool compare_here = false;
   bool ending = false;
   std::mutex using_view; // one use() at a time
@@ -158,7 +183,7 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     http::client_request r;
     r.method = std::move(q.method);
     r.url = to.url + q.path;
-    r.headers.add("Authorization", "Bearer " + options.token);
+    r.headers.add("Authorization", "Bearer " + (to.token.empty() ? options.token : to.token));
     if (!q.mark.empty())
       r.headers.add("Weir-Term", std::move(q.mark));
     if (q.body)
@@ -304,11 +329,11 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     return votes;
   }
 
-  expected<stamped_log> newest_log(const replica_view& of, std::string_view stream) {
-    auto votes = poll_log(of.members, stream);
-    auto answers = votes->wait(deadline(), [&](auto& a) { return decided(a, of, of.to_claim()); });
-    if (successes(answers, of) < of.to_claim())
-      return fail(too_few(fmt::format("read the log of {}", stream), answers, of, of.to_claim()));
+  /// Of those that `to_claim()` members of each view have.
+  expected<stamped_log> newest_log(const std::vector<replica_view>& views, std::string_view stream) {
+    auto votes = poll_log(members_of(views), stream);
+    auto answers = votes->wait(deadline(), [&](auto& a) { return enough_to_claim(a, views); });
+    WEIR_TRY(check_claimed(fmt::format("read the log of {}", stream), answers, views));
     // Of logs from before there were copies all are equal: the own one.
     stamped_log newest;
     if (auto own = answers.find(options.self); own != answers.end() && own->second)
@@ -320,19 +345,90 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     return newest;
   }
 
-  /// By stream: the newest stamp of those that `of.to_claim()` members of `of` have. Removed streams are among them.
-  expected<std::map<std::string, stamped_stream>> newest_stamps(const replica_view& of, const std::vector<replica>& members) {
-    auto votes = poll_streams(members);
-    auto answers = votes->wait(deadline(), [&](auto& a) { return decided(a, of, of.to_claim()); });
-    if (successes(answers, of) < of.to_claim())
-      return fail(too_few("list the logs", answers, of, of.to_claim()));
-    std::map<std::string, stamped_stream> newest;
+  struct found_stream {
+    stamped_stream best;
+    std::set<std::string> at; ///< members that are known to have it
+  };
+  /// By stream: the newest stamp of those that `to_claim()` members of each view have. Removed streams are among them.
+  expected<std::map<std::string, found_stream>> newest_stamps(const std::vector<replica_view>& views) {
+    auto votes = poll_streams(members_of(views));
+    auto answers = votes->wait(deadline(), [&](auto& a) { return enough_to_claim(a, views); });
+    WEIR_TRY(check_claimed("list the logs", answers, views));
+    std::map<std::string, found_stream> found;
     for (auto& [name, streams] : answers)
       if (streams)
-        for (auto& s : *streams)
-          if (auto [at, fresh] = newest.try_emplace(s.stream, s); !fresh && s.stamp.order(at->second.stamp) > 0)
-            at->second = s;
-    return newest;
+        for (auto& s : *streams) {
+          auto& one = found.try_emplace(s.stream, found_stream{s, {}}).first->second;
+          auto order = s.stamp.order(one.best.stamp);
+          if (order > 0)
+            one = {s, {}};
+          if (order >= 0)
+            one.at.insert(name);
+        }
+    return found;
+  }
+
+  /// Enough members of the view, and of all that may have been in force before it, accept its term. Returns those before it.
+  expected<std::vector<replica_view>> claim(const replica_view& next, std::vector<replica_view> former) {
+    auto with_addresses = [&](replica_view old) {
+      for (auto& m : old.members)
+        if (auto now = std::ranges::find(next.members, m.name, &replica::name); now != next.members.end())
+          m = *now;
+      return old;
+    };
+    // One that is in force: whatever was before it is over.
+    auto hear = [&](const replica_view& settled) {
+      if (settled.members.empty() || (!former.empty() && settled.mark.term <= former.front().mark.term))
+        return false;
+      std::erase_if(former, [&](auto& old) { return old.mark.term < settled.mark.term; });
+      if (!former.empty() && former.front().mark.term == settled.mark.term)
+        return true;
+      former.insert(former.begin(), with_addresses(settled));
+      return true;
+    };
+    for (auto& old : former)
+      old = with_addresses(std::move(old));
+    hear(desk->word().settled);
+    if (former.empty()) {
+      former.push_back(next);
+      former.front().mark = {}; // so that any view that somebody knows is newer
+    }
+    const auto until = deadline();
+    const auto what = fmt::format("claim term {}", next.mark.term);
+    for (bool heard = true; heard;) {
+      heard = false;
+      auto all = former;
+      all.push_back(next);
+      auto votes = poll_words(members_of(all), next.mark);
+      auto answers = votes->wait(until, [&](auto& a) { return decided(a, next, next.needed()) && enough_to_claim(a, former); });
+      // A member may know of a view in force that this one has missed: then it is that view's members who have what was stored last.
+      for (auto& [name, word] : answers)
+        heard = (word && hear(word->settled)) || heard;
+      if (heard && steady::now() < until)
+        continue;
+      if (successes(answers, next) < next.needed())
+        return fail(too_few(what, answers, next, next.needed()));
+      WEIR_TRY(check_claimed(what, answers, former));
+      heard = false;
+    }
+    return former;
+  }
+
+  /// Under the lock. What a former owner owed is not known here.
+  void take(const replica_view& next) {
+    const bool anew = next.mark != view.mark || !next.same_members(view);
+    view = next;
+    std::erase_if(peers, [&](auto& p) { return !next.has(p.first) && p.second.under_way == 0; });
+    if (!anew)
+      return;
+    compare_here = true;
+    for (auto& m : next.members)
+      if (m.name == options.self)
+        continue;
+      else if (next.mark.holder == options.self)
+        peers[m.name].owed.compare = true;
+      else
+        peers[m.name].owed = {}; // whoever writes sends it
   }
 
   /// Whoever waits for a segment hears that nobody asks any more.
@@ -434,12 +530,13 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
       if (ending || view.members.empty())
         continue;
       auto of = view;
+      const bool mine = of.mark.holder == options.self;
       auto here = std::exchange(compare_here, false);
       lock.unlock();
       if (here && !fill_here())
         owe_here();
       for (auto& m : of.members)
-        if (m.name != options.self)
+        if (mine && m.name != options.self)
           pay(of, m);
       lock.lock();
     }
@@ -502,9 +599,7 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     };
     pay_all(owed.segments, [&](const std::string& path) { return send_segment(of, to, parse_segment(path).value()); });
     pay_all(owed.logs, [&](const std::string& stream) { return send_log(of, to, stream); });
-    pay_all(owed.removals, [&](const std::string& path) {
-      return sent(wait_for(to, {"DELETE", "/replica/v1/segments" + path.substr(2), to_text(of.mark)}));
-    });
+    pay_all(owed.removals, [&](const std::string& path) { return send_removal(of, to, path); });
     std::lock_guard lock(guard);
     auto& p = peers[to.name];
     p.paying = 0;
@@ -546,6 +641,32 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     return sent(wait_for(to, {"PUT", "/replica/v1/segments" + path_of(segment).substr(2), to_text(of.mark), bytes}));
   }
 
+  /// What was put again since is not removed: a take-over sweeps what its writer brings once more.
+  expected<void> send_removal(const replica_view& of, const replica& to, const std::string& path) {
+    auto segment = parse_segment(path);
+    WEIR_TRY(segment);
+    {
+      std::lock_guard lock(guard);
+      if (!desk->was_removed(*segment))
+        return {};
+      removing.insert(path);
+    }
+    auto done = sent(wait_for(to, {"DELETE", "/replica/v1/segments" + path.substr(2), to_text(of.mark)}));
+    {
+      std::lock_guard lock(guard);
+      removing.erase(path);
+    }
+    removed.notify_all();
+    return done;
+  }
+
+  /// Before it is put: nothing that was to remove it comes to a peer later.
+  void keep(const segment_id& segment, const std::string& path) {
+    desk->forget_removed(segment);
+    std::unique_lock lock(guard);
+    removed.wait(lock, [&] { return !removing.contains(path); });
+  }
+
   expected<void> send_log(const replica_view& of, const replica& to, const std::string& stream) {
     auto log = desk->load_log(stream);
     if (!log && log.error().code == error_code::not_found)
@@ -585,7 +706,12 @@ replicated_store::replicated_store(std::shared_ptr<replica_desk> desk, http::cli
   mender_ = std::thread([core = core_] { core->mend(); });
 }
 
-replicated_store::~replicated_store() { close(); }
+replicated_store::replicated_store(std::shared_ptr<core> of, claim_mark only) : core_(std::move(of)), only_(std::move(only)) {}
+
+replicated_store::~replicated_store() {
+  if (!only_)
+    close();
+}
 
 void replicated_store::close() {
   http::client::request_id mending = 0;
@@ -603,83 +729,74 @@ void replicated_store::close() {
   core_->web = nullptr;
 }
 
-expected<void> replicated_store::use(const replica_view& view) {
+expected<void> replicated_store::use(const replica_view& view, std::vector<replica_view> former) {
   auto& my = *core_;
   std::lock_guard alone(my.using_view);
   WEIR_TRY(check(view));
   if (!view.has(my.options.self))
     return fail(error_code::invalid_config, fmt::format("{} keeps no copies in this view", my.options.self));
-  auto settled = my.desk->word().settled;
-  auto former = settled;
-  if (former.members.empty()) {
-    former = view;
-    former.mark = {}; // so that any view that somebody knows is newer
-  }
-  auto at_new_addresses = [&](replica_view old) {
-    for (auto& m : old.members)
-      if (auto now = std::ranges::find(view.members, m.name, &replica::name); now != view.members.end())
-        m.url = now->url;
-    return old;
-  };
-  former = at_new_addresses(std::move(former));
+  std::map<std::string, log_stamp, std::less<>> newest;
   if (view.mark.term > 0) {
-    const auto until = my.deadline();
-    auto everyone = view.members;
-    std::ranges::copy_if(former.members, std::back_inserter(everyone), [&](auto& m) { return !view.has(m.name); });
-    auto votes = my.poll_words(everyone, view.mark);
-    // A member may know of a view in force that this one has missed: then it is that view's members who have what was stored last.
-    for (;;) {
-      auto answers = votes->wait(until, [&](auto& a) { return decided(a, former, former.to_claim()) && decided(a, view, view.needed()); });
-      if (successes(answers, view) < view.needed())
-        return fail(too_few(fmt::format("claim term {}", view.mark.term), answers, view, view.needed()));
-      if (successes(answers, former) < former.to_claim())
-        return fail(too_few(fmt::format("claim term {}", view.mark.term), answers, former, former.to_claim()));
-      auto missed = former;
-      for (auto& [name, word] : answers)
-        if (word && word->settled.mark.term > missed.mark.term)
-          missed = word->settled;
-      if (missed.mark.term == former.mark.term)
-        break;
-      std::vector<replica> more;
-      std::ranges::copy_if(missed.members, std::back_inserter(more), [&](auto& m) { return std::ranges::find(everyone, m.name, &replica::name) == everyone.end(); });
-      everyone.insert(everyone.end(), more.begin(), more.end());
-      former = at_new_addresses(std::move(missed));
-      votes = my.poll_words(everyone, view.mark);
-    }
-    // Where the members change, W of the new ones must have what W of the former ones had.
-    if (!view.same_members(former)) {
-      auto newest = my.newest_stamps(former, everyone);
-      WEIR_TRY(newest);
-      for (auto& [stream, best] : *newest) {
-        auto log = my.newest_log(former, stream);
-        WEIR_TRY(log);
-        auto text = std::make_shared<const std::string>(to_text(*log));
-        WEIR_TRY(my.write(fmt::format("copy the log of {}", stream), view, text->size(), [d = my.desk.get(), mark = view.mark, name = stream, l = *log] { return d->save_log(mark, name, l, false); },
-                          {"PUT", fmt::format("/replica/v1/logs/{}", stream), to_text(view.mark), text}, [name = stream](debt& owed) { owed.logs.insert(name); }));
-      }
+    if (view.mark.holder != my.options.self)
+      return fail(error_code::invalid_config, fmt::format("{} writes in this view, not {}", view.mark.holder, my.options.self));
+    auto claimed = my.claim(view, std::move(former));
+    WEIR_TRY(claimed);
+    auto found = my.newest_stamps(*claimed);
+    WEIR_TRY(found);
+    // W of the new members must have what is gone on with. Also where the members stay: what was not acknowledged may be at one of them alone, and would be shown
+    // and then lost with it.
+    for (auto& [stream, one] : *found) {
+      newest.emplace(stream, one.best.stamp);
+      if (std::ranges::count_if(one.at, [&](auto& name) { return view.has(name); }) >= static_cast<std::ptrdiff_t>(view.needed()))
+        continue;
+      auto log = my.newest_log(*claimed, stream);
+      WEIR_TRY(log);
+      auto text = std::make_shared<const std::string>(to_text(*log));
+      WEIR_TRY(my.write(fmt::format("copy the log of {}", stream), view, text->size(), [d = my.desk.get(), mark = view.mark, name = stream, l = *log] { return d->save_log(mark, name, l, false); },
+                        {"PUT", fmt::format("/replica/v1/logs/{}", stream), to_text(view.mark), text}, [name = stream](debt& owed) { owed.logs.insert(name); }));
     }
     auto text = std::make_shared<const std::string>(describe::to_json(view));
     WEIR_TRY(my.write(fmt::format("agree on the view of term {}", view.mark.term), view, text->size(), [d = my.desk.get(), view] { return d->settle(view); }, {"PUT", "/replica/v1/view", {}, text},
                       [](debt& owed) { owed.compare = true; }));
   }
   std::lock_guard lock(my.guard);
-  // What a former owner owed is not known here.
-  const bool anew = view.mark != my.view.mark || !view.same_members(my.view);
-  my.view = view;
-  std::erase_if(my.peers, [&](auto& p) { return !view.has(p.first) && p.second.under_way == 0; });
-  if (anew) {
-    my.compare_here = true;
-    for (auto& m : view.members)
-      if (m.name != my.options.self)
-        my.peers[m.name].owed.compare = true;
-  }
+  my.take(view);
+  my.newest_taken = std::move(newest);
   log::info("origin", "view-in-force", "term={} holder={} members={} quorum={}", view.mark.term, view.mark.holder, view.members.size(), view.needed());
   return {};
 }
 
+void replicated_store::follow(const replica_view& view) {
+  std::lock_guard lock(core_->guard);
+  if (view.mark != core_->view.mark || !view.same_members(core_->view)) {
+    core_->take(view);
+    core_->newest_taken.clear();
+    return;
+  }
+  for (auto& m : view.members)
+    for (auto& known : core_->view.members)
+      if (known.name == m.name) {
+        known.url = m.url;
+        if (!m.token.empty()) // one that is not known now is not another one
+          known.token = m.token;
+      }
+}
+
+std::shared_ptr<segment_store> replicated_store::under(claim_mark mark) const { return std::shared_ptr<segment_store>(new replicated_store(core_, std::move(mark))); }
+
+expected<replica_view> replicated_store::writable() const {
+  auto of = core_->in_force();
+  WEIR_TRY(of);
+  if (of->mark.term > 0 && of->mark.holder != core_->options.self)
+    return fail(error_code::fenced, fmt::format("{} writes, by term {}", of->mark.holder, of->mark.term));
+  if (only_ && *only_ != of->mark)
+    return fail(error_code::fenced, fmt::format("term {} is over, term {} is in force", only_->term, of->mark.term));
+  return of;
+}
+
 replica_state replicated_store::state() const {
   std::lock_guard lock(core_->guard);
-  replica_state s{.view = core_->view, .owed = {}, .trouble = {}};
+  replica_state s{.view = core_->view, .owed = {}, .trouble = {}, .highest = core_->desk->word().mark.term};
   for (auto& [name, p] : core_->peers) {
     s.owed[name] = p.owed.size() + p.paying;
     if (!p.trouble.empty())
@@ -721,8 +838,9 @@ expected<void> replicated_store::put(std::string_view stream, const hls::segment
     return fail(error_code::invalid_input, fmt::format("{:?} is no segment's address", path.substr(0, 200)));
   if (bytes.size() > core_->options.segment_limit)
     return fail(error_code::too_large, fmt::format("a segment of {} bytes is longer than {}", bytes.size(), core_->options.segment_limit));
-  auto of = core_->in_force();
+  auto of = writable();
   WEIR_TRY(of);
+  core_->keep(segment, path);
   auto copy = std::make_shared<const std::string>(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   return core_->write("store segment " + path, *of, copy->size(), [d = core_->desk.get(), mark = of->mark, segment, copy] { return d->put(mark, segment, *copy); },
                       {"PUT", "/replica/v1/segments" + path.substr(2), to_text(of->mark), copy}, [path](debt& owed) { owed.segments.insert(path); });
@@ -745,7 +863,7 @@ expected<void> replicated_store::remove(std::string_view stream, const hls::segm
   auto path = path_of(segment);
   if (auto good = parse_segment(path); !good || !(*good == segment))
     return fail(error_code::invalid_input, fmt::format("{:?} is no segment's address", path.substr(0, 200)));
-  auto of = core_->in_force();
+  auto of = writable();
   WEIR_TRY(of);
   core_->desk->note_removed(segment);
   auto done = core_->write("remove segment " + path, *of, 0, [d = core_->desk.get(), mark = of->mark, segment] { return d->remove(mark, segment); },
@@ -761,7 +879,7 @@ expected<void> replicated_store::remove(std::string_view stream, const hls::segm
 expected<void> replicated_store::save_log(std::string_view stream, std::string_view json, bool durable) {
   if (json.size() > replica_text_limit - 1'000)
     return fail(error_code::too_large, fmt::format("the log of {} has {} bytes, more than {}", stream, json.size(), replica_text_limit - 1'000));
-  auto of = core_->in_force();
+  auto of = writable();
   WEIR_TRY(of);
   std::string name(stream);
   if (!parse_segment(path_of(segment_id{name, {1, 1, "r", 1}})))
@@ -787,7 +905,14 @@ expected<std::string> replicated_store::load_log(std::string_view stream) const 
     return fail(error_code::invalid_input, fmt::format("{:?} cannot be the name of a stream", stream.substr(0, 100)));
   auto of = core_->in_force();
   WEIR_TRY(of);
-  auto newest = core_->newest_log(*of, stream);
+  // Whoever has taken over knows what is the newest: mostly it is here, and nobody has to be asked.
+  std::optional<log_stamp> known;
+  if (std::lock_guard lock(core_->guard); of->mark == core_->view.mark)
+    if (auto at = core_->newest_taken.find(stream); at != core_->newest_taken.end())
+      known = at->second;
+  auto newest = known ? core_->desk->load_log(stream) : expected<stamped_log>(fail(error_code::not_found, ""));
+  if (!newest || newest->stamp.order(*known) < 0)
+    newest = core_->newest_log({*of}, stream);
   WEIR_TRY(newest);
   if (newest->json.empty())
     return fail(error_code::not_found, fmt::format("no origin has a log of {}", stream));
@@ -797,11 +922,11 @@ expected<std::string> replicated_store::load_log(std::string_view stream) const 
 expected<std::vector<std::string>> replicated_store::streams() const {
   auto of = core_->in_force();
   WEIR_TRY(of);
-  auto newest = core_->newest_stamps(*of, of->members);
+  auto newest = core_->newest_stamps({*of});
   WEIR_TRY(newest);
   std::vector<std::string> names;
-  for (auto& [stream, best] : *newest)
-    if (!best.removed)
+  for (auto& [stream, one] : *newest)
+    if (!one.best.removed)
       names.push_back(stream);
   return names;
 }
@@ -809,7 +934,7 @@ expected<std::vector<std::string>> replicated_store::streams() const {
 expected<void> replicated_store::remove_stream(std::string_view stream) { return save_log(stream, {}, true); }
 
 expected<std::uint64_t> replicated_store::sweep(const std::function<bool(std::string_view, const hls::segment_place&)>& known) {
-  auto of = core_->in_force();
+  auto of = writable();
   WEIR_TRY(of);
   std::vector<segment_id> gone;
   auto count = core_->desk->sweep(of->mark, [&](std::string_view stream, const hls::segment_place& place) {

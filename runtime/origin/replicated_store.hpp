@@ -2,7 +2,7 @@
 // A store whose segments and logs are at several origins: what it has acknowledged is still there when one of them (of three) is gone.
 //
 //   put, save_log    to the own desk and to all peers side by side; back with the W-th success, or when W have become impossible, or at the deadline
-//   use, claim       N - W + 1 of the former view's members refuse older terms, W of the new one's accept; only then anything is written
+//   use, claim       N - W + 1 of each former view's members refuse older terms, W of the new one's accept and have the newest logs; only then anything is written
 //   load_log         the newest of N - W + 1 members
 //   open             here, else from a peer, and kept here from then on
 //
@@ -12,13 +12,14 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <thread>
 
 namespace weir::origin {
 
 struct replicated_options {
   std::string self;  ///< this member's name
-  std::string token; ///< that all members have
+  std::string token; ///< shown to a member of whom no other is known
   std::chrono::milliseconds deadline{5'000};      ///< for a write, a claim, a read
   std::chrono::milliseconds mend_every{1'000};    ///< between two attempts to send what a peer lacks
   std::uint64_t segment_limit = 64U << 20;        ///< bytes
@@ -32,6 +33,7 @@ struct replica_state {
   replica_view view;                         ///< in force; without members: none yet
   std::map<std::string, std::size_t> owed;   ///< things that each peer lacks, as far as is known
   std::map<std::string, std::string> trouble; ///< why a peer did not answer last time
+  std::uint64_t highest = 0;                 ///< term that this member has accepted, whoever's
 };
 
 class replicated_store final : public segment_store {
@@ -43,10 +45,17 @@ public:
   /// Asks nobody any more: what is called from now on fails with `unavailable`, and so does, at the latest when the client ends, what waits for an answer.
   void close();
 
-  /// From here on this view counts. Asks the members of the former view, the one that any of them knows to be the newest, to accept the term; their newest logs are
-  /// then at W members of the new one. Anything that this store wrote before is over. A view of term 0 claims nothing: for members whom nobody has claimed yet.
+  /// From here on this view counts, and this member writes. `former` are views that may have been in force until now, the oldest first: it was, or all before it
+  /// were over. Without any it is the one that this member knows; newer ones that another member knows to be in force count, too. Enough members of each of them
+  /// accept the term that no older one can write any more; their newest logs are then at W members of the new one, acknowledged before or not.
+  /// A view of term 0 claims nothing: for members whom nobody has claimed yet.
   /// Fails, and changes nothing here: invalid_config, fenced (a newer term was accepted), unavailable (too few answered).
-  expected<void> use(const replica_view& view);
+  expected<void> use(const replica_view& view, std::vector<replica_view> former = {});
+  /// Another member writes, or nobody: these are asked for what is not here, and nothing is written from now on. Of the view in force: their present addresses.
+  void follow(const replica_view& view);
+  /// This store for one turn: what is written through it fails with `fenced` as soon as any other view counts, also where it had to wait until then. It must not
+  /// outlive this one's close().
+  std::shared_ptr<segment_store> under(claim_mark mark) const;
   replica_state state() const;
 
   using fetched = std::function<void(expected<std::shared_ptr<const std::string>>)>;
@@ -71,7 +80,10 @@ public:
 
 private:
   struct core;
+  replicated_store(std::shared_ptr<core> of, claim_mark only);
+  expected<replica_view> writable() const;
   std::shared_ptr<core> core_;
+  std::optional<claim_mark> only_; ///< set: a turn's, which ends nothing
   std::thread mender_;
 };
 

@@ -24,6 +24,7 @@ struct job {
   std::size_t bytes = 0;
   steady_time due = steady_time::max();
   bool removal = false;
+  std::shared_ptr<segment_store> store = nullptr; ///< that it was asked of
   std::function<expected<void>(segment_store&)> act;
   std::vector<store_queue::done> tell; ///< empty for removals
 };
@@ -53,6 +54,7 @@ struct store_queue::core {
 
   void enter(list where, job j) {
     j.number = ++numbers;
+    j.store = store;
     order[j.key].push_back(j.number);
     waiting[where].push_back(std::move(j));
     work.notify_all(); // those who have other work to do sleep on it too
@@ -115,7 +117,7 @@ struct store_queue::core {
       ++acting;
       lock.unlock();
       const bool late = steady_clock::now() >= mine->due;
-      auto result = late ? fail(error_code::timeout, "the store had no time for it") : mine->act(*store);
+      auto result = late ? fail(error_code::timeout, "the store had no time for it") : mine->act(*mine->store);
       mine->act = {}; // its bytes
       lock.lock();
       --acting;
@@ -142,6 +144,11 @@ store_queue::store_queue(std::shared_ptr<segment_store> store, unsigned threads,
 }
 
 store_queue::~store_queue() { close(); }
+
+void store_queue::use(std::shared_ptr<segment_store> store) {
+  std::lock_guard lock(core_->mutex);
+  core_->store = std::move(store);
+}
 
 void store_queue::put(std::string stream, hls::segment_place place, std::shared_ptr<const std::string> bytes, steady_time due, done told) {
   job j{.key = key_of(stream, place), .bytes = std::max<std::size_t>(bytes->size(), 1), .due = due};
@@ -181,6 +188,7 @@ void store_queue::save_log(std::string stream, std::string json, done told) {
       auto same = std::find_if(jobs.begin(), jobs.end(), [&](auto& other) { return other.key == j.key; });
       if (same != jobs.end()) {
         same->act = std::move(j.act);
+        same->store = core_->store;
         same->tell.push_back(std::move(j.tell.front()));
       } else {
         core_->enter(logs_list, std::move(j));

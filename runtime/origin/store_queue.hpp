@@ -28,6 +28,9 @@ public:
   /// close().
   ~store_queue();
 
+  /// What is asked for from now on is done by this store, what waits still by the former one.
+  void use(std::shared_ptr<segment_store> store);
+
   /// Fails as the store does, with `timeout` when no thread came to it before `due`, and with `unavailable` when the queue is full or closed.
   void put(std::string stream, hls::segment_place place, std::shared_ptr<const std::string> bytes, steady_time due, done);
   /// One that still waits is replaced by a newer one of the same stream; both are told how the newer one went. Fails also with `unavailable` (closed).

@@ -80,7 +80,6 @@ public:
   explicit replica_cluster(std::size_t count, replicated_options options = {}) : options_(std::move(options)) {
     char made[] = "/tmp/weir-replicas-XXXXXX";
     root_ = ::mkdtemp(made);
-    options_.token = token;
     members_.resize(count);
     for (std::size_t i = 0; i < count; ++i) {
       auto& m = members_[i];
@@ -116,7 +115,7 @@ public:
       for (std::size_t j = 0; j < members_.size(); ++j)
         of.push_back(j);
     for (auto j : of)
-      v.members.push_back({members_[j].name, fmt::format("http://127.0.0.1:{}", i == j ? 9 : members_[j].ports.at(i))});
+      v.members.push_back({members_[j].name, fmt::format("http://127.0.0.1:{}", i == j ? 9 : members_[j].ports.at(i)), token});
     return v;
   }
   /// Neither reaches the other. What is under way ends.
