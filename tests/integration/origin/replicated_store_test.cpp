@@ -6,6 +6,7 @@
 #include <array>
 #include <optional>
 #include <random>
+#include <set>
 #include <thread>
 
 namespace weir::origin {
@@ -535,6 +536,186 @@ TEST(ReplicatedStore, NothingAcknowledgedIsEverLost) {
   EXPECT_GT(saved, 20U);
   EXPECT_GT(taken, 2U);
 }
+
+/// A view of these members, held by `i`, as the others are reached from there.
+replica_view held_by(replica_cluster& c, std::size_t i, std::uint64_t term, std::vector<std::size_t> of) {
+  auto view = c.view_of(i, std::move(of));
+  view.mark = {term, c.at(i).name};
+  return view;
+}
+
+/// {1..5} → {3,4,5}, of which the first two know; then {1,2,3} tries, or the former owner goes on: with members that change, W of the new ones are not enough.
+TEST(ReplicatedStore, NoTwoWriteAcrossViewsThatShareFewMembers) {
+  replica_cluster c(5, {.deadline = 500ms, .mend_every = 1h});
+  auto all = held_by(c, 0, 1, {0, 1, 2, 3, 4});
+  ASSERT_TRUE(c.store(0).use(all));
+  ASSERT_TRUE(c.store(0).save_log("show", "{1}", false));
+  // o3 reaches o4 alone: two of three would be enough of the new members, and are not of the former ones.
+  for (std::size_t other : {0, 1, 4})
+    c.cut(2, other);
+  auto few = held_by(c, 2, 2, {2, 3, 4});
+  EXPECT_EQ(c.store(2).use(few, {all}).error().code, error_code::unavailable);
+  EXPECT_TRUE(c.store(0).save_log("show", "{2}", false)) << "o1, o2 and o5 have not heard of it";
+  EXPECT_EQ(c.store(2).save_log("show", "{x}", false).error().code, error_code::unavailable) << "it has not taken over";
+  c.mend(2, 4);
+  ASSERT_TRUE(c.store(2).use(few, {all}));
+  EXPECT_EQ(c.store(2).load_log("show").value(), "{2}");
+  ASSERT_TRUE(c.store(2).save_log("show", "{3}", false));
+  EXPECT_EQ(c.store(0).save_log("show", "{y}", false).error().code, error_code::fenced) << "three of the five refuse it";
+  // The next one is of o1, o2 and o3; nobody has heard whether few was in force. Cut off from o3 it has two of its own members and three of the five.
+  auto next = held_by(c, 1, 3, {0, 1, 2});
+  c.cut(1, 3);
+  c.cut(1, 4);
+  EXPECT_EQ(c.store(1).use(next, {all, few}).error().code, error_code::unavailable);
+  EXPECT_TRUE(c.store(2).save_log("show", "{4}", false));
+  c.mend(1, 3);
+  c.mend(1, 4);
+  ASSERT_TRUE(c.store(1).use(next, {all, few}));
+  EXPECT_EQ(c.store(1).load_log("show").value(), "{4}");
+  EXPECT_EQ(c.store(2).save_log("show", "{z}", false).error().code, error_code::fenced);
+  EXPECT_EQ(c.store(2).use(few, {all}).error().code, error_code::fenced) << "told late";
+}
+
+TEST(ReplicatedStore, WhatOnlyOneHasIsAtEnoughBeforeItIsShown) {
+  replica_cluster c(3, {.deadline = 500ms, .mend_every = 1h});
+  auto first_turn = held_by(c, 0, 1, {0, 1, 2});
+  ASSERT_TRUE(c.store(0).use(first_turn));
+  ASSERT_TRUE(c.store(0).save_log("show", "{1}", false));
+  EXPECT_TRUE(comes_true([&] { return c.at(2).desk->load_log("show").has_value(); }));
+  c.cut_off(0);
+  EXPECT_FALSE(c.store(0).save_log("show", "{2}", false)); // it is there all the same
+  c.mend(0, 1);
+  auto second_turn = held_by(c, 1, 2, {0, 1, 2});
+  ASSERT_TRUE(c.store(1).use(second_turn, {first_turn}));
+  EXPECT_EQ(c.store(1).load_log("show").value(), "{2}");
+  c.cut_off(0); // and with it whoever had that first
+  ASSERT_TRUE(c.store(2).use(held_by(c, 2, 3, {0, 1, 2}), {second_turn}));
+  EXPECT_EQ(c.store(2).load_log("show").value(), "{2}") << "viewers have seen it";
+}
+
+TEST(ReplicatedStore, ATurnsWritesEndWithIt) {
+  replica_cluster c(3, {.mend_every = 1h});
+  auto first_turn = held_by(c, 0, 1, {0, 1, 2}), second_turn = held_by(c, 0, 2, {0, 1, 2});
+  ASSERT_TRUE(c.store(0).use(first_turn));
+  auto former = c.store(0).under(first_turn.mark);
+  ASSERT_TRUE(former->save_log("show", "{1}"));
+  ASSERT_TRUE(c.store(0).use(second_turn, {first_turn}));
+  auto present = c.store(0).under(second_turn.mark);
+  ASSERT_TRUE(present->save_log("show", "{2}"));
+  EXPECT_EQ(former->save_log("show", "{x}").error().code, error_code::fenced) << "it waited in a queue, say";
+  EXPECT_EQ(former->put("show", first, bytes("abc")).error().code, error_code::fenced);
+  c.store(0).follow(held_by(c, 1, 3, {0, 1, 2}));
+  EXPECT_EQ(present->save_log("show", "{y}").error().code, error_code::fenced) << "it stands by";
+  EXPECT_EQ(c.store(0).load_log("show").value(), "{2}");
+  ASSERT_TRUE(c.store(0).use(second_turn, {first_turn})) << "nobody else has taken over";
+  EXPECT_TRUE(present->save_log("show", "{3}"));
+}
+
+TEST(ReplicatedStore, WhatIsBroughtAgainAfterASweepStays) {
+  replica_cluster c(3, {.mend_every = 20ms});
+  auto first_turn = held_by(c, 0, 1, {0, 1, 2}), second_turn = held_by(c, 1, 2, {0, 1, 2});
+  ASSERT_TRUE(c.store(0).use(first_turn));
+  auto log = broadcast(c.store(0), 3);
+  ASSERT_TRUE(c.store(0).save_log("show", log.to_json(), false));
+  auto unlisted = nth(9);
+  ASSERT_TRUE(c.store(0).put("show", unlisted, bytes("old")));
+  for (std::size_t i = 0; i < 3; ++i)
+    ASSERT_TRUE(comes_true([&] { return has(c, i, unlisted); })) << i;
+  ASSERT_TRUE(c.store(1).use(second_turn, {first_turn}));
+  auto gone = c.store(1).sweep([&](std::string_view, const hls::segment_place& place) { return log.knows(place); });
+  ASSERT_TRUE(gone);
+  EXPECT_GE(*gone, 1U);
+  ASSERT_TRUE(c.store(1).put("show", unlisted, bytes("new"))); // by its writer, who has not heard that it is in
+  ASSERT_TRUE(comes_true([&] { return c.store(1).state().owed.at("o1") == 0 && c.store(1).state().owed.at("o3") == 0; }));
+  for (std::size_t i = 0; i < 3; ++i) {
+    ASSERT_TRUE(has(c, i, unlisted)) << i;
+    EXPECT_EQ(text_of(*c.at(i).disk->open("show", unlisted)), "new") << i;
+  }
+}
+
+/// As above, with members that change at random, as a coordinator would decide them that hears of a take-over only now and then, and holders that are told late.
+/// The log alone: where its segments are follows by and by.
+class AcrossViews : public ::testing::TestWithParam<unsigned> {};
+
+TEST_P(AcrossViews, NothingAcknowledgedIsEverLost) {
+  constexpr std::size_t origins = 5;
+  std::mt19937 random(GetParam());
+  auto draw = [&](unsigned below) { return std::uniform_int_distribution<unsigned>(0, below - 1)(random); };
+  replica_cluster c(origins, {.deadline = 300ms, .mend_every = 1h});
+  struct told {
+    std::size_t holder = 0;
+    std::vector<std::size_t> of;
+    std::uint64_t term = 0;
+    std::vector<std::pair<std::vector<std::size_t>, std::pair<std::size_t, std::uint64_t>>> former; // members, holder and term
+  };
+  std::vector<told> views;                // all that were ever decided
+  decltype(told::former) may_be_in_force; // as the coordinator knows
+  std::uint64_t acknowledged = 0, counter = 0, newest_owner_term = 0;
+  std::set<std::pair<std::size_t, std::size_t>> lines;
+  std::size_t taken = 0, refused = 0, saved = 0;
+  std::vector<std::optional<std::uint64_t>> turns(origins); // the term with which each believes to write
+
+  auto try_to_use = [&](const told& v) {
+    auto view = held_by(c, v.holder, v.term, v.of);
+    std::vector<replica_view> former;
+    for (auto& [of, by] : v.former) {
+      former.push_back(c.view_of(v.holder, of));
+      former.back().mark = {by.second, c.at(by.first).name};
+    }
+    if (!c.store(v.holder).use(view, former)) {
+      ++refused;
+      return;
+    }
+    ASSERT_GE(v.term, newest_owner_term) << "an older view came into force after a newer one";
+    newest_owner_term = v.term;
+    auto log = c.store(v.holder).load_log("show");
+    if (!log && log.error().code != error_code::not_found)
+      return; // a line is cut; it may have taken over all the same
+    const auto found = log ? std::stoull(*log) : 0;
+    ASSERT_GE(found, acknowledged) << "term " << v.term;
+    counter = std::max<std::uint64_t>(counter, found);
+    turns[v.holder] = v.term;
+    ++taken;
+    if (draw(2) == 0) { // the coordinator hears of it
+      std::erase_if(may_be_in_force, [&](auto& old) { return old.second.second < v.term; });
+    }
+  };
+  for (int step = 0; step < 160 && !HasFatalFailure(); ++step) {
+    const auto what = draw(12);
+    if (what == 0) {
+      told v{.holder = draw(origins), .of = {}, .term = views.size() + 1, .former = may_be_in_force};
+      for (std::size_t i = 0; i < origins; ++i)
+        if (i == v.holder || draw(2) == 0)
+          v.of.push_back(i);
+      views.push_back(v);
+      may_be_in_force.push_back({v.of, {v.holder, v.term}});
+      try_to_use(v);
+    } else if (what <= 2 && !views.empty()) {
+      try_to_use(views[views.size() - 1 - draw(static_cast<unsigned>(std::min<std::size_t>(views.size(), 3)))]); // again, or late
+    } else if (what == 3 && lines.size() < 4) {
+      auto a = draw(origins), b = draw(origins);
+      if (a != b && lines.emplace(std::min(a, b), std::max(a, b)).second)
+        c.cut(a, b);
+    } else if ((what == 4 || what == 5) && !lines.empty()) {
+      c.mend(lines.begin()->first, lines.begin()->second);
+      lines.erase(lines.begin());
+    } else {
+      auto i = draw(origins); // a former owner tries, too
+      if (!turns[i])
+        continue;
+      auto done = c.store(i).save_log("show", std::to_string(++counter), false);
+      if (!done)
+        continue;
+      ASSERT_EQ(*turns[i], newest_owner_term) << "o" << i + 1 << " wrote although a newer view is in force";
+      acknowledged = counter;
+      ++saved;
+    }
+  }
+  fmt::print("seed {}: views {} taken over {} refused {} saved {}\n", GetParam(), views.size(), taken, refused, saved);
+  EXPECT_GT(taken, 2U);
+  EXPECT_GT(saved, 2U);
+}
+INSTANTIATE_TEST_SUITE_P(Seeds, AcrossViews, ::testing::Range(1U, 9U));
 
 } // namespace
 } // namespace weir::origin
