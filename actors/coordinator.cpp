@@ -41,6 +41,9 @@ constexpr double suspicious = 8;           ///< phi of a node's silence
 constexpr double deviations_of_that = 5.61; ///< in a normal distribution
 
 constexpr auto reserved_epochs_key = "reserved_epochs";
+constexpr std::string_view copies_key = "origin_view";
+constexpr auto take_over_patience = 8s; ///< with a holder that is there and cannot take over
+constexpr lease_epoch highest_term = lease_epoch{1} << 47; ///< that is believed: epochs and writers' numbers are made of it
 constexpr auto newest_holds = 20s;                  ///< without a newer one: a segment is listed for longer than that
 constexpr auto authorities_read_every = 10s;
 constexpr std::size_t authorities_limit = 256 << 10;
@@ -93,6 +96,13 @@ void put_or_remove(store::batch& batch, std::string_view prefix, const std::stri
 
 /// Of a publisher that only its server's list told of, the list may not say from where it publishes.
 std::string encoder_of(const publisher& who) { return who.address.empty() ? "client " + who.client_id : who.address; }
+
+origin_group group_of(const origin::replica_view& view, std::string instance) {
+  origin_group group{.term = view.mark.term, .holder = node_name{view.mark.holder}, .instance = std::move(instance), .members = {}};
+  for (auto& m : view.members)
+    group.members.push_back({.url = m.url, .token = {}, .node = node_name{m.name}, .read_token = {}, .peer_token = m.token, .copies = 0});
+  return group;
+}
 
 bool live(task_phase p) { return p != task_phase::waiting && p != task_phase::done && p != task_phase::failed; }
 
@@ -202,7 +212,12 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
       drained_edges.insert(edge_name{key.substr(edge_drained_prefix.size())});
     else if (key == machines_key)
       machines = text;
-    else if (key.starts_with(roster_list_prefix)) {
+    else if (key == copies_key) {
+      auto stored = describe::from_json<origin::succession>(text);
+      if (!stored)
+        return fail(error_code::corrupt, key + ": " + stored.error().text);
+      copies = std::move(*stored);
+    } else if (key.starts_with(roster_list_prefix)) {
       std::uint64_t listed = 0;
       std::from_chars(key.data() + roster_list_prefix.size(), key.data() + key.size(), listed);
       auto& names = roster_lists[listed];
@@ -220,7 +235,7 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
         node.status.phase = node_phase::down;
       }
     }
-  started = now;
+  started = copies_since = now;
   for (auto& known : roster.nodes) { // and has the lease's time to say what it runs, whether we know of it or not
     auto& node = nodes[known.name];
     node.status.spec.name = known.name;
@@ -631,6 +646,10 @@ expected<placement> coordinator_state::place(const place_task& wish, time_point 
       return fail(error_code::conflict, fmt::format("node {} came back as another machine or after a power loss: what it ran before under epoch {} has time to end", held.node.value, held.epoch));
     if (!inputs.empty())
       read_from(held.order);
+    if (auto* origin = writes_to(); origin && origin->copies > 0 && !held.order.origin_url.empty()) { // it goes on at whichever has the streams now
+      held.order.origin_url = origin->url;
+      held.order.origin_token = origin->token;
+    }
     return placement{.order = held.order, .node = held.node, .where = node->second.actor, .why = held.why, .in_force = true};
   };
   if (auto held = leases.find(wish.task); held != leases.end())
@@ -648,12 +667,9 @@ expected<placement> coordinator_state::place(const place_task& wish, time_point 
   const auto cost = cost_of(spec.type, spec.options);
   if (inputs.empty())
     return fail(error_code::unavailable, fmt::format("the RTMP server {:?} is not known", wish.servers.empty() ? "" : wish.servers.front()));
-  const origin_place* origin = nullptr;
-  for (auto& [id, node] : nodes)
-    if (!origin && !node.origins.empty() && node.status.phase != node_phase::down && node.status.phase != node_phase::left)
-      origin = &node.origins.front();
+  auto* origin = writes_to();
   if (type->needs_origin && !origin)
-    return fail(error_code::unavailable, "no origin has joined");
+    return fail(error_code::unavailable, copies.present.mark.term == 0 ? "no origin has joined" : "the origin that writes is not there");
 
   auto asked = asks(wish.task, cost);
   asked.avoid = wish.avoid;
@@ -776,10 +792,110 @@ origin_list coordinator_state::origins() const {
     if (node.status.phase != node_phase::left)
       for (auto place : node.origins) {
         place.token.clear();
+        place.peer_token.clear();
         place.node = where;
         all.origins.push_back(std::move(place));
       }
   return all;
+}
+
+const origin_place* coordinator_state::writes_to() const {
+  auto usable = [](const node_entry& node) { return !node.origins.empty() && node.status.phase != node_phase::down && node.status.phase != node_phase::left; };
+  if (copies.present.mark.term != 0) {
+    auto holder = nodes.find(node_name{copies.present.mark.holder});
+    return holder != nodes.end() && usable(holder->second) ? &holder->second.origins.front() : nullptr;
+  }
+  for (auto& [id, node] : nodes)
+    if (usable(node))
+      return node.origins.front().copies == 0 ? &node.origins.front() : nullptr; // those that keep copies wait for each other first
+  return nullptr;
+}
+
+std::vector<origin::candidate> coordinator_state::origin_candidates(time_point now) const {
+  std::vector<origin::candidate> all;
+  for (auto& [name_, node] : nodes) {
+    if (node.origins.empty() || node.origins.front().copies == 0)
+      continue;
+    auto& place = node.origins.front();
+    auto phase = node.status.phase;
+    origin::candidate one{.place = {name_.value, place.url, place.peer_token}, .instance = {}, .alive = false, .holds = false, .fails = false};
+    one.alive = node.actor && phase != node_phase::suspect && phase != node_phase::down && phase != node_phase::left && !silent_too_long(node, now);
+    if (auto said = origins_said.find(name_); said != origins_said.end()) {
+      one.instance = said->second.says.instance;
+      one.holds = said->second.says.in_force == copies.present.mark.term;
+      one.fails = !one.holds && !said->second.says.trouble.empty() && name_.value == copies.present.mark.holder && now - copies_since > take_over_patience;
+    }
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+expected<void> coordinator_state::keep_copies(const origin::succession& next, store::durability how) {
+  store::batch batch;
+  batch.put_setting(std::string(copies_key), describe::to_json(next));
+  return setup.store->commit(batch, how);
+}
+
+origin_orders coordinator_state::take(const origin_word& news, time_point now, timestamp wall) {
+  auto node = nodes.find(news.node);
+  if (node == nodes.end() || node->second.origins.empty() || news.instance.empty())
+    return {};
+  auto& said = origins_said[news.node];
+  said = {news, now};
+  said.says.instance.resize(std::min<std::size_t>(news.instance.size(), 64));
+  said.says.trouble.resize(std::min<std::size_t>(news.trouble.size(), 500));
+  if (!copies.in_force && news.in_force != 0 && news.in_force == copies.present.mark.term && news.node.value == copies.present.mark.holder && news.instance == copies.instance) {
+    copies.in_force = true;
+    if (auto kept = keep_copies(copies, store::durability::lazy); !kept) // forgotten it costs the word of more members, no more
+      log::error("coordinator", "origin-view-not-stored", "term={} error={}", copies.present.mark.term, kept.error().text);
+    note("origin-took-over", "node/" + news.node.value, fmt::format("Its origin has all streams, under term {}.", copies.present.mark.term), "coordinator", wall);
+  }
+  const auto there = origin_candidates(now);
+  origin_orders orders{.present = group_of(origin::with_addresses(copies.present, there), copies.instance), .former = {}};
+  for (auto& old : copies.former)
+    orders.former.push_back(group_of(origin::with_addresses(old, there), {}));
+  return orders;
+}
+
+bool coordinator_state::judge_origins(time_point now, timestamp wall) {
+  if (copies.present.mark.term != 0 && now - started < setup.suspect_after) // whoever was there has that long to join
+    return false;
+  auto there = origin_candidates(now);
+  std::uint32_t wanted = 0;
+  std::uint64_t highest = 0;
+  for (auto& [name_, node] : nodes)
+    if (!node.origins.empty())
+      wanted = std::max(wanted, node.origins.front().copies);
+  for (auto& [name_, one] : origins_said)
+    if (one.says.highest < highest_term)
+      highest = std::max(highest, one.says.highest);
+  auto decision = origin::decide(copies, there, wanted, highest);
+  if (decision.verdict != origin::succession_verdict::next) {
+    auto why = decision.verdict == origin::succession_verdict::lost ? decision.why : std::string{};
+    if (!why.empty() && copies_lost.empty())
+      note("origin-quorum-lost", "node/" + copies.present.mark.holder, fmt::format("Nothing can be written, and nobody can take over: {}.", why), "coordinator", wall);
+    copies_lost = std::move(why);
+    return false;
+  }
+  next_epoch = std::max(next_epoch, highest + 1);
+  auto term = take_epoch();
+  if (!term) {
+    log::error("coordinator", "origin-view-not-stored", "term=none error={}", term.error().text);
+    return false;
+  }
+  auto& next = decision.next;
+  next.present.mark.term = *term;
+  if (auto kept = keep_copies(next, store::durability::synced); !kept) {
+    log::error("coordinator", "origin-view-not-stored", "term={} error={}", *term, kept.error().text);
+    return false;
+  }
+  copies = std::move(next);
+  copies_since = now;
+  copies_lost.clear();
+  note("origin-writes", "node/" + copies.present.mark.holder,
+       fmt::format("Of {} origins that keep copies it is the one that writes, by term {}: {}.", copies.present.members.size(), *term, decision.why), "coordinator", wall);
+  ++version;
+  return true;
 }
 
 edge_list coordinator_state::listing(time_point now) {
@@ -1405,6 +1521,17 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     for (auto& who : my.watchers)
       tell(self, who, message);
   };
+  // Runs hear where they deliver from now on, as they do when their node comes back.
+  auto judge_origins = [=, &my] {
+    if (!my.judge_origins(now(), wall()))
+      return;
+    std::set<std::pair<stream_id, node_name>> concerned;
+    for (auto& [seat, held] : my.leases)
+      if (auto task = my.tasks.find(task_of(seat)); task != my.tasks.end() && my.fenced(seat))
+        concerned.emplace(task->second.spec.stream, held.node);
+    for (auto& [id, node] : concerned)
+      tell(self, my.streams.at(id).actor, node_back{node});
+  };
   auto has_origins = [&my](const node_name& name) {
     auto node = my.nodes.find(name);
     return node != my.nodes.end() && !node->second.origins.empty();
@@ -1545,6 +1672,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         for (auto leases = my.leases; auto& [task, held] : leases)
           if (held.node == name && my.movable(task, held)) // the origin refuses the former writer, should it still be there
             end_lease({task, held.epoch}, "the connection to its node is gone");
+        judge_origins();
       }
   });
 
@@ -1751,6 +1879,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         self->demonitor(node->second.actor.address());
       for (auto& l : my.take(news, wall()))
         end_lease(l, "its node was stopped");
+      judge_origins();
       if (has_origins(news.node))
         tell_watchers(my.origins());
     },
@@ -1953,6 +2082,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     },
     [=, &my](const segment_listed& news) { my.take(news, now()); },
     [=, &my](const edges_in_use& news) { my.take(news, now()); },
+    [=, &my](const origin_word& news) {
+      auto orders = my.take(news, now(), wall());
+      judge_origins(); // it hears of that with its next word
+      return orders;
+    },
     [=, &my](audience_news& news) { my.take(std::move(news)); },
     [=, &my](const director_joins& news) {
       if (my.nodes.contains(news.director)) // it joins in a moment, and is told each second
@@ -1974,6 +2108,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       if (!my.stood_still(now())) {
         for (auto& l : my.judge_nodes(now(), wall()))
           end_lease(l, "its node is down");
+        judge_origins();
         auto verdicts = my.judge_servers(now(), wall());
         for (auto& change : verdicts.changed)
           for (auto& [id, entry] : my.streams)
@@ -2031,6 +2166,9 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto store = my.setup.store->measure();
       nlohmann::json status{{"streams", my.streams.size()}, {"tasks", my.tasks.size()}, {"nodes", my.nodes.size()}, {"leases", my.leases.size()},
                             {"edges", my.edge_set.statuses().size()}, {"edge_epoch", my.edge_set.table().epoch}, {"next_epoch", my.next_epoch}};
+      if (auto& present = my.copies.present; present.mark.term != 0)
+        status["origins"] = {{"term", present.mark.term}, {"writes", present.mark.holder}, {"in_force", my.copies.in_force}, {"members", present.members.size()},
+                             {"former", my.copies.former.size()}, {"lost", my.copies_lost}};
       status["store"] = {{"table_bytes", store.table_bytes}, {"wal_bytes", store.wal_bytes}, {"records", store.records}, {"failures", store.failures}};
       return report_of(self, "coordinator", status, my.started, std::move(children), restarts);
     },

@@ -6,6 +6,7 @@
 #include "runtime/base/phi_accrual.hpp"
 #include "runtime/base/secret.hpp"
 #include "runtime/base/standstill.hpp"
+#include "runtime/origin/succession.hpp"
 #include "runtime/placing/placing.hpp"
 #include "runtime/store/store.hpp"
 #include "schemas/config.hpp"
@@ -121,6 +122,14 @@ struct coordinator_state {
     edge_epoch oldest = 0;
     time_point heard{};
   };
+  origin::succession copies; ///< which origin writes, of those that keep copies for each other
+  struct origin_said {
+    origin_word says;
+    time_point heard{};
+  };
+  std::map<node_name, origin_said> origins_said;
+  time_point copies_since{};   ///< the present view was decided, or we were started
+  std::string copies_lost;     ///< why no origin can take over, while that is so
   std::map<node_name, std::vector<stream_audience>> told; ///< by directors: what each counted of viewers
   std::map<node_name, edges_named> named; ///< by playlists, as their origins say
   std::map<std::string, std::string> services; ///< RTMP server → its present service_id
@@ -221,6 +230,12 @@ struct coordinator_state {
   edge_epoch oldest_named(time_point now) const;
   /// Where segment logs are: at every origin that has joined and was not stopped, whether it is heard by us or not.
   origin_list origins() const;
+  /// The origin to which runs deliver; null: none can be written to now.
+  const origin_place* writes_to() const;
+  /// What an origin that keeps copies says; answers which of them writes. The word of one that has not joined counts for nothing.
+  origin_orders take(const origin_word& news, time_point now, timestamp wall);
+  /// Decides who writes when that is needed; true when it is another one, or under another term, which is stored by then.
+  bool judge_origins(time_point now, timestamp wall);
   /// All edges, and the last words of directors that are there.
   edge_list listing(time_point now);
   /// Takes what an observer sees of edges, if it is one of a node of ours; says what it should watch.
@@ -268,6 +283,8 @@ struct coordinator_state {
   std::chrono::milliseconds lease_time() const;
 
 private:
+  std::vector<origin::candidate> origin_candidates(time_point now) const;
+  expected<void> keep_copies(const origin::succession& next, store::durability how);
   std::map<std::string, std::int64_t> costs_; ///< measured, by type and options
   expected<void> load_secrets(const std::map<std::string, std::string>& settings);
   void enter(const node_spec& spec);

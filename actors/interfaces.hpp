@@ -243,6 +243,8 @@ using coordinator_actor = typed_actor_t<
   void(stream_news), void(task_news),
   // Edges.
   void(edge_hello), void(edge_load), probe_orders(edge_sighting), void(drain_edge), void(forget_edge), void(segment_listed), void(edges_in_use),
+  // Which origin writes, of those that keep copies for each other.
+  origin_orders(origin_word),
   // Whom a DIRECTOR sent where, and how they fare.
   void(director_joins), void(audience_news),
   // How many edges there are.
@@ -323,6 +325,8 @@ using task_runner_actor = typed_actor_t<
   void(engine_retry),
   // Where the stream can be read now.
   void(use_inputs),
+  // Where segments are delivered from now on.
+  void(use_origin),
   // INTERNAL: the origin answered a write.
   void(upload_result),
   // Ends the run: what is finished is still delivered; then the last report and the end.
@@ -351,7 +355,7 @@ using origin_actor = typed_actor_t<
   void(segment_offer),
   // INTERNAL: the store has done something, or could not.
   void(store_result),
-  // INTERNAL: a store that other origins have a part in is claimed, or could not be.
+  // INTERNAL: a store that other origins have a part in was taken over, or could not be.
   void(store_loaded),
   // A director's feed wants the logs that changed.
   void(log_wish),

@@ -50,6 +50,12 @@ struct use_inputs {
   std::vector<std::string> urls;
 };
 
+/// Node → runner: where segments are delivered from now on.
+struct use_origin {
+  std::string url;
+  std::string token;
+};
+
 /// HTTP route → node: a node that does not reach the coordinator asks whether we do.
 struct witness_question {
   std::string token;
@@ -108,6 +114,7 @@ struct upload_result {
   std::uint64_t ticket = 0;
   int status = 0; ///< HTTP status; 0: no answer
   std::string text;
+  std::uint32_t origin = 0; ///< which of the origins that were used one after the other
 };
 
 /// Writer → origin: a writer presents itself before its first segment.
@@ -166,8 +173,9 @@ struct store_result {
 namespace origin {
 class intake;
 }
-/// Loading thread → origin: the store is claimed and its logs are read, or why not.
+/// Loading thread → origin: the store was taken over under that term and its logs are read, or why not.
 struct store_loaded {
+  std::uint64_t term = 0;
   std::shared_ptr<origin::intake> in;
   expected<void> result;
 };
@@ -191,6 +199,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::status_page)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::probe_ended)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::server_started)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::use_inputs)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::use_origin)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::witness_question)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::witness_answer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::machine_answer)

@@ -367,9 +367,35 @@ struct origin_place {
   std::string token;      ///< bearer token for writes; not told to directors
   node_name node;         ///< that it is on
   std::string read_token; ///< bearer token for its logs
+  std::string peer_token; ///< bearer token for origins that keep copies at it; not told to directors
+  std::uint32_t copies = 0; ///< origins that it wants to keep each segment, itself included; 0: it keeps its own alone
 };
 WEIR_MESSAGE(rtmp_server, name, read_url, publish_url)
-WEIR_MESSAGE(origin_place, url, token, node, read_token)
+WEIR_MESSAGE(origin_place, url, token, node, read_token, peer_token, copies)
+
+/// Origins that keep copies for each other, and which of them writes.
+struct origin_group {
+  std::uint64_t term = 0; ///< 0: none has been decided yet
+  node_name holder;
+  std::string instance;   ///< of the holder's start: another start of it needs another term
+  std::vector<origin_place> members; ///< only node, url and peer_token are told
+};
+/// Origin → coordinator, a few times a second. Only of origins that keep copies for each other.
+struct origin_word {
+  node_name node;
+  std::string instance;       ///< of its start
+  std::uint64_t in_force = 0; ///< the term that it holds, and has taken over with
+  std::uint64_t highest = 0;  ///< term that it has accepted, whoever's
+  std::string trouble;        ///< why it could not take over
+};
+/// Coordinator → origin, as the answer.
+struct origin_orders {
+  origin_group present;
+  std::vector<origin_group> former; ///< that may have written until now: whoever takes over must have the word of each of them. The oldest first
+};
+WEIR_MESSAGE(origin_group, term, holder, instance, members)
+WEIR_MESSAGE(origin_word, node, instance, in_force, highest, trouble)
+WEIR_MESSAGE(origin_orders, present, former)
 
 /// RTMP watch → coordinator, at each change and every few seconds: whether a server tells who publishes there.
 struct rtmp_health {

@@ -32,6 +32,7 @@ struct heard {
   std::vector<edge_load> loads;
   std::vector<director_joins> director_joins_;
   std::vector<edge_sighting> sightings;
+  std::vector<origin_word> origin_words;
 };
 using heard_ptr = std::shared_ptr<heard>;
 
@@ -44,6 +45,7 @@ struct coordinator_script {
   tree_list trees;
   farm_view farms;
   probe_orders orders;
+  origin_orders writes;
   std::optional<cluster_view> view; ///< none: it fails
 };
 
@@ -110,6 +112,10 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const forget_edge& wish) { log->forgotten.push_back(wish.name); },
     [=](const segment_listed&) {},
     [=](const edges_in_use&) {},
+    [=](const origin_word& news) {
+      log->origin_words.push_back(news);
+      return script->writes;
+    },
     [=](audience_news& news) { log->audiences.push_back(std::move(news)); },
     [=](const director_joins& news) { log->director_joins_.push_back(news); },
     [=](const watch&) { ++log->watches; },
