@@ -246,6 +246,8 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
           use_inputs inputs{{order.input_url}};
           inputs.urls.insert(inputs.urls.end(), order.more_inputs.begin(), order.more_inputs.end());
           tell(self, present->second.runner, std::move(inputs));
+          if (!order.origin_url.empty())
+            tell(self, present->second.runner, use_origin{order.origin_url, order.origin_token});
           tell(self, wish.teller, present->second.last);
         }
         if (present->second.order.epoch >= order.epoch)

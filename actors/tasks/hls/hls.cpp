@@ -17,6 +17,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t queue_limit = 64;    ///< segments that wait for the origin
 constexpr std::size_t uploads_at_once = 4;
 constexpr auto drain_patience = 3s;        ///< for the last segments after the engine ended
+constexpr std::chrono::milliseconds shortest_patience = 12s; ///< with a segment that nobody takes: another origin may have to take over first
 
 /// What happens while the machine is too slow for the ladder.
 enum class overload_answer : std::uint8_t { move, drop_rung };
@@ -55,6 +56,7 @@ struct upload {
   bool under_way = false;
   std::uint32_t tries = 0;
   caf::actor_clock::time_point born{};
+  http::client::request_id request = 0; ///< while it is under way
 };
 
 struct state {
@@ -62,12 +64,16 @@ struct state {
   static inline const char* name = "task-hls";
   transcoder_actor engine;
   task_report last;
+  std::string origin_url, origin_token;
+  std::uint32_t origins = 0;             ///< how many were delivered to before this one
+  std::uint64_t moved = 0;               ///< segments that were on their way to a former one
   std::map<std::uint64_t, upload> queue; ///< ticket → segment, oldest first
   std::uint64_t tickets = 0;
   std::uint32_t run = 0;                 ///< of the engine
   std::uint32_t writer = 0;              ///< grows with each start of the engine, and each time that other rungs begin
   std::uint32_t announced = 0;           ///< the writer that the origin knows
   std::uint32_t announcing = 0;
+  http::client::request_id announcement = 0;
   std::map<std::uint32_t, std::vector<rung_info>> rungs; ///< by writer
   std::uint64_t delivered = 0;
   std::uint64_t lost = 0;
@@ -114,7 +120,9 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   plan.niceness = tools.niceness;
   my.engine = self->spawn<caf::linked>(transcoder, std::move(plan), engine_owner_actor{me});
 
-  auto base = fmt::format("{}/origin/v1/streams/{}/writers/", order.origin_url, order.stream_name);
+  my.origin_url = order.origin_url;
+  my.origin_token = order.origin_token;
+  auto base = [=, &my] { return fmt::format("{}/origin/v1/streams/{}/writers/", my.origin_url, order.stream_name); };
   auto finish = [=, &my] {
     if (!my.engine_ended || (!my.queue.empty() && !my.fenced && self->clock().now() < my.drain_by))
       return;
@@ -129,12 +137,12 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
     self->quit(caf::exit_reason::user_shutdown);
   };
   // The answer comes on the client's thread and becomes a message.
-  auto send = [=](http::client_request request, std::uint32_t writer, std::uint64_t ticket, std::shared_ptr<const int> file = nullptr) {
-    request.headers.add("Authorization", "Bearer " + order.origin_token);
+  auto send = [=, &my](http::client_request request, std::uint32_t writer, std::uint64_t ticket, std::shared_ptr<const int> file = nullptr) {
+    request.headers.add("Authorization", "Bearer " + my.origin_token);
     request.deadline = std::chrono::milliseconds(timing.target) * 2;
-    tools.http->send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(me), writer, ticket, file](expected<http::client_response> answer) { // `file` stays open until now
+    return tools.http->send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(me), writer, ticket, file, origin = my.origins](expected<http::client_response> answer) { // `file` stays open until now
       auto strong = caf::actor_cast<task_runner_actor>(caf::actor_cast<caf::strong_actor_ptr>(weak));
-      tell_anon(strong, answer ? upload_result{writer, ticket, answer->status, answer->body} : upload_result{writer, ticket, 0, answer.error().text});
+      tell_anon(strong, answer ? upload_result{writer, ticket, answer->status, answer->body, origin} : upload_result{writer, ticket, 0, answer.error().text, origin});
     });
   };
   auto announce = [=, &my](std::uint32_t writer) {
@@ -144,10 +152,10 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       rungs.push_back(nlohmann::json::parse(describe::to_json(r)));
     http::client_request request;
     request.method = "PUT";
-    request.url = base + std::to_string(writer_epoch(order, writer));
+    request.url = base() + std::to_string(writer_epoch(order, writer));
     request.headers.add("Content-Type", "application/json");
     request.body = nlohmann::json{{"publication", order.publication}, {"profile", to_string(wanted.profile)}, {"rungs", rungs}, {"standby", order.standby}}.dump();
-    send(std::move(request), writer, 0);
+    my.announcement = send(std::move(request), writer, 0);
   };
   auto pump = [=, &my] {
     auto busy = static_cast<std::size_t>(std::ranges::count_if(my.queue, [](auto& u) { return u.second.under_way; }));
@@ -167,11 +175,11 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       ++busy;
       http::client_request request;
       request.method = "PUT";
-      request.url = base + fmt::format("{}/segments", writer_epoch(order, u.writer));
+      request.url = base() + fmt::format("{}/segments", writer_epoch(order, u.writer));
       request.headers.add("Content-Type", "video/mp2t");
       request.headers.add("Weir-Segment", describe::to_json(u.info));
       request.body = http::fd_body{*u.memory_file, u.info.bytes};
-      send(std::move(request), u.writer, ticket, u.memory_file);
+      u.request = send(std::move(request), u.writer, ticket, u.memory_file);
     }
   };
 
@@ -225,7 +233,26 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
     },
     [=, &my](const engine_retry& retry) { tell(self, my.engine, retry); },
     [=, &my](const use_inputs& news) { tell(self, my.engine, news); },
+    [=, &my](const use_origin& news) {
+      if (news.url == my.origin_url && news.token == my.origin_token)
+        return;
+      log::info("task-hls", "origin-changed", "task={} origin={} waiting={}", order.task.value, news.url, my.queue.size());
+      my.origin_url = news.url;
+      my.origin_token = news.token;
+      ++my.origins; // what a former one still answers counts no longer: it may not be safe
+      if (my.announcing != 0)
+        tools.http->cancel(my.announcement);
+      my.announced = my.announcing = 0;
+      for (auto& [ticket, u] : my.queue)
+        if (std::exchange(u.under_way, false)) {
+          tools.http->cancel(u.request);
+          ++my.moved;
+        }
+      pump();
+    },
     [=, &my](const upload_result& result) {
+      if (result.origin != my.origins && (result.run != 0 || result.ticket != 0)) // else it is only time to try again
+        return;
       bool good = result.status >= 200 && result.status < 300;
       if (result.status == 409 && result.text.find("\"fenced\"") != std::string::npos) {
         log::warn("task-hls", "fenced", "task={} epoch={}", order.task.value, order.epoch);
@@ -237,7 +264,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
           my.announced = result.run;
         else {
           log::warn("task-hls", "writer-refused", "task={} writer_epoch={} status={} text={}", order.task.value, writer_epoch(order, result.run), result.status, result.text);
-          tell_after(self, 500ms, me, upload_result{});
+          tell_after(self, 200ms, me, upload_result{});
           return;
         }
       } else if (auto u = my.queue.find(result.ticket); u != my.queue.end()) {
@@ -246,7 +273,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
         // What the origin refuses by content it will refuse again; what it could not answer is worth another try while a player could still want it.
         // 504: the origin has made a gap of it.
         bool hopeless = result.status == 504 || (result.status >= 400 && result.status < 500 && result.status != 404 && result.status != 429) ||
-                        self->clock().now() - u->second.born > timing.target * 2;
+                        self->clock().now() - u->second.born > std::max<std::chrono::milliseconds>(timing.target * 2, shortest_patience);
         if (good || hopeless) {
           good ? ++my.delivered : ++my.lost;
           if (!good)
@@ -267,7 +294,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       tell(self, my.engine, order_to_stop);
     },
     [=, &my](const ask_status&) {
-      nlohmann::json status{{"phase", to_string(my.last.phase)}, {"waiting", my.queue.size()}, {"delivered", my.delivered}, {"lost", my.lost}, {"run", my.last.attempts}};
+      nlohmann::json status{{"phase", to_string(my.last.phase)}, {"waiting", my.queue.size()}, {"delivered", my.delivered}, {"lost", my.lost}, {"origin", my.origin_url}, {"moved", my.moved}, {"run", my.last.attempts}};
       return report_of(self, "run/" + order.task.value, status, started, {caf::actor_cast<caf::actor>(my.engine)});
     },
   };

@@ -86,6 +86,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
     },
     [=, &my](const engine_retry& retry) { tell(self, my.engine, retry); },
     [=, &my](const use_inputs& news) { tell(self, my.engine, news); },
+    [](const use_origin&) {},
     [](const upload_result&) {},
     [=, &my](const stop& order_to_stop) { tell(self, my.engine, order_to_stop); },
     [=, &my](const ask_status&) {
