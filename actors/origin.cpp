@@ -37,7 +37,28 @@ struct writer_body {
   }
 };
 
+/// As the store wants it.
+origin::replica_view view_of(const origin_group& group) {
+  origin::replica_view view{.mark = {group.term, group.holder.value}, .members = {}, .quorum = 0};
+  for (auto& m : group.members)
+    view.members.push_back({m.node.value, m.url, m.peer_token});
+  return view;
+}
+
 } // namespace
+
+bool origin_state::holds() const { return orders.present.term != 0 && orders.present.holder == setup.node && orders.present.instance == setup.instance; }
+
+origin_word origin_state::word() const {
+  return {.node = setup.node, .instance = setup.instance, .in_force = ready ? held : 0, .highest = setup.copies->state().highest, .trouble = trouble};
+}
+
+bool origin_state::take(origin_orders& fresh) {
+  if (fresh.present.term < orders.present.term)
+    return false;
+  orders = std::move(fresh);
+  return true;
+}
 
 void origin_state::take(log_wish wish, time_point now, timestamp wall) {
   // Whoever asks again has given its former question up, although its connection may still look well.
@@ -114,7 +135,6 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
 
   const origin::intake_options taking{.log = my.setup.log, .window = my.setup.options.window, .write_deadline = my.setup.options.write_deadline, .shared = my.setup.copies != nullptr};
   my.in = origin::intake(taking);
-  my.wanted = my.setup.had_it;
   if (!my.setup.copies) {
     if (auto loaded = my.in.load(*my.setup.store, my.setup.options.dir, wall()); !loaded) {
       log::critical("origin", "log-unreadable", "error={}", loaded.error().text);
@@ -125,13 +145,68 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   }
   // A shared store waits for other machines: not in this thread.
   auto take_over = [=, &my] {
-    if (my.ready || !my.wanted || my.loading.joinable() || now() < my.load_again)
+    if (my.loading.joinable() || now() < my.load_again)
       return;
-    my.loading = std::thread([me, taking, store = my.setup.store, dir = my.setup.options.dir, tickets = my.in.last_ticket()] {
+    std::vector<origin::replica_view> former;
+    for (auto& group : my.orders.former)
+      former.push_back(view_of(group));
+    my.loading = std::thread([me, taking, former, view = view_of(my.orders.present), copies = my.setup.copies, dir = my.setup.options.dir, tickets = my.in.last_ticket()] {
       auto in = std::make_shared<origin::intake>(taking, tickets); // what was asked of the store before may still be answered
-      auto result = in->load(*store, dir, std::chrono::system_clock::now());
-      tell_anon(me, store_loaded{std::move(in), std::move(result)});
+      auto result = copies->use(view, former);
+      if (result)
+        result = in->load(*copies, dir, std::chrono::system_clock::now());
+      tell_anon(me, store_loaded{view.mark.term, std::move(in), std::move(result)});
     });
+  };
+  auto stand_by = [=, &my](std::string why) {
+    my.not_ready_why = std::move(why);
+    if (!my.ready)
+      return;
+    log::info("origin", "stands-by", "term={} streams={} why={}", my.held, my.in.logs().size(), my.not_ready_why);
+    my.in.close(); // whoever waits for an answer tries again, and hears where
+    auto edges = my.in.oldest_named();
+    my.in = origin::intake(taking, my.in.last_ticket());
+    my.in.use_edges(edges);
+    my.heads.clear();
+    my.ready = false;
+  };
+  auto obey = [=, &my] {
+    auto& present = my.orders.present;
+    if (present.term == 0)
+      return;
+    if (!my.holds()) {
+      stand_by(fmt::format("origin {} has them", present.holder.value));
+      my.trouble.clear();
+      if (!my.loading.joinable())
+        my.setup.copies->follow(view_of(present));
+    } else if (my.ready && my.held == present.term) {
+      my.setup.copies->follow(view_of(present)); // whose members may have other addresses
+    } else {
+      if (my.ready)
+        stand_by("its turn begins anew");
+      take_over();
+    }
+  };
+  auto heed = [=, &my](const stream_notice& notice) {
+    if (notice.over)
+      my.in.end(notice.stream, now(), wall());
+    else if (notice.phase == stream_phase::ending)
+      my.in.source_lost(notice.stream, wall());
+    else if (notice.phase == stream_phase::live)
+      my.in.source_back(notice.stream);
+  };
+  auto ask_for_orders = [=, &my] {
+    if (my.asking)
+      return;
+    my.asking = true;
+    ask(self, 2s, coordinator, my.word())
+      .then(
+        [=, &my](origin_orders& news) {
+          my.asking = false;
+          if (my.take(news))
+            obey();
+        },
+        [&my](const caf::error&) { my.asking = false; }); // it goes on as it was told
   };
   my.queue = std::make_unique<origin::store_queue>(my.setup.store, my.setup.options.writers);
   // What the queue has done becomes a message; one that hangs in a dead disk must not keep this actor.
@@ -170,20 +245,14 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
     [=, &my](const edge_list&) { my.watching.hears(now()); }, // loads matter to directors only
     [](const origin_list&) {},
     [=, &my](const stream_notice& notice) {
-      if (notice.over)
-        my.in.end(notice.stream, now(), wall());
-      else if (notice.phase == stream_phase::ending)
-        my.in.source_lost(notice.stream, wall());
-      else if (notice.phase == stream_phase::live)
-        my.in.source_back(notice.stream);
+      if (my.setup.copies)
+        my.notices.insert_or_assign(notice.stream, notice);
+      heed(notice);
       follow();
     },
     [=, &my](const writer_hello& hello) {
-      if (!my.ready) {
-        my.wanted = true;
-        take_over();
-        return hello.answer(fail(error_code::unavailable, "this origin takes the streams over: " + my.not_ready_why));
-      }
+      if (!my.ready)
+        return hello.answer(fail(error_code::unavailable, "this origin does not take segments now: " + my.not_ready_why));
       auto done = my.in.announce(hello.stream, hello.writer_epoch, hello.publication, hello.profile, hello.rungs, hello.standby);
       if (done)
         log::info("origin", "writer", "stream={} writer_epoch={} rungs={} publication={} standby={}", hello.stream, hello.writer_epoch, hello.rungs.size(), hello.publication, hello.standby);
@@ -204,39 +273,44 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
     },
     [=, &my](const store_loaded& loaded) {
       my.loading.join();
+      if (loaded.term != my.orders.present.term || !my.holds()) // told otherwise meanwhile
+        return obey();
       if (!loaded.result) {
         auto& why = loaded.result.error();
-        if (why.code != error_code::unavailable && why.code != error_code::timeout && why.code != error_code::fenced && why.code != error_code::too_many) {
+        if (why.code == error_code::corrupt || why.code == error_code::newer_schema) {
           log::critical("origin", "log-unreadable", "error={}", why.text);
           return self->quit(to_caf(why));
         }
-        log::warn("origin", "store-not-taken-over", "error={}", why.text);
-        my.not_ready_why = why.text;
+        log::warn("origin", "store-not-taken-over", "term={} error={}", loaded.term, why.text);
+        my.trouble = my.not_ready_why = why.text;
         my.load_again = now() + 500ms;
         return;
       }
       auto edges = my.in.oldest_named(); // with nothing listed the one in force
       my.in = std::move(*loaded.in);
       my.in.use_edges(edges);
+      my.queue->use(my.setup.copies->under({loaded.term, my.setup.node.value})); // what waits there from a former turn fails
       my.ready = true;
+      my.held = loaded.term;
+      my.trouble.clear();
       for (auto& [stream, shown] : my.in.shown())
         my.news.add(shown);
+      for (auto& [stream, notice] : my.notices) // whoever had it may not have come to heed it
+        heed(notice);
+      std::erase_if(my.notices, [&](auto& one) { return one.second.over && !my.in.logs().contains(one.first); });
+      follow();
       my.answer_readers(now(), wall());
+      ask_for_orders(); // the coordinator hears of it at once
     },
     [=, &my](log_wish& wish) { my.take(std::move(wish), now(), wall()); },
     [=, &my](const tick&) {
       my.in.tick(now(), wall());
       follow();
-      if (my.setup.copies && my.in.ousted()) { // another origin goes on; this one stands by
-        log::info("origin", "stands-by", "streams={}", my.in.logs().size());
-        auto edges = my.in.oldest_named();
-        my.in = origin::intake(taking, my.in.last_ticket());
-        my.in.use_edges(edges);
-        my.heads.clear();
-        my.ready = my.wanted = false;
-        my.not_ready_why = "another origin has had them";
+      if (my.setup.copies) {
+        if (my.in.ousted()) // another origin goes on; who it is the coordinator says
+          stand_by("another origin has taken them over");
+        ask_for_orders();
       }
-      take_over();
       my.answer_readers(now(), wall());
       if (now() - my.names_told >= names_told_every) {
         my.names_told = now();
@@ -262,7 +336,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
                             {"readers", my.readers.size()}, {"ages", {{"buckets", ages.buckets}, {"sum", ages.sum}}}};
       if (my.setup.copies) {
         auto copies = my.setup.copies->state();
-        status["copies"] = {{"writes", my.ready}, {"term", copies.view.mark.term}, {"members", copies.view.members.size()}, {"needed", copies.view.needed()},
+        status["copies"] = {{"writes", my.ready}, {"term", copies.view.mark.term}, {"holder", copies.view.mark.holder}, {"members", copies.view.members.size()}, {"needed", copies.view.needed()},
                             {"owed", copies.owed}, {"trouble", copies.trouble}};
         if (!my.ready)
           status["copies"]["stands_by"] = my.not_ready_why;

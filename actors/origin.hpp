@@ -24,9 +24,9 @@ struct origin_setup {
   origin_options options;
   hls::log_options log;
   node_name node; ///< that it is on
-  /// Set: `store` is this one, and other origins have a part in it. It is taken over when a writer comes, and at the start when nobody did since it was had.
+  /// Set: `store` is this one, and other origins have a part in it. It is taken over when the coordinator says so, and only then.
   std::shared_ptr<origin::replicated_store> copies = nullptr;
-  bool had_it = false;
+  std::string instance = {}; ///< of this start: a term counts for one start only
 };
 
 struct origin_state {
@@ -53,10 +53,14 @@ struct origin_state {
   coordinator_watch watching;
   time_point names_told{};
   bool ready = false;        ///< the store is claimed and its logs are read
-  bool wanted = false;       ///< somebody wants to write
-  std::thread loading;       ///< claims a shared store and reads its logs; its end waits for that
+  origin_orders orders;      ///< newest ones: who writes to a shared store
+  std::map<std::string, stream_notice> notices; ///< last ones, for when it is taken over
+  std::uint64_t held = 0;    ///< the term with which this origin took over last
+  bool asking = false;       ///< for orders
+  std::thread loading;       ///< takes a shared store over and reads its logs; its end waits for that
   time_point load_again{};
-  std::string not_ready_why = "no writer has come to this origin yet";
+  std::string not_ready_why = "the coordinator has not said yet which origin writes";
+  std::string trouble;       ///< why it could not take over
 
   origin_state() = default;
   ~origin_state() {
@@ -64,6 +68,11 @@ struct origin_state {
       loading.join();
   }
 
+  /// Whether this start of this origin is the one that writes.
+  bool holds() const;
+  origin_word word() const;
+  /// False for orders of a coordinator that was there before the one that gave the present ones.
+  bool take(origin_orders& fresh);
   /// What will be the head of a segment that is being stored.
   void note_head(const origin::store_order& order);
   /// Answers a reader, or keeps it until there is news. Fails for the reader: too_many wait, conflict when the same one asks again meanwhile.
@@ -81,13 +90,14 @@ struct origin_state {
 ///
 /// What is in and what is shown is decided by origin::intake; here is only who hears of it. The store is asked on the threads of a store_queue, so a disk that
 /// hangs makes gaps and holds up neither a writer nor another stream.
-/// A store that other origins have a part in (origin.store: replicated) is claimed on a thread of its own, when a writer comes: whoever had it is fenced off
-/// and stands by from then on.
+/// A store that other origins have a part in (origin.store: replicated) is taken over on a thread of its own, when the coordinator says so: whoever had it is fenced
+/// off and stands by from then on. While the coordinator is away whoever writes goes on, and nobody takes over.
 ///
 /// Parent:  the program; its end ends the node. Detached: it reads all logs at its start, and waits for the last writes at its end.
-/// Tells:   LOG FEEDs of directors each log that changed, by HTTP; COORDINATOR the newest listed segment, for probes, and which edge tables are still named.
+/// Tells:   LOG FEEDs of directors each log that changed, by HTTP; COORDINATOR the newest listed segment, for probes, which edge tables are still named, and
+///          whether it has taken over.
 /// Fails:   to start when a log cannot be read: its numbers would begin again; or when its store cannot be claimed.
-/// Numbers: late rungs and gaps, and what was not stored in time, are decided every 250 ms; the tables in use are told every 5 s; 64 feeds wait
+/// Numbers: late rungs and gaps, and what was not stored in time, are decided every 250 ms, and orders are asked for; the tables in use are told every 5 s; 64 feeds wait
 ///          at a time, each for 20 s at most.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_state> self, origin_setup setup, coordinator_actor coordinator);

@@ -260,21 +260,6 @@ complaints origin_options::check() const {
   if (window > listed_segments_limit * timing.target)
     out.push_back({"window", fmt::format("{} is more than {} segments of {}, and a playlist lists no more; take at most {}", to_string(window), listed_segments_limit,
                                          to_string(timing.target), to_string(listed_segments_limit * timing.target))});
-  std::set<std::string> seen;
-  for (std::size_t i = 0; i < peers.size(); ++i) {
-    auto path = fmt::format("peers[{}]", i);
-    check_word(out, path + ".name", peers[i].name);
-    check_url(out, path + ".url", peers[i].url.empty() ? " " : peers[i].url, {"http", "https"});
-    if (!seen.insert(peers[i].name).second)
-      out.push_back({path + ".name", fmt::format("{:?} is listed twice", peers[i].name)});
-  }
-  if (store == store_kind::replicated && peers.empty())
-    out.push_back({"peers", "is empty: who should keep the copies? Name the other origins, or take origin.store: fs"});
-  if (store == store_kind::replicated && peer_token.size() < 16)
-    out.push_back({"peer_token", "has fewer than 16 characters: whoever knows it can replace what viewers see"});
-  auto origins = peers.size() + 1;
-  if (quorum > origins || (quorum != 0 && quorum * 2 <= origins))
-    out.push_back({"quorum", fmt::format("{} copies of {} origins: it must be more than half of them and not more than all", quorum, origins)});
   return out;
 }
 
@@ -418,9 +403,6 @@ complaints node_config::check() const {
   }
   if (!coordinates && cluster.join.empty())
     out.push_back({"cluster.join", "is empty, but without the role coordinator this node needs the address of one, such as control.example.org:4700"});
-  for (std::size_t i = 0; i < origin.peers.size(); ++i)
-    if (origin.peers[i].name == node.name)
-      out.push_back({fmt::format("origin.peers[{}].name", i), fmt::format("{} is this node: only the others are named", node.name)});
   if (has(role::edge) && edge.origins.empty() && !has(role::origin))
     out.push_back({"edge.origins", "is empty and this node has no role origin: the edges would have nothing to fetch from"});
   if (has(role::edge) && has(role::ingest) && edge.first_port != 0)

@@ -308,19 +308,6 @@ constexpr auto enum_names(store_kind) {
   return std::array{std::pair{store_kind::fs, sv("fs")}, std::pair{store_kind::replicated, sv("replicated")}};
 }
 
-struct origin_peer {
-  std::string name;
-  std::string url;
-
-  static constexpr auto fields() {
-    using o = origin_peer;
-    return std::tuple{
-      field("name", &o::name, {1, 64}, "Name of its node."),
-      field("url", &o::url, {1, 500}, "Where its origin answers, such as http://media-2.example.org:8080."),
-    };
-  }
-};
-
 struct origin_options {
   std::string dir;
   std::string url;
@@ -330,9 +317,7 @@ struct origin_options {
   std::chrono::milliseconds write_deadline{0};
   std::uint32_t writers = 4;
   store_kind store = store_kind::fs;
-  std::vector<origin_peer> peers;
-  std::uint32_t quorum = 0;
-  std::string peer_token;
+  std::uint32_t copies = 3;
 
   static constexpr auto fields() {
     using o = origin_options;
@@ -345,10 +330,8 @@ struct origin_options {
       field("upload_limit", &o::upload_limit, {byte_size{1 << 20}, byte_size{1 << 30}}, "Largest segment that a worker may put.", needs_restart),
       field("write_deadline", &o::write_deadline, {0ms, 60s}, "Time in which a segment must be stored; then its place becomes a gap. 0s takes the stream's target duration.", needs_restart),
       field("writers", &o::writers, {1, 64}, "Segments that are written at a time.", needs_restart),
-      field("store", &o::store, "Where segments are kept: fs (in dir) or replicated (there and at the origins of peers).", needs_restart),
-      field("peers", &o::peers, {0, 8}, "The other origins that keep copies, the same ones at each of them; needed by replicated.", needs_restart),
-      field("quorum", &o::quorum, {0, 9}, "Copies that must be there before a segment is listed, this origin's included; 0: more than half of all. Never fewer.", needs_restart),
-      field("peer_token", &o::peer_token, {0, 200}, "What the origins show each other, the same at each of them; needed by replicated.", weir::secret | needs_restart),
+      field("store", &o::store, "Where segments are kept: fs (in dir) or replicated (there and at other origins of the cluster).", needs_restart),
+      field("copies", &o::copies, {2, 9}, "With replicated: how many origins keep each segment. Nothing is published before so many have joined; more than half of them must have a segment before it is listed.", needs_restart),
     };
   }
   std::vector<complaint> check() const;

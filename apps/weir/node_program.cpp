@@ -227,34 +227,35 @@ expected<void> node_program::spawn() {
     if (options.dir.empty())
       options.dir = config_.data_dir + "/origin";
     const bool shared = options.store == store_kind::replicated;
+    origin_place place{.url = without_slash(options.url.empty() ? internal_url_ : options.url), .token = {}, .node = node_name{config_.node.name}, .read_token = {}, .peer_token = {}, .copies = 0};
     auto segments = origin::open_folder_store(options.dir, shared ? config_.node.name : std::string{});
     WEIR_TRY(segments);
     std::shared_ptr<origin::segment_store> store = std::move(*segments), whole = store;
-    bool had_it = false;
     if (shared) {
       auto at = origin::replica_desk::open(store, config_.data_dir + "/origin-copies", options.writers);
       WEIR_TRY(at);
       replica_desk_ = std::move(*at);
-      origin::add_replica_routes(*server_, replica_desk_, options.peer_token, static_cast<std::uint64_t>(options.upload_limit.bytes));
-      origin::replicated_options copying{.self = config_.node.name, .token = options.peer_token};
+      auto peer_token = kept_token(config_.data_dir + "/origin-peer-token", "copies_"); // the others know it while the coordinator is away
+      WEIR_TRY(peer_token);
+      place.peer_token = *peer_token;
+      place.copies = options.copies;
+      origin::add_replica_routes(*server_, replica_desk_, place.peer_token, static_cast<std::uint64_t>(options.upload_limit.bytes));
+      origin::replicated_options copying{.self = config_.node.name};
       copying.deadline = 4s; // less than the patience of a store_queue
       copying.segment_limit = static_cast<std::uint64_t>(options.upload_limit.bytes);
       copies_ = std::make_shared<origin::replicated_store>(replica_desk_, *client_, std::move(copying));
-      origin::replica_view view{.mark = {}, .members = {{config_.node.name, options.url.empty() ? internal_url_ : without_slash(options.url)}}, .quorum = options.quorum};
-      for (auto& p : options.peers)
-        view.members.push_back({p.name, without_slash(p.url)});
-      WEIR_TRY(copies_->use(view)); // claims nothing yet
-      had_it = replica_desk_->word().mark.holder == config_.node.name;
       whole = copies_;
     }
-    auto keeper = system.spawn<caf::detached>(origin_keeper, origin_setup{whole, options, {.grace = config_.coordinator.publish_grace}, node_name{config_.node.name}, copies_, had_it}, coordinator_);
+    auto keeper = system.spawn<caf::detached>(origin_keeper, origin_setup{whole, options, {.grace = config_.coordinator.publish_grace}, node_name{config_.node.name}, copies_, random_uuid()}, coordinator_);
     keep("origin", keeper);
     // The runs that write to it keep it over a restart of this node.
     auto token = kept_token(config_.data_dir + "/origin-token", "origin_");
     WEIR_TRY(token);
     auto read_token = kept_token(config_.data_dir + "/origin-read-token", "logs_"); // and directors know it while the coordinator is away
     WEIR_TRY(read_token);
-    origins.push_back({without_slash(options.url.empty() ? internal_url_ : options.url), *token, node_name{config_.node.name}, *read_token});
+    place.token = *token;
+    place.read_token = *read_token;
+    origins.push_back(std::move(place));
     add_origin_routes(*server_, keeper, store, *token, options, copies_);
     add_log_route(*server_, keeper, *read_token);
   }

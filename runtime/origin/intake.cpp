@@ -26,12 +26,14 @@ error log_names(const error& e, std::string_view stream, std::string_view dir) {
 } // namespace
 
 expected<void> intake::load(segment_store& store, std::string_view dir, timestamp wall) {
-  auto last = store.claimed();
-  WEIR_TRY(last);
-  // Seconds, so that a folder that was put back from a copy does not begin with a term that was claimed already.
-  auto term = std::max(*last + 1, static_cast<std::uint64_t>(std::chrono::duration_cast<seconds>(wall.time_since_epoch()).count()));
-  auto claimed = store.claim(term);
-  WEIR_TRY(claimed);
+  std::uint64_t term = 0;
+  if (!options_.shared) {
+    auto last = store.claimed();
+    WEIR_TRY(last);
+    // Seconds, so that a folder that was put back from a copy does not begin with a term that was claimed already.
+    term = std::max(*last + 1, static_cast<std::uint64_t>(std::chrono::duration_cast<seconds>(wall.time_since_epoch()).count()));
+    WEIR_TRY(store.claim(term));
+  }
   auto streams = store.streams();
   WEIR_TRY(streams);
   for (auto& stream : *streams) {

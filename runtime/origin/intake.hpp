@@ -63,7 +63,8 @@ public:
   /// `tickets`: the last one that was given, where another intake used the same queue before this one.
   explicit intake(intake_options options = {}, std::uint64_t tickets = 0) : options_(options), tickets_(tickets) {}
 
-  /// At start, blocking: claims the store under a term of its own, reads all logs, and sweeps what no log knows. `dir` names the place in errors.
+  /// At start, blocking: claims the store under a term of its own, unless it is shared: then it was taken over before. Reads all logs, and sweeps what no log knows.
+  /// `dir` names the place in errors.
   /// Fails: corrupt and newer_schema (naming the stream), and as the store does.
   expected<void> load(segment_store& store, std::string_view dir, timestamp wall);
 

@@ -243,16 +243,8 @@ TEST(NodeConfigText, RulesAcrossSettingsHavePlaces) {
   EXPECT_EQ(complaints("origin: {profile: short, window: 1h}\n"),
             "n.yaml:1:34: origin.window: 1h is more than 512 segments of 2s, and a playlist lists no more; take at most 1024s\n");
   EXPECT_EQ(complaints("origin: {profile: standard, window: 3072s}\n"), "");
-  const std::string copies = "origin: {store: replicated, peer_token: 0123456789abcdef, peers: [{name: b, url: \"http://b\"}, {name: c, url: \"http://c\"}]";
-  EXPECT_EQ(complaints(copies + "}\nnode: {name: a}\n"), "");
-  EXPECT_EQ(complaints(copies + ", quorum: 3}\n"), "");
-  EXPECT_NE(complaints(copies + ", quorum: 1}\n").find(": origin.quorum: 1 copies of 3 origins: it must be more than half of them and not more than all\n"), std::string::npos);
-  EXPECT_NE(complaints(copies + ", quorum: 4}\n").find(": origin.quorum: 4 copies of 3 origins: it must be more than half"), std::string::npos);
-  EXPECT_NE(complaints(copies + "}\nnode: {name: b}\n").find(": origin.peers[0].name: b is this node: only the others are named\n"), std::string::npos);
-  EXPECT_NE(complaints("origin: {store: replicated, peer_token: 0123456789abcdef}\n").find("origin.peers: is empty: who should keep the copies?"), std::string::npos);
-  EXPECT_NE(complaints("origin: {store: replicated, peers: [{name: b, url: \"http://b\"}]}\n").find("origin.peer_token: has fewer than 16 characters"), std::string::npos);
-  EXPECT_NE(complaints("origin: {peers: [{name: b, url: \"http://b\"}, {name: b, url: \"http://c\"}]}\n").find(": origin.peers[1].name: \"b\" is listed twice\n"), std::string::npos);
-  EXPECT_NE(complaints("origin: {peers: [{name: b, url: \"ftp://b\"}]}\n").find(": origin.peers[0].url: \"ftp://b\" is not an address of the form http://HOST"), std::string::npos);
+  EXPECT_EQ(complaints("origin: {store: replicated, copies: 2}\n"), "");
+  EXPECT_NE(complaints("origin: {store: replicated, copies: 1}\n").find("n.yaml:1:36: origin.copies: "), std::string::npos) << "one alone is origin.store: fs";
   EXPECT_EQ(complaints("rtmp_servers:\n  - {name: a, rtmp_url: \"rtmp://a\"}\n  - {name: a, rtmp_url: \"http://b\"}\n"),
             "n.yaml:3:25: rtmp_servers[1].rtmp_url: \"http://b\" is not an address of the form rtmp://HOST or rtmps://HOST\n");
   EXPECT_EQ(complaints("rtmp_servers:\n  - {name: a, rtmp_url: \"rtmp://a\"}\n  - {name: a, rtmp_url: \"rtmp://b\"}\n"),
