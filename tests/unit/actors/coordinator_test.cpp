@@ -880,6 +880,158 @@ TEST_F(Coordinator, TellsWatchersWhereOriginsAre) {
   EXPECT_TRUE(state->origins().origins.empty());
 }
 
+/// A node whose origin keeps copies for two others.
+join keeper(const std::string& name, const node_actor& who) {
+  auto news = arrival(name, who);
+  news.origins = {{"http://" + name, "writes " + name, node_name{name}, "reads " + name, "copies " + name, 3}};
+  return news;
+}
+origin_word word(std::string name, std::uint64_t in_force = 0, std::string instance = "1") { return {node_name{std::move(name)}, std::move(instance), in_force, in_force, {}}; }
+
+class CoordinatorOfOrigins : public Coordinator {
+protected:
+  std::vector<lease> over;
+  node_actor worker = spawn(stand_in_node, log);
+  origin_orders says(std::string name, std::uint64_t in_force = 0, std::string instance = "1") { return state->take(word(std::move(name), in_force, std::move(instance)), t0, wall); }
+  void join_all() {
+    for (auto name : {"m1", "m2", "m3"})
+      state->take(keeper(name, worker), t0, wall, over);
+  }
+  /// m1 writes, and has said so. Its term.
+  std::uint64_t begin() {
+    state->started = t0 - 10s;
+    join_all();
+    for (auto name : {"m1", "m2", "m3"})
+      says(name);
+    EXPECT_TRUE(state->judge_origins(t0, wall));
+    auto term = says("m1").present.term;
+    says("m1", term);
+    EXPECT_TRUE(state->copies.in_force);
+    return term;
+  }
+  void lose(const std::string& name) { state->nodes[node_name{name}].status.phase = node_phase::suspect; }
+  void hear(const std::string& name) { state->nodes[node_name{name}].status.phase = node_phase::ready; }
+  /// The view as it stands in the store.
+  origin::succession stored() {
+    auto kept = state->setup.store->load();
+    EXPECT_TRUE(kept);
+    auto text = kept->settings.find("origin_view");
+    return text == kept->settings.end() ? origin::succession{} : describe::from_json<origin::succession>(text->second).value();
+  }
+};
+
+TEST_F(CoordinatorOfOrigins, AnOriginThatDiesIsOutOfTheViewBeforeAnyoneHears) {
+  join_all();
+  EXPECT_FALSE(state->judge_origins(t0, wall)) << "none of them has said that it is there";
+  EXPECT_EQ(state->writes_to(), nullptr) << "whoever began to write now would have to begin anew";
+  const auto first = begin();
+  auto orders = says("m2");
+  EXPECT_EQ(orders.present.holder, node_name{"m1"});
+  EXPECT_EQ(orders.present.instance, "1");
+  EXPECT_EQ(orders.present.term, first);
+  ASSERT_EQ(orders.present.members.size(), 3u);
+  EXPECT_EQ(orders.present.members[2].url, "http://m3");
+  EXPECT_EQ(orders.present.members[2].peer_token, "copies m3");
+  EXPECT_EQ(orders.present.members[2].token, "") << "origins do not write as runs do";
+  EXPECT_TRUE(says("m9").present.members.empty()) << "a stranger";
+  EXPECT_TRUE(state->origins().origins[0].peer_token.empty()) << "directors keep no copies";
+  EXPECT_EQ(state->writes_to()->token, "writes m1");
+  EXPECT_FALSE(state->judge_origins(t0, wall));
+
+  lose("m1");
+  EXPECT_EQ(says("m2").present.term, first) << "nothing is decided yet";
+  ASSERT_TRUE(state->judge_origins(t0, wall));
+  EXPECT_EQ(stored().present.mark.holder, "m2");
+  EXPECT_GT(stored().present.mark.term, first);
+  EXPECT_EQ(last_event().substr(0, 14), "origin-writes:");
+  orders = says("m2");
+  EXPECT_EQ(orders.present.holder, node_name{"m2"});
+  EXPECT_EQ(orders.present.term, stored().present.mark.term);
+  EXPECT_EQ(orders.present.members.size(), 3u) << "it is caught up when it is back";
+  ASSERT_EQ(orders.former.size(), 1u);
+  EXPECT_EQ(orders.former[0].term, first);
+  EXPECT_FALSE(state->copies.in_force);
+  says("m1", orders.present.term);
+  says("m2", orders.present.term, "another start");
+  EXPECT_FALSE(state->copies.in_force) << "it is not theirs";
+  says("m2", orders.present.term);
+  EXPECT_TRUE(state->copies.in_force);
+  EXPECT_EQ(state->writes_to()->url, "http://m2");
+}
+
+TEST_F(CoordinatorOfOrigins, ALostQuorumChangesNothing) {
+  const auto first = begin();
+  lose("m1");
+  lose("m2");
+  EXPECT_FALSE(state->judge_origins(t0, wall));
+  EXPECT_EQ(last_event().substr(0, 19), "origin-quorum-lost:");
+  EXPECT_EQ(says("m3").present.term, first);
+  EXPECT_EQ(says("m3").present.holder, node_name{"m1"});
+  state->note("test", "test", "after it", "test", wall);
+  EXPECT_FALSE(state->judge_origins(t0, wall));
+  EXPECT_EQ(last_event(), "test: after it") << "said once";
+  hear("m1");
+  EXPECT_FALSE(state->judge_origins(t0, wall)) << "all is as it was";
+  EXPECT_EQ(state->copies_lost, "");
+  EXPECT_EQ(stored().present.mark.term, first);
+}
+
+TEST_F(CoordinatorOfOrigins, AViewSurvivesARestart) {
+  const auto first = begin();
+  reopen();
+  state->started = t0 - 1s;
+  EXPECT_EQ(state->copies.present.mark.term, first);
+  EXPECT_TRUE(state->copies.in_force);
+  EXPECT_EQ(state->writes_to(), nullptr) << "its node has not joined yet";
+  EXPECT_FALSE(state->judge_origins(t0, wall)) << "nor has it had the time to";
+  join_all();
+  auto orders = says("m2");
+  EXPECT_EQ(orders.present.term, first);
+  EXPECT_EQ(orders.present.holder, node_name{"m1"});
+  EXPECT_EQ(orders.present.members[1].peer_token, "copies m2");
+  state->started = t0 - 10s;
+  EXPECT_FALSE(state->judge_origins(t0, wall)) << "m1 has not spoken since, but its node is there";
+  says("m1", first);
+  EXPECT_FALSE(state->judge_origins(t0, wall));
+  says("m1", 0, "2");
+  ASSERT_TRUE(state->judge_origins(t0, wall)) << "it was started anew meanwhile";
+  EXPECT_GT(says("m1", 0, "2").present.term, first);
+  EXPECT_EQ(says("m1", 0, "2").present.instance, "2");
+}
+
+TEST_F(CoordinatorOfOrigins, ARunThatGoesOnIsToldWhereTo) {
+  const auto first = begin();
+  auto ladder = ladder_of(stream().id, "elsewhere"); // which has an origin of its own, that is in no view
+  auto placed = place(ladder.id);
+  ASSERT_TRUE(placed) << placed.error().text;
+  EXPECT_EQ(placed->order.origin_url, "http://m1");
+  lose("m1");
+  ASSERT_TRUE(state->judge_origins(t0, wall));
+  auto again = place(ladder.id);
+  ASSERT_TRUE(again) << again.error().text;
+  EXPECT_TRUE(again->in_force);
+  EXPECT_EQ(again->order.epoch, placed->order.epoch);
+  EXPECT_EQ(again->order.origin_url, "http://m2");
+  EXPECT_EQ(again->order.origin_token, "writes m2");
+  EXPECT_GT(state->copies.present.mark.term, first);
+}
+
+TEST_F(CoordinatorOfOrigins, AnOriginThatCannotTakeOverIsNotWaitedForLong) {
+  begin();
+  lose("m1");
+  ASSERT_TRUE(state->judge_origins(t0, wall));
+  auto trouble = word("m2");
+  trouble.trouble = "claim term 7: 1 of 3 origins did it";
+  for (auto name : {"m2", "m3"})
+    state->nodes[node_name{name}].last_beat = t0 + 9s;
+  state->take(trouble, t0 + 1s, wall);
+  EXPECT_FALSE(state->judge_origins(t0 + 7s, wall));
+  state->take(trouble, t0 + 9s, wall);
+  ASSERT_TRUE(state->judge_origins(t0 + 9s, wall));
+  EXPECT_EQ(state->copies.present.mark.holder, "m3");
+  EXPECT_EQ(state->copies.former.size(), 1u) << "of the same members one is enough";
+}
+
 TEST_F(Coordinator, PassesOnWhatEachDirectorSentWhereAndHowOldThatIs) {
   node("d1");
   node("d2");

@@ -100,6 +100,24 @@ TEST_F(Origin, NotesHowOldSegmentsAreWhenTheyAreListed) {
   EXPECT_EQ(counted.buckets[0], 1u);
 }
 
+TEST_F(Origin, HeedsOrdersForThisStartOfItAlone) {
+  state->setup.node = node_name{"m1"};
+  state->setup.instance = "2";
+  EXPECT_FALSE(state->holds());
+  origin_orders told{.present = {.term = 7, .holder = node_name{"m1"}, .instance = "1", .members = {}}, .former = {}};
+  EXPECT_TRUE(state->take(told));
+  EXPECT_FALSE(state->holds()) << "meant for its former start";
+  told.present.term = 8;
+  told.present.instance = "2";
+  EXPECT_TRUE(state->take(told));
+  EXPECT_TRUE(state->holds());
+  told.present.term = 7;
+  EXPECT_FALSE(state->take(told)) << "of a coordinator that was there before";
+  EXPECT_EQ(state->orders.present.term, 8u);
+  origin_orders nothing;
+  EXPECT_FALSE(state->take(nothing)) << "the coordinator has not heard of this node yet";
+}
+
 /// What a director's feed was answered, in the order of the answers.
 struct answers {
   std::vector<expected<std::string>> all;
