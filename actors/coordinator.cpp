@@ -1523,7 +1523,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
   };
   // Runs hear where they deliver from now on, as they do when their node comes back.
   auto judge_origins = [=, &my] {
-    if (!my.judge_origins(now(), wall()))
+    if (my.stood_still(now()) || !my.judge_origins(now(), wall())) // what was sent to us meanwhile may lie behind this in the mailbox
       return;
     std::set<std::pair<stream_id, node_name>> concerned;
     for (auto& [seat, held] : my.leases)

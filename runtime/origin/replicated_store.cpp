@@ -474,6 +474,7 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
       if (view.members.empty())
         none = {error_code::unavailable, fmt::format("segment {}: this origin does not know yet whom to ask for it", path)};
       std::ranges::copy_if(view.members, std::back_inserter(others), [&](auto& m) { return m.name != options.self; });
+      std::ranges::stable_partition(others, [&](auto& m) { return m.name == view.mark.holder; }); // it has it, or had; one that was lost is asked after it
     }
     ask_next(segment, std::move(path), std::move(others), 0, std::move(none));
   }
