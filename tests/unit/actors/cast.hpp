@@ -45,7 +45,7 @@ struct coordinator_script {
   tree_list trees;
   farm_view farms;
   probe_orders orders;
-  origin_orders writes;
+  std::function<origin_orders(const origin_word&)> write = [](const origin_word&) { return origin_orders{}; };
   std::optional<cluster_view> view; ///< none: it fails
 };
 
@@ -114,7 +114,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const edges_in_use&) {},
     [=](const origin_word& news) {
       log->origin_words.push_back(news);
-      return script->writes;
+      return script->write(news);
     },
     [=](audience_news& news) { log->audiences.push_back(std::move(news)); },
     [=](const director_joins& news) { log->director_joins_.push_back(news); },
