@@ -164,7 +164,7 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
   http::client::request_id mending = 0; // what the mender waits for
   std::set<std::string> removing;       // what it has removed from a peer just now: a put of that must come there after it
   std::condition_variable removed;
-  std::map<std::string, log_stamp, std::less<>> newest_taken; // of each stream's log, as they were when `view` was taken over
+  std::map<std::string, log_stamp, std::less<>> newest_taken; // of each stream's log: as they were when `view` was taken over, or given since
   bool compare_here = false;
   bool ending = false;
   std::mutex using_view; // one use() at a time
@@ -891,6 +891,8 @@ expected<void> replicated_store::save_log(std::string_view stream, std::string_v
     std::lock_guard lock(core_->guard);
     auto& version = core_->versions[name];
     log.stamp.version = version = std::max(version + 1, microseconds_now());
+    if (of->mark == core_->view.mark)
+      core_->newest_taken.insert_or_assign(name, log.stamp);
   }
   auto text = std::make_shared<const std::string>(to_text(log));
   auto done = core_->write("save the log of " + name, *of, text->size(), [d = core_->desk.get(), mark = of->mark, name, log, durable] { return d->save_log(mark, name, log, durable); },
