@@ -168,6 +168,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
     my.in = origin::intake(taking, my.in.last_ticket());
     my.in.use_edges(edges);
     my.heads.clear();
+    my.news = hls::log_news(random_uuid()); // what it has shown another one tells from now on
     my.ready = false;
   };
   auto obey = [=, &my] {
