@@ -153,6 +153,7 @@ expected<void> node_program::spawn() {
   }
   system_config_ = std::make_unique<caf::actor_system_config>();
   system_config_->set("scheduler.max-threads", std::size_t{4});
+  system_config_->set("scheduler.policy", caf::atom("sharing")); // threads that steal work look for it thousands of times a second, on an idle node too
   if (networked) {
     add_wire_types(*system_config_);
     cluster::prepare(*system_config_, identity);
@@ -446,6 +447,7 @@ void node_program::end() {
     r.actor = nullptr;
   coordinator_ = nullptr;
   node_ = nullptr;
+  cluster::settle(*system_);
 }
 
 node_program::~node_program() {
