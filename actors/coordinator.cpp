@@ -865,6 +865,16 @@ bool coordinator_state::is_over(const stream_entry& entry, time_point now) const
   return entry.status.phase == stream_phase::offline && entry.idle && now - started >= std::max(setup.options.publish_grace, lease_time());
 }
 
+void coordinator_state::give_back(const release_task& done, timestamp wall) {
+  auto held = leases.find(done.task);
+  if (held == leases.end() || held->second.epoch != done.epoch)
+    return;
+  if (auto task = tasks.find(done.task); task != tasks.end() && task->second.status.epoch != done.epoch) // its TASK has never said that it took it
+    note("lease-given-back", "task/" + done.task.value,
+         fmt::format("Lease {} of node {} is given back before the node was asked: something else is wanted by now.", done.epoch, held->second.node.value), "coordinator", wall);
+  release(done);
+}
+
 void coordinator_state::release(const release_task& done) {
   auto held = leases.find(done.task);
   if (held == leases.end() || held->second.epoch != done.epoch)
@@ -1803,7 +1813,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
           tell(self, node->second.actor, revoke{done.task, held->second.epoch}); // nothing runs any more, or should
       if (done.epoch == 0)
         return; // whoever says so does not know: the lease is over when its node does not name it any more
-      my.release(done);
+      my.give_back(done, wall());
     },
     [=, &my](stream_news& news) {
       auto entry = my.streams.find(news.status.spec.id);
@@ -1852,6 +1862,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       const bool took_over = !old.standby_node.value.empty() && news.status.standby_node.value.empty() && news.status.node == old.standby_node && news.status.epoch != old.epoch;
       const bool stands_by = news.status.standby_phase == task_phase::running && old.standby_phase != task_phase::running;
       const bool alone = !took_over && old.standby_phase == task_phase::running && news.status.standby_phase != task_phase::running;
+      const bool stops = news.status.phase == task_phase::stopping && old.phase != task_phase::stopping && news.status.spec.enabled &&
+                         my.streams.at(news.status.spec.stream).status.phase == stream_phase::live; // else another event says why
       const auto former = old.node, former_standby = old.standby_node;
       old = std::move(news.status);
       ++my.version;
@@ -1862,6 +1874,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
                 : old.phase == task_phase::crash_looping ? "task-crash-looping"
                                                          : "task-failed",
                 subject, fmt::format("Task {}: {} ({}).", name, old.last_error.empty() ? old.reason : old.last_error, to_string(old.last_cause)), old.node.value, wall());
+      if (stops)
+        my.note("task-stopping", subject, fmt::format("Task {} ends on node {}, to go on in another way: {}.", name, old.node.value, old.reason), "coordinator", wall());
       if (took_over)
         my.note("standby-took-over", subject, fmt::format("Task {} goes on with its standby on node {}; the run on node {} is over ({}).", name, old.node.value, former.value, to_string(old.last_cause)), "coordinator", wall());
       else if (alone)

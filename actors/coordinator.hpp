@@ -181,6 +181,8 @@ struct coordinator_state {
   /// A node, a lease and an epoch for one run; the epoch is durable before it is returned. Whoever asks for a task that runs gets the lease that is in force.
   expected<placement> place(const place_task& wish, time_point now, timestamp wall);
   void release(const release_task& done);
+  /// As its TASK says: its run has ended, or is not to begin.
+  void give_back(const release_task& done, timestamp wall);
   /// A node joins, anew or again: takes over the runs whose leases hold; `over` are leases of the node that nothing runs under any more.
   /// True when the node was not there before. `found`: publications of runs that our store knows nothing of.
   bool take(join news, time_point now, timestamp wall, std::vector<lease>& over, std::map<stream_id, std::string>* found = nullptr);

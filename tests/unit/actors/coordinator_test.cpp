@@ -293,7 +293,7 @@ TEST_F(Coordinator, MovesWhatTheOriginFencesAtSuspicionAndTheRestWhenTheLeaseIsO
   auto first = state->judge_nodes(t0 + 3200ms, wall);
   ASSERT_EQ(first.size(), 1u);
   EXPECT_EQ(first[0].task, ladder.id);
-  state->release({ladder.id, first[0].epoch});
+  state->give_back({ladder.id, first[0].epoch}, wall);
   auto second = state->judge_nodes(t0 + 6600ms, wall);
   ASSERT_GE(second.size(), 1u);
   EXPECT_EQ(second[0].task, push.order.task);
@@ -582,12 +582,28 @@ TEST_F(Coordinator, PlacesAStandbyOnAnotherNodeOrNotAtAllAndSaysWhy) {
   EXPECT_EQ(second->node, node_name{"n2"});
   EXPECT_GT(second->order.epoch, run.order.epoch) << "what takes over must not be fenced by what it replaces";
   EXPECT_NE(second->why.find("n1 has the other run"), std::string::npos);
-  state->release({ladder.id, run.order.epoch});
+  state->give_back({ladder.id, run.order.epoch}, wall);
   state->tasks.at(ladder.id).status.epoch = second->order.epoch;
   EXPECT_TRUE(place(ladder.id)->order.standby) << "the next one in the free seat stands by for the one that went on";
   ASSERT_TRUE(state->remove({.id = ladder.id, .if_revision = 0, .actor = "test"}, wall));
   reopen();
   EXPECT_TRUE(state->leases.empty());
+}
+
+TEST_F(Coordinator, SaysThatALeaseWasGivenBackBeforeItBegan) {
+  node("n1");
+  auto one = task(stream().id);
+  auto told = [&] {
+    auto events = state->setup.store->read_last_events(100);
+    return events ? std::ranges::count(*events, "lease-given-back", &event::kind) : -1;
+  };
+  auto first = *place(one.id);
+  state->give_back({one.id, first.order.epoch}, wall);
+  EXPECT_EQ(told(), 1);
+  auto second = *place(one.id);
+  state->tasks.at(one.id).status.epoch = second.order.epoch; // as its TASK says when it has taken it
+  state->give_back({one.id, second.order.epoch}, wall);
+  EXPECT_EQ(told(), 1) << "a run that ended has events of its own";
 }
 
 TEST_F(Coordinator, ASilentNodeThatMayHaveTheWordOfTheOthersKeepsWhatNobodyCanFence) {
@@ -1043,9 +1059,9 @@ TEST_F(Coordinator, NeverGoesBackToAnOlderEpochOfATask) { // found by chaos
   node("n1");
   auto t = task(stream().id);
   auto first = *place(t.id);
-  state->release({t.id, first.order.epoch});
+  state->give_back({t.id, first.order.epoch}, wall);
   auto second = *place(t.id);
-  state->release({t.id, second.order.epoch});
+  state->give_back({t.id, second.order.epoch}, wall);
   join news;
   news.spec.name = node_name{"n1"};
   news.spec.instance = "n1-1";
