@@ -1,5 +1,6 @@
 #include "runtime/viewing/viewing.hpp"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <thread>
@@ -45,7 +46,7 @@ TEST(ViewingToken, TakesExactlyOneForm) {
   EXPECT_TRUE(parse_token(with("99999999999")));
   for (auto* expiry : {"", "0", "01", "+1", "-1", " 1", "1 ", "1e9", "0x1", "100000000000", "18446744073709551616"})
     EXPECT_FALSE(parse_token(with(expiry))) << expiry;
-  for (auto text : {known_token + "0", known_token + ".", known_token + "/", "1800000000.73337f47a432b9f15d2141449a218c0d01e455ed." , std::string(1 << 20, '1'), std::string(4000, '.')})
+  for (const auto& text : {known_token + "0", known_token + ".", known_token + "/", std::string("1800000000.73337f47a432b9f15d2141449a218c0d01e455ed."), std::string(1 << 20, '1'), std::string(4000, '.')})
     EXPECT_FALSE(parse_token(text)) << text.substr(0, 80);
   auto upper = known_token;
   std::ranges::transform(upper, upper.begin(), [](char c) { return c >= 'a' && c <= 'f' ? static_cast<char>(c - 32) : c; });
