@@ -8,6 +8,7 @@
 #include "runtime/base/standstill.hpp"
 #include "runtime/placing/placing.hpp"
 #include "runtime/store/store.hpp"
+#include "runtime/viewing/viewing.hpp"
 #include "schemas/config.hpp"
 
 #include <chrono>
@@ -173,6 +174,12 @@ struct coordinator_state {
   expected<stream_spec> remove(const remove_stream& wish, timestamp wall);
   expected<std::string> show(const show_key& wish, timestamp wall);
   expected<std::string> rotate(const rotate_key& wish, timestamp wall);
+  /// A signed address. Fails: not_found, conflict for a stream that needs none, invalid_input for a lifetime beyond 1 s to 366 days.
+  expected<viewing_pass> sign(const sign_viewing& wish, timestamp wall) const;
+  /// Fails: conflict where the secret is configured.
+  expected<void> rotate(const rotate_viewing_key& wish, timestamp wall);
+  /// Who may watch what; without keys when `version` is in force.
+  viewing_rules who_may_watch(std::uint64_t version) const;
   /// The publishers that are cut off; the others stay, and the event names their servers. Fails when there are only others.
   expected<std::vector<publisher>> kick(const kick_stream& wish, time_point now, timestamp wall);
   expected<task_spec> add(add_task wish, timestamp wall);
@@ -227,7 +234,7 @@ struct coordinator_state {
   edge_list listing(time_point now);
   /// Takes what an observer sees of edges, if it is one of a node of ours; says what it should watch.
   probe_orders take(const edge_sighting& news, time_point now);
-  void take(const segment_listed& news, time_point now);
+  void take(segment_listed news, time_point now, timestamp wall);
   /// Reads the authorities of edges, which may be renewed. Those before stay in force when that fails.
   void read_authorities();
   void use_authorities(std::string pem);
@@ -296,7 +303,14 @@ private:
   /// Whether somebody can cut publishers off at that RTMP server now; else what to do about it.
   expected<void> can_cut_off(const std::string& server) const;
   static expected<void> canonicalise(task_spec& spec);
+  /// The key that signs now: a new one only when every node has had time to hear of it.
+  const viewing_key& signs(timestamp wall) const;
   signing_key signer_;
+  std::vector<viewing_key> viewing_keys_; ///< the newest first; two at most
+  timestamp viewing_key_since_{};         ///< of the newest
+  std::set<std::string> removed_signed_;  ///< since our start: what is left of them is nobody's to see either
+  mutable viewing_rules viewing_;         ///< as told last
+  mutable std::uint64_t viewing_revision_ = 0;
   mutable known_keys keys_; ///< as signed last
   mutable std::uint64_t keys_revision_ = 0;
   std::uint64_t revision_ = 1; ///< of the streams

@@ -239,7 +239,8 @@ void add_log_route(http::server& server, const origin_actor& origin, const std::
   });
 }
 
-void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options) {
+void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options,
+                       std::shared_ptr<const viewing::gate> gate) {
   http::route_options writers;
   writers.deadline = std::max<std::chrono::milliseconds>(10s, options.write_deadline + 2s); // the ORIGIN answers in time itself; this is for when it cannot
   writers.guard = [token](const http::request& r) -> std::optional<http::response> {
@@ -287,10 +288,16 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
 
   http::route_options readers;
   readers.cors = true;
-  server.route("GET", "/s/{rest...}", readers, [store](const http::request& r, http::responder answer) {
-    auto address = hls::parse_segment_path(r.path);
+  auto read = [store, gate](const http::request& r, http::responder answer) {
+    const auto at = viewing::split(r.path);
+    auto address = hls::parse_segment_path(at.path);
     if (!address)
       return void(answer.fail(address.error()));
+    // An edge has judged the token before. Whoever comes here past the edges, or without one, has to show it all the same.
+    if (auto verdict = gate->judge(address->stream, at.token, std::chrono::system_clock::now(), viewing::origin_grace); verdict == viewing::verdict::unheard)
+      return void(answer(http::text_response(503, std::string(viewing::words(verdict))).with("Retry-After", "1")));
+    else if (!viewing::admits(verdict))
+      return void(answer(http::text_response(403, std::string(viewing::words(verdict))).with("Cache-Control", "no-store")));
     hls::segment_place place{address->instance, address->epoch, std::string(address->rung), address->msn};
     auto file = store->open(address->stream, place);
     if (!file)
@@ -301,7 +308,9 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
     page.with("Cache-Control", "public, max-age=43200, immutable").with("ETag", fmt::format("\"{}-{}\"", address->epoch, address->msn));
     http::apply_conditions({std::string(r.header("If-None-Match").value_or("")), std::string(r.header("Range").value_or("")), std::string(r.header("If-Range").value_or(""))}, page);
     answer(std::move(page));
-  });
+  };
+  server.route("GET", "/s/{rest...}", readers, read);
+  server.route("GET", "/t/{token}/s/{rest...}", readers, read);
 }
 
 } // namespace weir

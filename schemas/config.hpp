@@ -172,6 +172,7 @@ struct coordinator_options {
   election_kind election = election_kind::single;
   std::vector<std::string> etcd_endpoints;
   std::string etcd_ca, etcd_certificate, etcd_key;
+  std::string viewing_secret, viewing_secret_former;
 
   static constexpr auto fields() {
     using o = coordinator_options;
@@ -185,6 +186,8 @@ struct coordinator_options {
       field("etcd_ca", &o::etcd_ca, {0, 4096}, "Certificates that etcd's are checked against (PEM); the system's when empty.", needs_restart),
       field("etcd_certificate", &o::etcd_certificate, {0, 4096}, "This coordinator's certificate for an etcd that demands one (--client-cert-auth; PEM).", needs_restart),
       field("etcd_key", &o::etcd_key, {0, 4096}, "The key of that certificate (PEM, mode 0600).", needs_restart),
+      field("viewing_secret", &o::viewing_secret, {0, 128}, "What signed viewing addresses are signed with: 32 to 128 letters, digits and signs of ._~-, for sites that sign themselves; the same on each node with this role. Weir makes one of its own, and keeps it, when empty.", weir::secret | needs_restart),
+      field("viewing_secret_former", &o::viewing_secret_former, {0, 128}, "A second secret whose addresses count, too: while sites go over from one to the other.", weir::secret | needs_restart),
     };
   }
 };
@@ -214,12 +217,14 @@ struct hook_options {
 struct nginx_options {
   std::string program = "/usr/sbin/nginx";
   std::string rtmp_module = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
+  std::string js_module = "/usr/lib/nginx/modules/ngx_http_js_module.so";
 
   static constexpr auto fields() {
     using o = nginx_options;
     return std::tuple{
       field("program", &o::program, {1, 4096}, "The nginx program that the ingest and edge roles start under their own configuration.", needs_restart),
       field("rtmp_module", &o::rtmp_module, {0, 4096}, "nginx's RTMP module, for the ingest role; empty where it is compiled in.", needs_restart),
+      field("js_module", &o::js_module, {0, 4096}, "nginx's JavaScript module, for the edge role: it checks signed viewing addresses; empty where it is compiled in.", needs_restart),
     };
   }
 };

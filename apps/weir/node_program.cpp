@@ -9,6 +9,7 @@
 #include "actors/http_metrics.hpp"
 #include "actors/ingest.hpp"
 #include "actors/introspection.hpp"
+#include "actors/keyring.hpp"
 #include "actors/node.hpp"
 #include "actors/observer.hpp"
 #include "actors/origin.hpp"
@@ -221,6 +222,11 @@ expected<void> node_program::spawn() {
 
   auto tree = system.spawn(introspection, config_.node.name, coordinator_);
 
+  // who may watch what, for whoever answers viewers
+  auto gate = std::make_shared<viewing::gate>();
+  if (has(role::origin) || has(role::director) || has(role::edge))
+    keep("keyring", system.spawn(keyring, keyring_setup{gate, config_.data_dir + "/viewing.json"}, coordinator_));
+
   // origin
   std::vector<origin_place> origins;
   if (has(role::origin)) {
@@ -238,14 +244,14 @@ expected<void> node_program::spawn() {
     auto read_token = kept_token(config_.data_dir + "/origin-read-token", "logs_"); // and directors know it while the coordinator is away
     WEIR_TRY(read_token);
     origins.push_back({without_slash(options.url.empty() ? internal_url_ : options.url), *token, node_name{config_.node.name}, *read_token});
-    add_origin_routes(*server_, keeper, store, *token, options);
+    add_origin_routes(*server_, keeper, store, *token, options, gate);
     add_log_route(*server_, keeper, *read_token);
   }
 
   // director
   if (has(role::director)) {
     desk_ = std::make_shared<playlist_desk>(std::chrono::duration_cast<std::chrono::seconds>(config_.director.steering_ttl),
-                                            steering::join_options{.epsilon = config_.director.slack_percent / 100.0}, has(role::origin) ? base_url_ : std::string{});
+                                            steering::join_options{.epsilon = config_.director.slack_percent / 100.0}, has(role::origin) ? base_url_ : std::string{}, gate);
     keep("director", system.spawn(director, director_setup{node_name{config_.node.name}, desk_, client_}, coordinator_));
     add_director_routes(*server_, desk_, config_.director.beacons);
   }
@@ -271,6 +277,8 @@ expected<void> node_program::spawn() {
       setup.program = config_.nginx.program;
       setup.status_url = "http://" + status + "/status";
       setup.certificate = {config_.edge.certificate, config_.edge.key};
+      setup.gate = gate;
+      setup.config.js_module = config_.nginx.js_module;
       setup.config.listen = listen;
       setup.config.status = status;
       for (auto& o : config_.edge.origins)
@@ -423,7 +431,7 @@ void node_program::end() {
   watcher_ = nullptr;
   caf::scoped_actor self{*system_, true};
   // In reverse: nobody new comes in, runs deliver their last segments, then whoever they deliver to. Coordinator and origin are last.
-  std::vector<std::string> order{"observer", "node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "door", "seat", "coordinator", "uplink"};
+  std::vector<std::string> order{"observer", "node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "keyring", "door", "seat", "coordinator", "uplink"};
   for (auto& what : order) {
     std::vector<root*> leaving; // of one kind together: each edge may wait for its downloads
     for (auto& r : roots_)

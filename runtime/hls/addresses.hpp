@@ -6,6 +6,8 @@
 //   /s/{stream}~{instance}/{epoch}/{rung}/{msn}.ts                  segment, below an edge's base address
 //   /steer/{bucket}.{joined}/{stream}                               Content Steering manifest
 //
+// In front of each may stand a viewing token, "/t/TOKEN" (runtime/viewing): whoever answers takes it off before the address is read here.
+//
 // Why no two objects share an address: {instance} changes when a stream ended and begins anew, {epoch} when another writer
 // takes over, and MSNs of one stream never repeat at all. Numbers are decimal without leading zeros, so that each object
 // has exactly one address and no cache holds it twice.

@@ -106,6 +106,8 @@ std::string_view words(verdict v) {
     return "the signature of this address is wrong; please ask whoever gave it to you\n";
   case verdict::expired:
     return "this address has expired; please ask whoever gave it to you for a new one\n";
+  case verdict::unheard:
+    return "this node has only just started; please try again in a moment\n";
   case verdict::open:
   case verdict::good:
     break;
@@ -147,6 +149,8 @@ const gate::known& gate::read() const {
 
 verdict gate::judge(std::string_view stream, std::string_view token, timestamp now, std::chrono::seconds grace) const {
   auto& all = read();
+  if (all.rules.version == 0)
+    return verdict::unheard;
   if (token.empty())
     return all.signed_only.contains(stream) ? verdict::missing : verdict::open;
   auto parts = parse_token(token);

@@ -59,9 +59,10 @@ enum class verdict : std::uint8_t {
   missing, ///< a token is needed
   wrong,   ///< it is none of ours, or another stream's
   expired, ///< it was good
+  unheard, ///< this node does not know yet who may watch what: no viewer's fault
 };
 inline bool admits(verdict v) { return v == verdict::open || v == verdict::good; }
-/// For people: why not, as a line; empty for who is let in.
+/// For people: why not, as a line; empty for who is let in. Status 403 goes with it, 503 where it is `unheard`: players give up after a 403 (hls.md 12).
 std::string_view words(verdict v);
 
 /// Who may watch what, as this node knows it. Shared by all that answer viewers here; thread-safe.
@@ -71,7 +72,7 @@ public:
   /// Takes other rules; true when they are others.
   bool use(viewing_rules rules);
   viewing_rules rules() const;
-  /// `token` empty: none was shown. A token that is shown must be good, whatever the stream needs: nobody makes addresses up. The token itself is compared in constant time.
+  /// Everything is `unheard` until rules came. `token` empty: none was shown. A token that is shown must be good, whatever the stream needs: nobody makes addresses up. The token itself is compared in constant time.
   verdict judge(std::string_view stream, std::string_view token, timestamp now, std::chrono::seconds grace = {}) const;
 
 private:

@@ -38,7 +38,7 @@ struct edge {
     config.status = "127.0.0.1:" + std::to_string(status_port);
     config.origins = std::move(origins);
     config.log_socket = home / "edge/log.sock";
-    const auto script = write_file_atomically(home / "edge" / std::string(viewing_script_file), viewing_script(), 0600);
+    const auto script = write_file_atomically(home / fmt::format("edge/{}", viewing_script_file), viewing_script(), 0600);
     EXPECT_TRUE(script) << script.error().text;
   }
   explicit edge(const tiny_http::server& origin) : edge({"127.0.0.1:" + std::to_string(origin.port())}) {}
@@ -312,7 +312,7 @@ struct signed_edge {
     const auto at = viewing::split(target);
     const bool bare = at.token.empty() && at.path.starts_with("/s/hall~");
     const int status = bare ? 403 : at.path.ends_with("/404.ts") ? 404 : at.path.ends_with("/503.ts") ? 503 : 200;
-    return tiny_http::response(status, body, "Access-Control-Allow-Origin: https://elsewhere\r\nCache-Control: public, max-age=600\r\n");
+    return tiny_http::response(status, bare ? "no token" : body, "Access-Control-Allow-Origin: https://elsewhere\r\nCache-Control: public, max-age=600\r\n");
   }};
   edge one{origin};
 
@@ -342,7 +342,7 @@ TEST(EdgeViewing, OneOriginRequestForTwoHundredViewersWithTokensOfTheirOwn) {
   EXPECT_EQ(at.origin.requests(), 1);
 }
 
-TEST(EdgeViewing, NineteenOfTwentyAndMoreComeFromTheCache) {
+TEST(EdgeViewing, MoreThanNinetyEightOfAHundredComeFromTheCache) {
   signed_edge at;
   at.one.start();
   int hits = 0, asked = 0;
@@ -368,15 +368,17 @@ TEST(EdgeViewing, RefusesWhoHasNoGoodTokenEvenWhenTheSegmentIsInTheCache) {
   auto longer = good;
   ++longer[4]; // a later expiry under the same signature
   const auto stranger = viewing::make_token(viewing::key_of("another-secret-of-thirty-two-and-more"), "hall", unix_now() + 60);
-  for (const auto& [what, target] : {std::pair{"forged", forged}, {"lasts longer", longer}, {"cut", good.substr(0, 20) + path}, {"empty", "/t/" + path}, {"none", path},
+  for (const auto& [what, target] : {std::pair{"forged", forged}, {"lasts longer", longer}, {"cut", good.substr(0, 20) + path}, {"none", path},
                                      {"of another key", "/t/" + stranger + path}, {"of another stream", at.signed_path(path, 60, "other")}, {"expired", at.signed_path(path, -1)},
-                                     {"twice", good.substr(0, good.find("/s/")) + good}, {"overlong", "/t/" + std::string(3000, '1') + path}}) {
+                                     {"overlong", "/t/" + std::string(3000, '1') + path}}) {
     const auto got = tiny_http::ask(at.one.port, target);
     EXPECT_EQ(got.status, 403) << what;
     EXPECT_EQ(count(got.head, "Access-Control-Allow-Origin"), 1u) << what;
     EXPECT_TRUE(got.has(cors)) << what;
-    EXPECT_NE(got.body, at.body) << what;
+    EXPECT_LT(got.body.size(), 1000u) << what;
   }
+  for (const auto& target : {"/t/" + path, good.substr(0, good.find("/s/")) + good})
+    EXPECT_EQ(tiny_http::ask(at.one.port, target).status, 404) << "no address at all: " << target;
   EXPECT_NE(tiny_http::ask(at.one.port, at.signed_path(path, -1)).body.find("expired"), std::string::npos);
   EXPECT_EQ(at.origin.requests(), 2) << "the segment, and that it is not served without a token";
   EXPECT_TRUE(tiny_http::ask(at.one.port, good).has("X-Cache: HIT"));

@@ -44,6 +44,7 @@ struct coordinator_script {
   tree_list trees;
   farm_view farms;
   probe_orders orders;
+  viewing_rules viewing;
   std::optional<cluster_view> view; ///< none: it fails
 };
 
@@ -68,6 +69,14 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const show_key&) -> caf::result<stream_key> { return unused(); },
     [=](const rotate_key&) -> caf::result<stream_key> { return unused(); },
     [=](const kick_stream&) {},
+    [=](const list_viewing& wish) {
+      auto rules = script->viewing;
+      if (rules.version == wish.version)
+        rules.keys.clear();
+      return rules;
+    },
+    [=](const sign_viewing&) -> caf::result<viewing_pass> { return unused(); },
+    [=](const rotate_viewing_key&) {},
     [=](const find_task&) -> caf::result<task_status> { return unused(); },
     [=](const add_task&) -> caf::result<task_status> { return unused(); },
     [=](const set_task&) -> caf::result<task_status> { return unused(); },

@@ -522,7 +522,7 @@ TEST_F(Coordinator, NotesRenewedAndRefusedCertificatesOfEdgesOnce) {
 TEST_F(Coordinator, TellsObserversOfItsNodesWhatToWatchAndBelievesNobodyElse) {
   node("n1");
   state->edge_set.add({.name = edge_name{"e1"}, .node = node_name{"n9"}, .url = "http://e1", .capacity_bps = 1'000'000'000}, t0);
-  state->take(segment_listed{"show", {"/s/show~1/1/r/1.ts", 4000, "digest"}}, t0);
+  state->take(segment_listed{"show", {"/s/show~1/1/r/1.ts", 4000, "digest"}}, t0, wall);
   state->use_authorities("PEM");
   auto sees = [](const std::string& node, edge_view view) { return edge_sighting{node_name{node}, {{edge_name{"e1"}, {.observer = node_name{"n7"}, .view = view, .good = 9, .milliseconds = 5, .text = {}}},
                                                                                                    {edge_name{"nowhere"}, {.observer = {}, .view = view, .good = 9, .milliseconds = 5, .text = {}}}}, {}}; };
@@ -545,7 +545,7 @@ TEST_F(Coordinator, TellsObserversOfItsNodesWhatToWatchAndBelievesNobodyElse) {
   has_it.authorities = orders.authorities;
   EXPECT_EQ(state->take(has_it, t0 + 1s).authorities_text, "");
   EXPECT_EQ(state->take(has_it, t0 + 21s).newest.path, "") << "by then it may be listed no more";
-  state->take(segment_listed{"show", {"/etc/passwd", 1, {}}}, t0 + 22s);
+  state->take(segment_listed{"show", {"/etc/passwd", 1, {}}}, t0 + 22s, wall);
   EXPECT_EQ(state->take(has_it, t0 + 22s).newest.path, "");
 }
 
