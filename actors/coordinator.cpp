@@ -259,17 +259,17 @@ expected<void> coordinator_state::load_secrets(const std::map<std::string, std::
   if (configured.empty()) {
     auto former = settings.find(viewing_key_former_key), since = settings.find(viewing_key_since_key);
     secrets = {made_once(viewing_key_key), former == settings.end() ? std::string{} : former->second};
-    std::int64_t seconds = 0;
+    std::int64_t unix_time = 0;
     if (since != settings.end())
-      std::from_chars(since->second.data(), since->second.data() + since->second.size(), seconds);
-    viewing_key_since_ = timestamp{std::chrono::seconds(seconds)};
+      std::from_chars(since->second.data(), since->second.data() + since->second.size(), unix_time);
+    viewing_key_since_ = timestamp{std::chrono::seconds(unix_time)};
   }
   viewing_keys_.clear();
-  for (auto& secret : secrets)
-    if (!secret.empty()) {
-      if (auto good = viewing::check_secret(secret); !good)
+  for (auto& one : secrets)
+    if (!one.empty()) {
+      if (auto good = viewing::check_secret(one); !good)
         return fail(good.error().in(viewing_keys_.empty() ? "coordinator.viewing_secret" : "coordinator.viewing_secret_former"));
-      viewing_keys_.push_back(viewing::key_of(secret));
+      viewing_keys_.push_back(viewing::key_of(one));
     }
   return made.empty() ? expected<void>{} : setup.store->commit(made, store::durability::synced);
 }
@@ -531,11 +531,10 @@ expected<void> coordinator_state::rotate(const rotate_viewing_key& wish, timesta
   if (!setup.options.viewing_secret.empty())
     return fail(error_code::conflict, "the secret is configured: change coordinator.viewing_secret, and keep the former one in coordinator.viewing_secret_former while it is still in use");
   auto next = viewing::key_of(random_token(""));
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(wall.time_since_epoch()).count();
   store::batch batch;
   batch.put_setting(viewing_key_key, next.secret);
   batch.put_setting(viewing_key_former_key, viewing_keys_.front().secret);
-  batch.put_setting(viewing_key_since_key, std::to_string(seconds));
+  batch.put_setting(viewing_key_since_key, std::to_string(std::chrono::duration_cast<std::chrono::seconds>(wall.time_since_epoch()).count()));
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   viewing_keys_ = {std::move(next), viewing_keys_.front()};
   viewing_key_since_ = wall;

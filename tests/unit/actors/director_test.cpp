@@ -89,7 +89,7 @@ public:
     if (!accepts.empty())
       r.fields = {&field, 1};
     http::fast_answer a;
-    bool known = path.starts_with("/p/") ? desk->answer_media(r, a) : path.starts_with("/hls/") ? desk->answer_multivariant(r, a) : desk->answer_steering(r, a);
+    bool known = path.starts_with("/t/") ? desk->answer_signed(r, a) : path.starts_with("/p/") ? desk->answer_media(r, a) : path.starts_with("/hls/") ? desk->answer_multivariant(r, a) : desk->answer_steering(r, a);
     EXPECT_TRUE(known);
     std::string text;
     for (auto piece : a.pieces())
@@ -310,6 +310,90 @@ TEST_F(Director, CodesPlaylistsForWhoTakesThem) {
       }
   EXPECT_GE(seen.size(), 3u) << "viewers of other edges get other playlists";
   EXPECT_NE(plain(get("/hls/conf/index.m3u8", "gzip").second).find("#EXTM3U"), std::string::npos);
+}
+
+/// A desk that knows of two streams, one of which is watched by signed addresses only.
+class SignedDirector : public Director {
+public:
+  const viewing_key key = viewing::key_of("0123456789abcdefghijklmnopqrstuv");
+  std::shared_ptr<viewing::gate> gate = std::make_shared<viewing::gate>();
+
+  SignedDirector() {
+    desk = state.setup.desk = std::make_shared<playlist_desk>(30s, steering::join_options{}, "http://origin", gate);
+    EXPECT_TRUE(state.tables.add(table(1, {"a", "b"})));
+    state.take(log_of(1, 6, 1), now);
+    auto other = log_of(1, 6, 1);
+    other.stream = "open";
+    state.take(other, now);
+    show();
+  }
+  void hear_rules() { gate->use(viewing::with_version({.version = 0, .keys = {key}, .signed_only = {"conf"}})); }
+  std::string token(std::chrono::seconds lasts = 60s, std::string_view stream = "conf") const {
+    return viewing::make_token(key, stream, std::chrono::duration_cast<std::chrono::seconds>((std::chrono::system_clock::now() + lasts).time_since_epoch()).count());
+  }
+};
+
+TEST_F(SignedDirector, BarsWhoHasNoGoodTokenAndSaysWhy) {
+  hear_rules();
+  const std::vector<std::string> addresses{"/hls/conf/index.m3u8", "/p/17.1/conf~1/720p.m3u8", steering_path(17, 1)};
+  for (auto& address : addresses) {
+    EXPECT_EQ(get(address).first, 403) << address;
+    EXPECT_NE(get(address).second.find("signed addresses only"), std::string::npos);
+    EXPECT_EQ(get("/t/" + token() + address).first, 200) << address;
+    EXPECT_EQ(get("/t/" + token(60s, "open") + address).first, 403) << "another stream's";
+    EXPECT_EQ(get("/t/" + token(-1s) + address).first, 403);
+    EXPECT_NE(get("/t/" + token(-1s) + address).second.find("expired"), std::string::npos);
+    EXPECT_EQ(get("/t/" + token().substr(1) + address).first, 403);
+    EXPECT_EQ(get("/t/nonsense" + address).first, 403);
+  }
+  EXPECT_EQ(get("/hls/open/index.m3u8").first, 200);
+  EXPECT_GT(desk->counts().barred.load(), 0u);
+}
+
+TEST_F(SignedDirector, EveryAddressThatItNamesCarriesTheTokenAndChangesNothingElse) {
+  hear_rules();
+  const auto front = "/t/" + token();
+  auto multivariant = get(front + "/hls/conf/index.m3u8").second;
+  EXPECT_NE(multivariant.find("SERVER-URI=\"" + front + "/steer/"), std::string::npos) << multivariant;
+  std::size_t variants = 0;
+  for (std::size_t at = 0; (at = multivariant.find("\n/", at)) != std::string::npos; ++at, ++variants)
+    EXPECT_EQ(multivariant.substr(at + 1, front.size() + 3), front + "/p/");
+  EXPECT_EQ(variants, 2u) << "both pathways";
+  EXPECT_NE(get(front + steering_path(17, 1)).second.find("\"RELOAD-URI\":\"" + front + "/steer/17.1/conf\""), std::string::npos);
+
+  auto list = get(front + "/p/17.1/conf~1/720p.m3u8").second;
+  auto bare = list;
+  std::size_t lines = 0;
+  for (std::size_t at = 0; (at = bare.find(front)) != std::string::npos; ++lines)
+    bare.erase(at, front.size());
+  EXPECT_EQ(lines, 6u) << "each entry";
+  gate->use(viewing::with_version({.version = 0, .keys = {key}, .signed_only = {}}));
+  EXPECT_EQ(bare, get("/p/17.1/conf~1/720p.m3u8").second);
+}
+
+TEST_F(SignedDirector, CodesOneFormForAllWhoHaveTheSameTokenAndNotOneForEachOfThousands) {
+  hear_rules();
+  const auto path = "/t/" + token() + "/p/17.1/conf~1/720p.m3u8";
+  auto text = get(path).second;
+  auto coded = get(path, "gzip").second;
+  EXPECT_EQ(plain(coded), text);
+  for (int i = 0; i < 600; ++i)
+    get("/t/" + token(1h + std::chrono::seconds(i)) + "/p/17.1/conf~1/720p.m3u8", "gzip");
+  EXPECT_EQ(extra, "Vary: Accept-Encoding\r\n") << "the last ones go as they are";
+  EXPECT_EQ(get(path, "gzip").second, coded) << "and the first ones are still there";
+}
+
+TEST_F(SignedDirector, NotThereYetIsNeverForbidden) {
+  EXPECT_EQ(get("/t/" + token() + "/hls/conf/index.m3u8").first, 503) << "it has not heard who may watch";
+  EXPECT_EQ(get("/hls/conf/index.m3u8").first, 503) << "nor does anybody slip in meanwhile";
+  EXPECT_EQ(extra, "Retry-After: 1\r\n");
+  hear_rules();
+  EXPECT_EQ(get("/t/" + token(60s, "later") + "/hls/later/index.m3u8").first, 404);
+  EXPECT_EQ(get("/t/" + token() + "/p/17.1/conf~9/720p.m3u8").first, 404);
+  EXPECT_EQ(get("/t/" + token() + "/p/17.9/conf~1/720p.m3u8").first, 503);
+  state.watching.answered = false;
+  show();
+  EXPECT_EQ(get("/t/" + token(60s, "later") + "/hls/later/index.m3u8").first, 503);
 }
 
 TEST_F(Director, AnAddressOnceListedNeverChanges) {
