@@ -20,7 +20,7 @@ const uuid = (n) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
 const wave = (base, part, period) => Math.round(base * (1 + part * Math.sin((Date.now() - start) / 1000 / period)));
 
 const stream = (n, name, title, phase, enabled = true) => ({
-  id: uuid(n), name, app: "live", vhost: "__defaultVhost__", enabled, title, comment: "", revision: 3, created: ago(86400 * n),
+  id: uuid(n), name, app: "live", vhost: "__defaultVhost__", enabled, title, comment: "", revision: 3, created: ago(86400 * n), viewing: n === 2 ? "signed" : "open",
   phase, publishers: phase === "live" ? [{ server: "ingest-1", service_id: "s1", client_id: `c${n}`, address: "203.0.113.7", since: ago(312 + (Date.now() - start) / 1000) }] : [],
   playback_url: `http://weir.example.org:8080/hls/${name}/index.m3u8`, publish_urls: [`rtmp://ingest-1.example.org/live/${name}`], input_server: "ingest-1",
   audience: { viewers: 120, bits_per_second: 360e6, hits: 980, misses: 20, sessions: 300, joins: 200, join_seconds: 1.25, stalls: 3, stalled_seconds: 2, played_seconds: 72000 },
