@@ -93,6 +93,8 @@ protected:
     route("POST", "/api/v1/streams/{id}/kick", nothing);
     route("GET", "/api/v1/streams/{id}/key", same({{"key", "k3y"}}));
     route("POST", "/api/v1/streams/{id}/rotate-key", same({{"key", "n3w"}}));
+    route("POST", "/api/v1/streams/{id}/viewing-tokens", same({{"token", "t"}, {"expires", "2026-11-28T23:00:00Z"}, {"playback_url", "http://live/t/t/hls/main/index.m3u8"}}));
+    route("POST", "/api/v1/rotate-viewing-key", nothing);
     route("GET", "/api/v1/streams/{id}/tasks", list({task()}));
     route("POST", "/api/v1/streams/{id}/tasks", same(task()));
     route("GET", "/api/v1/tasks", list({task()}));
@@ -461,6 +463,17 @@ TEST_F(ClientCommands, StreamChangesSendOnlyWhatWasNamed) {
   EXPECT_EQ(last_asked(), fmt::format(R"(PATCH /api/v1/streams/{} {{"title":"Day 2","enabled":false}})", stream_id));
   EXPECT_EQ(weir({"stream", "add", "new", "--app", "in"}).status, 0);
   EXPECT_EQ(last_asked(), R"(POST /api/v1/streams {"app":"in","name":"new"})");
+}
+
+TEST_F(ClientCommands, SignsAddresses) {
+  EXPECT_EQ(weir({"stream", "sign", "main", "--for", "30m"}).out, "http://live/t/t/hls/main/index.m3u8\n");
+  EXPECT_EQ(last_asked(), fmt::format(R"(POST /api/v1/streams/{}/viewing-tokens {{"lifetime":"30m"}})", stream_id));
+  EXPECT_EQ(nlohmann::json::parse(weir({"stream", "sign", "main", "-o", "json"}).out).at("token"), "t");
+  EXPECT_EQ(weir({"stream", "rotate-viewing-key"}).status, 0);
+  EXPECT_TRUE(was_asked("POST /api/v1/rotate-viewing-key"));
+  EXPECT_EQ(weir({"stream", "set", "main", "--viewing", "signed"}).status, 0);
+  EXPECT_EQ(last_asked(), fmt::format(R"(PATCH /api/v1/streams/{} {{"viewing":"signed"}})", stream_id));
+  EXPECT_EQ(weir({"stream", "set", "main", "--viewing", "secret"}).status, 2);
 }
 
 TEST_F(ClientCommands, KeysKicksAndRemovals) {
