@@ -20,7 +20,7 @@ constexpr std::size_t file_limit = 4 << 20; ///< 10,000 streams have names of 64
 
 } // namespace
 
-void keyring_state::load() {
+void load_rules(const keyring_setup& setup) {
   if (setup.file.empty() || !std::filesystem::exists(setup.file))
     return;
   auto text = read_secret_file(setup.file, file_limit);
@@ -50,7 +50,6 @@ keyring_actor::behavior_type keyring(keyring_actor::stateful_pointer<keyring_sta
   my.setup = std::move(setup);
   my.started = self->clock().now();
   auto me = keyring_actor{self};
-  my.load();
   self->send(me, tick{});
   return {
     [=, &my](const tick&) {

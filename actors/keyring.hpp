@@ -12,6 +12,10 @@ struct keyring_setup {
   std::string file;                    ///< where the rules are kept for when the coordinator is away; mode 0600
 };
 
+/// Lets the gate know what was kept; what is damaged counts as nothing, and is named in the log. Before anybody is spawned who asks the gate: an edge would
+/// start without the keys, and read its configuration again a second later.
+void load_rules(const keyring_setup& setup);
+
 struct keyring_state {
   static inline const char* name = "keyring";
   keyring_setup setup;
@@ -19,8 +23,6 @@ struct keyring_state {
   std::string trouble; ///< why the rules are not fresh, or not kept
   caf::actor_clock::time_point started{};
 
-  /// Reads what was kept; what is damaged counts as nothing, and is named in the log.
-  void load();
   /// Takes the coordinator's answer; without keys its rules are those that are here.
   void take(viewing_rules news);
 };

@@ -224,8 +224,11 @@ expected<void> node_program::spawn() {
 
   // who may watch what, for whoever answers viewers
   auto gate = std::make_shared<viewing::gate>();
-  if (has(role::origin) || has(role::director) || has(role::edge))
-    keep("keyring", system.spawn(keyring, keyring_setup{gate, config_.data_dir + "/viewing.json"}, coordinator_));
+  if (has(role::origin) || has(role::director) || has(role::edge)) {
+    keyring_setup known{gate, config_.data_dir + "/viewing.json"};
+    load_rules(known);
+    keep("keyring", system.spawn(keyring, std::move(known), coordinator_));
+  }
 
   // origin
   std::vector<origin_place> origins;

@@ -526,8 +526,8 @@ class Playlist:
 class Viewer:
     """One start of a player: the variants that the multivariant playlist assigned to it."""
 
-    def __init__(self, node, stream):
-        url = node.playback_url(stream)
+    def __init__(self, node, stream, url=None):
+        url = url or node.playback_url(stream)
         answer = fetch(url)
         if answer.status != 200:
             raise ValueError(f"{url}: {answer}")

@@ -20,7 +20,11 @@ protected:
   std::shared_ptr<coordinator_script> script = std::make_shared<coordinator_script>();
   viewing_rules rules = viewing::with_version({.version = 0, .keys = {viewing::key_of("0123456789abcdefghijklmnopqrstuv")}, .signed_only = {"conf"}});
 
-  keyring_actor start() { return spawn(keyring, keyring_setup{gate, file}, spawn(stand_in_coordinator, log, script)); }
+  keyring_actor start() {
+    keyring_setup setup{gate, file};
+    load_rules(setup);
+    return spawn(keyring, std::move(setup), spawn(stand_in_coordinator, log, script));
+  }
   void TearDown() override { std::filesystem::remove(file); }
 };
 
