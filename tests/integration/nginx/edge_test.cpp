@@ -24,6 +24,12 @@ using supervise::process;
 
 namespace {
 
+/// What the configuration reads beside itself, as EDGE puts it there.
+void write_script(const std::string& folder) {
+  const auto written = write_file_atomically(fmt::format("{}/{}", folder, viewing_script_file), viewing_script(), 0600);
+  ASSERT_TRUE(written) << written.error().text;
+}
+
 struct edge {
   folder home;
   edge_config config;
@@ -38,8 +44,7 @@ struct edge {
     config.status = "127.0.0.1:" + std::to_string(status_port);
     config.origins = std::move(origins);
     config.log_socket = home / "edge/log.sock";
-    const auto script = write_file_atomically(home / fmt::format("edge/{}", viewing_script_file), viewing_script(), 0600);
-    EXPECT_TRUE(script) << script.error().text;
+    write_script(home / "edge");
   }
   explicit edge(const tiny_http::server& origin) : edge({"127.0.0.1:" + std::to_string(origin.port())}) {}
 
@@ -576,6 +581,7 @@ TEST(Edge, RefusesToStartWithoutAGoodCertificate) {
     config.certificate = certificate;
     return render(config);
   };
+  write_script(at->path());
   const auto mixed = certificate_keeper({good.certificate, other.key}, *at, "edge.pem").take(text);
   ASSERT_FALSE(mixed);
   EXPECT_EQ(mixed.error().code, error_code::invalid_config);
@@ -701,6 +707,8 @@ TEST(EdgeConfig, OddButValidSettingsAreAcceptedByNginx) {
   odd.segment_validity = 86400s;
   odd.workers = 3;
   odd.worker_user = "www-data";
+  odd.viewing_keys = {viewing::key_of("._~-" + std::string(124, 'a')), viewing::key_of(std::string(32, '0'))};
+  write_script(at->path());
   auto installed = at->install(*render(odd));
   EXPECT_TRUE(installed) << installed.error().text;
   odd.log_socket = at->file(std::string(107 - at->path().size() - 1, 'l'));
