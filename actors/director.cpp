@@ -363,6 +363,7 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
                             {"playlists", c.playlists.load()},
                             {"stale", c.stale.load()},
                             {"unknown", c.unknown.load()},
+                            {"barred", c.barred.load()},
                             {"sessions", sessions},
                             {"audience", audience_status(my.setup.desk->audience())},
                             {"peers", my.peers.size()},

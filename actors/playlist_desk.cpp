@@ -130,7 +130,12 @@ bool playlist_desk::admits(const viewing::address& at, std::string_view stream, 
 
 bool playlist_desk::answer_signed(const http::fast_request& r, http::fast_answer& a) {
   auto path = viewing::split(r.path).path;
-  return path.starts_with("/p/") ? answer_media(r, a) : path.starts_with("/hls/") ? answer_multivariant(r, a) : path.starts_with("/steer/") && answer_steering(r, a);
+  for (auto [prefix, answer] : {std::pair{std::string_view("/p/"), &playlist_desk::answer_media}, {"/hls/", &playlist_desk::answer_multivariant}, {"/steer/", &playlist_desk::answer_steering}})
+    if (path.starts_with(prefix)) {
+      a.route = prefix; // it is one playlist request like others
+      return (this->*answer)(r, a);
+    }
+  return false;
 }
 
 bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_answer& a) {

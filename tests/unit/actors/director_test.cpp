@@ -82,6 +82,7 @@ public:
   }
   static origin_place place(std::string url) { return {.url = url, .token = {}, .node = node_name{url.substr(7)}, .read_token = "token"}; }
   std::string extra; ///< header lines of the last answer
+  std::string route; ///< as which it is counted
   std::pair<int, std::string> get(std::string_view path, std::string_view accepts = {}) {
     const http::fast_request::field field{"Accept-Encoding", accepts};
     http::fast_request r;
@@ -95,6 +96,7 @@ public:
     for (auto piece : a.pieces())
       text += piece;
     extra = a.extra;
+    route = a.route;
     return {a.status, text};
   }
 };
@@ -340,6 +342,7 @@ TEST_F(SignedDirector, BarsWhoHasNoGoodTokenAndSaysWhy) {
     EXPECT_EQ(get(address).first, 403) << address;
     EXPECT_NE(get(address).second.find("signed addresses only"), std::string::npos);
     EXPECT_EQ(get("/t/" + token() + address).first, 200) << address;
+    EXPECT_EQ(route, address.substr(0, address.find('/', 1) + 1)) << "it is counted as others are";
     EXPECT_EQ(get("/t/" + token(60s, "open") + address).first, 403) << "another stream's";
     EXPECT_EQ(get("/t/" + token(-1s) + address).first, 403);
     EXPECT_NE(get("/t/" + token(-1s) + address).second.find("expired"), std::string::npos);
