@@ -41,6 +41,7 @@ json stream_json(const stream_status& s) {
           {"comment", s.spec.comment},
           {"revision", s.spec.revision},
           {"created", time_or_null(s.spec.created)},
+          {"viewing", to_string(s.spec.viewing)},
           {"phase", to_string(s.phase)},
           {"publishers", publishers},
           {"playback_url", s.playback_url},

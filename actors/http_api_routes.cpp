@@ -330,6 +330,7 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
           spec = {};
           spec.id = now.spec.id;
           spec.key = now.spec.key;
+          spec.viewing = now.spec.viewing; // who does not know of it must not open a stream by leaving it out
         }
         describe::problems found;
         if (!read_stream(*body, spec, found))

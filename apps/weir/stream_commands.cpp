@@ -10,7 +10,7 @@
 namespace weir::cli {
 namespace {
 
-const std::vector<std::string_view> first_of_stream{"name", "title", "phase", "enabled", "playback_url", "publish_urls", "publishers"};
+const std::vector<std::string_view> first_of_stream{"name", "title", "phase", "enabled", "viewing", "playback_url", "publish_urls", "publishers"};
 
 /// What `add` and `set` may say of a stream; what is not said is not sent.
 struct stream_wish {
