@@ -94,6 +94,30 @@ TEST(Playlist, TakesEachEntrysEdgeFromTheLaterOfStampAndJoin) {
   EXPECT_EQ(p->entries[5].uri, "http://new/s/show~1/1/720p/5.ts");
 }
 
+TEST(Playlist, CarriesAPrefixIntoEveryAddressAndNowhereElse) {
+  bench b;
+  b.slots(1, 1, 5);
+  const auto log = b.log.snapshot();
+  auto without = [](std::string text) {
+    for (std::size_t at = 0; (at = text.find("/t/TOKEN")) != std::string::npos;)
+      text.erase(at, 8);
+    return text;
+  };
+  auto edge = [](edge_epoch) { return std::string_view("http://edge"); };
+  const prepared_playlist prepared(log, 0);
+  const auto media = prepared.text(1, edge, "/t/TOKEN");
+  for (auto& entry : log.entries)
+    EXPECT_NE(media.find("\nhttp://edge/t/TOKEN" + path_of(segment_address{log.stream, log.instance, entry.epoch, log.rungs[0].info.name, entry.msn}) + "\n"), std::string::npos) << media;
+  EXPECT_EQ(without(media), prepared.text(1, edge));
+  const auto whole = *multivariant(log, {3, 1, false}, max_rungs, "/t/TOKEN");
+  EXPECT_NE(whole.find("SERVER-URI=\"/t/TOKEN/steer/3.1/"), std::string::npos) << whole;
+  EXPECT_EQ(whole.find("\n/p/"), std::string::npos) << whole;
+  EXPECT_EQ(without(whole), *multivariant(log, {3, 1, false}));
+  const auto manifest = steering_manifest({{3, 1, false}, "show"}, 30s, false, "/t/TOKEN");
+  EXPECT_NE(manifest.find("\"RELOAD-URI\":\"/t/TOKEN/steer/3.1/show\""), std::string::npos);
+  EXPECT_EQ(without(manifest), steering_manifest({{3, 1, false}, "show"}, 30s));
+}
+
 TEST(Linter, FindsWhatPlayersReject) {
   bench b;
   b.slots(1, 1, 8);
