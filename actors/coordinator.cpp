@@ -265,6 +265,7 @@ expected<void> coordinator_state::load_secrets(const std::map<std::string, std::
     viewing_key_since_ = timestamp{std::chrono::seconds(unix_time)};
   }
   viewing_keys_.clear();
+  viewing_revision_ = 0;
   for (auto& one : secrets)
     if (!one.empty()) {
       if (auto good = viewing::check_secret(one); !good)
