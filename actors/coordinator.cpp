@@ -1383,6 +1383,13 @@ void coordinator_state::note_certificate(const edge_load& before, const edge_loa
     note("edge-certificate-refused", subject, fmt::format("A new certificate is not used: {}. The edge still shows {}.", now.certificate_trouble, now.certificate), subject, wall);
 }
 
+void coordinator_state::note_locality(const edge_name& edge, const std::string& before, timestamp wall) {
+  auto* known = edge_set.find(edge);
+  if (!known->locality_trouble.empty() && known->locality_trouble != before)
+    note("edge-locality-refused", "edge/" + edge.value,
+         fmt::format("Whom the edge is near to is not used: {}. It serves {}.", known->locality_trouble, known->spec.networks_only ? "nobody" : "like any other edge"), "coordinator", wall);
+}
+
 bool coordinator_state::judge_edges(time_point now, timestamp wall) {
   drain_edges();
   auto change = edge_set.judge(now, oldest_named(now));
@@ -1989,7 +1996,9 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto* known = my.edge_set.find(news.spec.name);
       bool moved = known && known->spec.url != news.spec.url;
       bool fresh = !known || known->spec.node.value.empty();
+      const auto trouble = known ? known->locality_trouble : std::string{};
       my.edge_set.add(news.spec, now());
+      my.note_locality(news.spec.name, trouble, wall());
       if (moved || fresh)
         my.note_joined(news.spec, wall());
     },

@@ -244,6 +244,8 @@ struct coordinator_state {
   void note_joined(const edge_spec& edge, timestamp wall);
   /// Notes that an edge shows another certificate than before, or that it does not take a newer one.
   void note_certificate(const edge_load& before, const edge_load& now, timestamp wall);
+  /// An event when what an edge says of whom it is near to cannot be used; `before`: what was wrong with it so far.
+  void note_locality(const edge_name& edge, const std::string& before, timestamp wall);
   /// Whether the origin takes only the newer run's segments, so that another one may start before this lease is over.
   bool fenced(const task_id& seat) const;
   /// Whether another node could take the task now.

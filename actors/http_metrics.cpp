@@ -75,6 +75,9 @@ void show_actor(metrics::scrape& out, const json& actor, tree_sums& sums) {
       out.tell<family::segment_age_seconds>({ages->at("buckets").get<std::vector<std::uint64_t>>(), ages->at("sum").get<double>()});
   } else if (kind == "director" && status.is_object()) {
     show_each<family::sessions>(out, status.value("sessions", json::object()));
+    const auto localities = status.value("localities", json::object());
+    for (auto& [locality, went] : localities.items())
+      show_each<family::local_sessions>(out, went, locality);
     show_each<family::steering_moves>(out, status.value("moves", json::object()));
     const auto audience = status.value("audience", json::object()); // items() is a view of it
     for (auto& [stream, book] : audience.items()) {

@@ -2,8 +2,10 @@
 
 #include "runtime/base/secret.hpp"
 #include "runtime/http/gzip.hpp"
+#include "runtime/http/target.hpp"
 
 #include <algorithm>
+#include <array>
 #include <fmt/format.h>
 #include <random>
 
@@ -49,6 +51,16 @@ std::uint64_t random_bits() {
     return std::mt19937_64{seed};
   }();
   return source();
+}
+
+/// Who asks, by the peer's address or what the proxies before us say of it.
+std::string_view viewer_address(const http::fast_request& r, const http::address_list& proxies) {
+  std::array<std::string_view, 8> lines; // a proxy writes on or begins a line of its own; more of them than that are no work of proxies
+  std::size_t n = 0;
+  for (auto field = r.fields.rbegin(); field != r.fields.rend() && n < lines.size(); ++field)
+    if (http::same_text(field->name, "X-Forwarded-For"))
+      lines[lines.size() - ++n] = field->value;
+  return http::address_behind(proxies, r.peer_address, std::span(lines).last(n));
 }
 
 bool takes_coded(const http::fast_request& r) { return http::accepts_gzip(r.header("Accept-Encoding")); }
@@ -150,9 +162,11 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
     return unknown(a, seen, "this stream is not live\n");
   }
   steering::join joined;
+  // The group of edges goes into the viewer's addresses: whoever walks out of the venue while it watches finds what is listed where it was.
+  auto locality = seen->localities ? seen->localities->of(viewer_address(r, proxies_)) : std::string_view{};
   if (!seen->tables.empty()) {
     std::lock_guard lock(joining_);
-    auto drawn = admission_.admit(random_bits);
+    auto drawn = admission_.admit(random_bits, locality);
     if (!drawn) {
       counts_.refused_joins.fetch_add(1, std::memory_order_relaxed);
       return drawn.error().code == error_code::too_many
@@ -164,7 +178,7 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
     counts_.refused_joins.fetch_add(1, std::memory_order_relaxed);
     return refuse(a, 503, "no edge serves viewers yet\n", "Retry-After: 1\r\n");
   }
-  auto text = hls::multivariant(stream->second->log, {.bucket = joined.bucket, .joined = joined.epoch, .backup = false},
+  auto text = hls::multivariant(stream->second->log, {.bucket = joined.bucket, .joined = joined.epoch, .backup = false, .locality = joined.near ? locality : std::string_view{}},
                                 joined.lowest_rungs_only ? rungs_when_nearly_full : hls::max_rungs, at.prefix);
   if (!text)
     return refuse(a, 404, "this stream has no segments yet\n");
@@ -216,7 +230,7 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
   thread_local std::vector<std::string_view> pieces;
   bool lost = false;
   auto base = [&](edge_epoch epoch) {
-    auto url = seen->tables.base_url(epoch, viewer.bucket, viewer.backup);
+    auto url = seen->tables.base_url(epoch, viewer.bucket, viewer.backup, viewer.locality);
     if (url.empty() && seen->tables.knows(epoch)) // listed while no edge served, and at the origin's address for ever
       url = own_base_;
     lost = lost || url.empty();
@@ -255,7 +269,7 @@ bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answ
   // What the player has still to fetch decides: where nobody serves any more its next request would fail, or wait.
   auto leaves = [&](bool backup) {
     return std::any_of(entries.end() - static_cast<std::ptrdiff_t>(std::min(entries.size(), not_fetched_yet)), entries.end(), [&](auto& e) {
-      auto* edge = seen->tables.edge(std::max(e.edges, address->viewer.joined), address->viewer.bucket, backup);
+      auto* edge = seen->tables.edge(std::max(e.edges, address->viewer.joined), address->viewer.bucket, backup, address->viewer.locality);
       return edge && seen->leaves(*edge);
     });
   };

@@ -2,9 +2,11 @@
 // Where viewers' playlist requests are answered, on the HTTP threads, without a message to any actor: the DIRECTOR puts an immutable view here, requests
 // read it. Addresses: runtime/hls/addresses.hpp.
 #include "runtime/audience/audience.hpp"
+#include "runtime/http/auth.hpp"
 #include "runtime/hls/playlist.hpp"
 #include "runtime/http/server.hpp"
 #include "runtime/steering/joins.hpp"
+#include "runtime/steering/localities.hpp"
 #include "runtime/steering/table.hpp"
 #include "runtime/viewing/viewing.hpp"
 
@@ -48,6 +50,7 @@ struct director_view {
   std::shared_ptr<const edge_phases> edges; ///< as the coordinator sees them; null until it was heard
   edge_epoch drained_until = 0;             ///< the newest table that names a draining edge: entries up to it may still be fetched there; 0: none drains
   std::shared_ptr<const std::vector<std::string>> edge_urls; ///< of all edges that viewers may be sent to; null: none is known
+  std::shared_ptr<const steering::localities> localities; ///< which edges are near to whom; null: none to anybody
   bool complete = false; ///< all that the coordinator and the origins know has been heard
   std::map<node_name, std::string> unreached; ///< origins, by their nodes, and why
 
@@ -58,9 +61,10 @@ struct director_view {
 class playlist_desk {
 public:
   /// `own_base`: where viewers fetch what was listed while no edge served, "http://host:port" of the origin here; empty: there is none, and without edges
-  /// nobody gets in. `gate`: who may watch what; null: whoever asks.
-  explicit playlist_desk(std::chrono::seconds steering_ttl, steering::join_options joins = {}, std::string own_base = {}, std::shared_ptr<const viewing::gate> gate = nullptr)
-    : steering_ttl_(steering_ttl), own_base_(std::move(own_base)), gate_(std::move(gate)), admission_(joins) {}
+  /// nobody gets in. `gate`: who may watch what; null: whoever asks. `proxies`: whose word of who asks is believed.
+  explicit playlist_desk(std::chrono::seconds steering_ttl, steering::join_options joins = {}, std::string own_base = {}, std::shared_ptr<const viewing::gate> gate = nullptr,
+                         http::address_list proxies = {})
+    : steering_ttl_(steering_ttl), own_base_(std::move(own_base)), gate_(std::move(gate)), proxies_(std::move(proxies)), admission_(joins) {}
 
   void show(std::shared_ptr<const director_view> view);
   /// Runs `f` on the admission of new viewers.
@@ -100,6 +104,7 @@ private:
   std::chrono::seconds steering_ttl_;
   std::string own_base_;
   std::shared_ptr<const viewing::gate> gate_;
+  http::address_list proxies_;
   std::atomic<std::uint64_t> version_{0}; ///< of what is shown; the same number for no other desk
   mutable std::mutex showing_;
   std::shared_ptr<const director_view> shown_;

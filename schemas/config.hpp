@@ -33,6 +33,7 @@ struct address_range {
   std::array<std::uint8_t, 16> prefix{}; ///< IPv4 as ::ffff:a.b.c.d
   unsigned bits = 128;
   bool contains(std::string_view address) const;
+  bool operator==(const address_range&) const = default;
 };
 expected<address_range> parse_address_range(std::string_view text);
 /// Whether one of the ranges holds the address; a range or an address that does not parse holds nothing.
@@ -341,6 +342,7 @@ struct director_options {
   std::string edge_authorities;
   std::vector<std::string> edge_hosts;
   bool beacons = true;
+  std::vector<std::string> trusted_proxies = {"127.0.0.0/8", "::1"};
 
   static constexpr auto fields() {
     using o = director_options;
@@ -358,6 +360,7 @@ struct director_options {
       field("edge_authorities", &o::edge_authorities, {0, 4096}, "Certificates (PEM) that those of the edges are checked against by probes; the system's when empty, which browsers know.", needs_restart),
       field("edge_hosts", &o::edge_hosts, {0, 64}, "Addresses that edges may have later, such as https://*.edge.example.org: the player page may fetch from there, too, without being loaded anew.", needs_restart),
       field("beacons", &o::beacons, "Whether player pages tell how long the first picture took and how often it stood still: numbers without names or addresses.", needs_restart),
+      field("trusted_proxies", &o::trusted_proxies, {0, 64}, "Addresses and networks of the proxies before the directors: the X-Forwarded-For of nobody else is believed.", needs_restart),
     };
   }
   std::vector<complaint> check() const;
@@ -443,6 +446,9 @@ struct edge_options {
   byte_size cache_size{1LL << 30};
   std::string cache_dir;
   std::vector<std::string> origins;
+  std::vector<std::string> networks;
+  bool networks_only = false;
+  std::string locality;
 
   static constexpr auto fields() {
     using o = edge_options;
@@ -459,6 +465,9 @@ struct edge_options {
       field("cache_size", &o::cache_size, {byte_size{16 << 20}, byte_size{1LL << 40}}, "Disk space of each cache.", needs_restart),
       field("cache_dir", &o::cache_dir, {0, 4096}, "Folder of the caches; DATA_DIR/edge when empty.", needs_restart),
       field("origins", &o::origins, {0, 16}, "Addresses of the origins, such as http://control.example.org:8080; this node's own when empty.", needs_restart),
+      field("networks", &o::networks, {0, 64}, "Networks whose viewers these edges serve first, such as those of the venue that they stand in: 10.20.0.0/16, 2001:db8::/32.", needs_restart),
+      field("networks_only", &o::networks_only, "Whether they serve viewers of edge.networks only: nobody else reaches them.", needs_restart),
+      field("locality", &o::locality, {0, 64}, "Name of the group of edges that share edge.networks, written alike on each node of it; the node's name when empty. A cluster has at most 16.", needs_restart),
     };
   }
   std::vector<complaint> check() const;

@@ -253,8 +253,11 @@ expected<void> node_program::spawn() {
 
   // director
   if (has(role::director)) {
+    auto proxies = http::address_list::parse(config_.director.trusted_proxies);
+    WEIR_TRY(proxies);
     desk_ = std::make_shared<playlist_desk>(std::chrono::duration_cast<std::chrono::seconds>(config_.director.steering_ttl),
-                                            steering::join_options{.epsilon = config_.director.slack_percent / 100.0}, has(role::origin) ? base_url_ : std::string{}, gate);
+                                            steering::join_options{.epsilon = config_.director.slack_percent / 100.0}, has(role::origin) ? base_url_ : std::string{}, gate,
+                                            std::move(*proxies));
     keep("director", system.spawn(director, director_setup{node_name{config_.node.name}, desk_, client_}, coordinator_));
     add_director_routes(*server_, desk_, config_.director.beacons);
   }
@@ -276,6 +279,12 @@ expected<void> node_program::spawn() {
       setup.spec.node = node_name{config_.node.name};
       setup.spec.url = edge_url(config_.edge, i + 1, port);
       setup.spec.capacity_bps = config_.edge.egress.bits_per_second;
+      setup.spec.labels = config_.node.labels;
+      if (!config_.edge.networks.empty()) {
+        setup.spec.locality = config_.edge.locality.empty() ? config_.node.name : config_.edge.locality;
+        setup.spec.networks = config_.edge.networks;
+        setup.spec.networks_only = config_.edge.networks_only;
+      }
       setup.folder = fmt::format("{}/edge-{}", config_.data_dir, i + 1);
       setup.program = config_.nginx.program;
       setup.status_url = "http://" + status + "/status";

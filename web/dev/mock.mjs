@@ -37,7 +37,8 @@ const node = (name, roles, phase = "ready") => ({
   granted: 4.2, joined: ago(7200), last_heartbeat: ago(phase === "ready" ? 0.4 : 14),
 });
 const edge = (n, phase = "serving", more = {}) => ({
-  name: `edge-${n}`, node: "node-b", url: `http://edge-${n}.example.org:8081`, capacity: 1e9, phase, weight: [1, 0.94, 0.31][n - 1], suspicion: 0.2,
+  name: `edge-${n}`, node: "node-b", url: `http://edge-${n}.example.org:8081`, labels: n === 3 ? { room: "hall-1" } : {},
+  locality: n === 3 ? "hall-1" : "", networks: n === 3 ? ["10.20.0.0/16"] : [], networks_only: n === 3, capacity: 1e9, phase, weight: [1, 0.94, 0.31][n - 1], suspicion: 0.2,
   load: { edge: `edge-${n}`, sequence: 1, bits_per_second: phase === "dead" ? 0 : wave([4.1e8, 7.9e8, 9.4e8][n - 1], 0.12, 5 + n), requests: 310, hits: 301, misses: 9, errors: 0, connections: 420, writing: 12,
     viewers: phase === "dead" ? 0 : wave(120 * n, 0.1, 11), up: phase !== "dead" }, restarts: 0, last_error: "", ...more,
 });

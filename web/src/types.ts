@@ -116,6 +116,11 @@ export interface EdgeStatus {
   name: string;
   node: string;
   url: string;
+  labels: Record<string, string>;
+  /** The group of edges that it is in; empty: none. */
+  locality: string;
+  networks: string[];
+  networks_only: boolean;
   /** Bits a second. */
   capacity: number;
   phase: EdgePhase;

@@ -503,6 +503,120 @@ TEST_F(Director, AViewerOfANearlyFullFarmGetsTheTwoCheapestRungs) {
   EXPECT_EQ(get("/hls/conf/index.m3u8").first, 200);
 }
 
+/// Edges a and b for everybody, h in hall-1, near to 10.20.0.0/16, for its networks only.
+class Locality : public Director {
+public:
+  Locality() {
+    const std::vector<std::string> proxies{"127.0.0.0/8"};
+    desk = std::make_shared<playlist_desk>(30s, steering::join_options{.viewer_bps = 1000}, "http://origin", http::address_list::parse(proxies).value());
+    state.setup.desk = desk;
+    auto edges = table(1, {"a", "b"}).edges;
+    edges.push_back({.name = edge_name{"h"}, .url = "http://h", .weight_milli = 1000, .capacity_bps = 1'000'000, .locality = "hall-1", .networks_only = true});
+    first = steering::make_table(1, edges);
+    EXPECT_TRUE(state.take(first));
+    state.take(log_of(1, 6, 1), now);
+    hear_hall({"10.20.0.0/16"});
+  }
+  bool hear_hall(std::vector<std::string> networks) {
+    edge_list list;
+    for (std::string name : {"a", "b", "h"}) {
+      list.edges.emplace_back();
+      list.edges.back().spec.name = edge_name{name};
+      list.edges.back().phase = edge_phase::serving;
+      if (name == "h") {
+        list.edges.back().spec.locality = "hall-1";
+        list.edges.back().spec.networks = networks;
+      }
+    }
+    bool changed = state.take(list);
+    show();
+    return changed;
+  }
+  /// The viewer's part of the addresses that someone at `peer` gets.
+  std::string joins_at(std::string_view peer, std::vector<std::string_view> forwarded = {}) {
+    std::vector<http::fast_request::field> fields;
+    for (auto line : forwarded)
+      fields.push_back({"x-forwarded-for", line});
+    http::fast_request r;
+    r.path = "/hls/conf/index.m3u8";
+    r.peer_address = peer;
+    r.fields = fields;
+    http::fast_answer a;
+    EXPECT_TRUE(desk->answer_multivariant(r, a));
+    EXPECT_EQ(a.status, 200);
+    std::string text;
+    for (auto piece : a.pieces())
+      text += piece;
+    auto from = text.find("/steer/") + 7;
+    auto viewer = text.substr(from, text.find('/', from) - from);
+    EXPECT_NE(text.find(fmt::format("\n/p/{}/conf~1/", viewer)), std::string::npos);
+    return viewer;
+  }
+  bool in_hall(const std::string& viewer) const { return viewer.ends_with("~hall-1"); }
+  edge_table first;
+};
+
+TEST_F(Locality, ViewersOfAVenueFetchFromItsEdgeAndNobodyElseDoes) {
+  for (int i = 0; i < 30; ++i) {
+    EXPECT_TRUE(in_hall(joins_at("10.20.3.4")));
+    EXPECT_TRUE(in_hall(joins_at("::ffff:10.20.3.4")));
+    EXPECT_FALSE(in_hall(joins_at("10.21.0.1")));
+    EXPECT_FALSE(in_hall(joins_at("2001:db8::1")));
+  }
+  auto inside = get("/p/17.1~hall-1/conf~1/720p.m3u8").second;
+  EXPECT_NE(inside.find("\nhttp://h/s/conf~1/"), std::string::npos);
+  EXPECT_EQ(inside.find("\nhttp://a/"), std::string::npos);
+  auto backup = get("/p/17.1.b~hall-1/conf~1/720p.m3u8").second;
+  EXPECT_EQ(backup.find("\nhttp://h/"), std::string::npos) << "the backup is outside";
+  EXPECT_EQ(get("/p/17.1/conf~1/720p.m3u8").second.find("\nhttp://h/"), std::string::npos);
+  EXPECT_EQ(get("/p/17.1~elsewhere/conf~1/720p.m3u8").second, get("/p/17.1/conf~1/720p.m3u8").second) << "a locality that nobody knows is none";
+}
+
+TEST_F(Locality, BehindAProxyTheViewersOwnAddressCounts) {
+  EXPECT_FALSE(in_hall(joins_at("127.0.0.1")));
+  EXPECT_TRUE(in_hall(joins_at("127.0.0.1", {"10.20.3.4"})));
+  EXPECT_TRUE(in_hall(joins_at("127.0.0.1", {"192.0.2.1, 10.20.3.4", "127.0.0.9"})));
+  EXPECT_FALSE(in_hall(joins_at("127.0.0.1", {"10.20.3.4, 192.0.2.1"}))) << "the viewer wrote the first one";
+  EXPECT_FALSE(in_hall(joins_at("192.0.2.1", {"10.20.3.4"}))) << "no proxy of ours";
+  std::vector<std::string_view> many(40, "127.0.0.2");
+  many.front() = "10.20.3.4";
+  EXPECT_FALSE(in_hall(joins_at("127.0.0.1", many))) << "nobody has so many proxies";
+}
+
+TEST_F(Locality, WhatIsListedKeepsItsAddressWhenTheVenuesEdgeDies) {
+  const auto before = get("/p/17.1~hall-1/conf~1/720p.m3u8").second;
+  auto without = first.edges;
+  without.pop_back();
+  ASSERT_TRUE(state.take(steering::make_table(2, without, &first)));
+  auto log = log_of(2, 7, 1);
+  log.entries.back().edges = 2;
+  state.take(log, now);
+  show();
+  auto after = get("/p/17.1~hall-1/conf~1/720p.m3u8").second;
+  for (int msn = 0; msn < 6; ++msn)
+    EXPECT_NE(after.find(fmt::format("\nhttp://h/s/conf~1/7/720p/{}.ts\n", msn)), std::string::npos) << msn;
+  EXPECT_EQ(after.find("http://h/s/conf~1/7/720p/6.ts"), std::string::npos) << "new entries go to the edges for everybody";
+  EXPECT_FALSE(in_hall(joins_at("10.20.3.4")));
+}
+
+TEST_F(Locality, SteeringKnowsTheEdgeOfTheVenue) {
+  auto list = [&](edge_phase hall) { hear({{"a", edge_phase::serving}, {"b", edge_phase::serving}, {"h", hall}}); };
+  list(edge_phase::serving);
+  EXPECT_NE(get("/steer/17.1~hall-1/conf").second.find(R"("RELOAD-URI":"/steer/17.1~hall-1/conf","PATHWAY-PRIORITY":["edge","backup"])"), std::string::npos);
+  list(edge_phase::suspect);
+  EXPECT_NE(get("/steer/17.1~hall-1/conf").second.find(R"("PATHWAY-PRIORITY":["backup","edge"])"), std::string::npos);
+  EXPECT_NE(get("/steer/17.1/conf").second.find(R"("PATHWAY-PRIORITY":["edge","backup"])"), std::string::npos) << "those outside do not fetch there";
+}
+
+TEST_F(Locality, NetworksFollowWhatEdgesSay) {
+  EXPECT_FALSE(hear_hall({"10.20.0.0/16"})) << "nothing new";
+  EXPECT_TRUE(hear_hall({"192.0.2.0/24"}));
+  EXPECT_FALSE(in_hall(joins_at("10.20.3.4")));
+  EXPECT_TRUE(in_hall(joins_at("192.0.2.4")));
+  EXPECT_TRUE(hear_hall({}));
+  EXPECT_FALSE(in_hall(joins_at("192.0.2.4")));
+}
+
 TEST_F(Director, SteeringPrefersTheBackupWhileItsEdgeIsUnwell) {
   auto first = table(1, {"a", "b", "c"});
   ASSERT_TRUE(state.take(first));
