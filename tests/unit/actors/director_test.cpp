@@ -508,7 +508,7 @@ class Locality : public Director {
 public:
   Locality() {
     const std::vector<std::string> proxies{"127.0.0.0/8"};
-    desk = std::make_shared<playlist_desk>(30s, steering::join_options{.viewer_bps = 1000}, "http://origin", http::address_list::parse(proxies).value());
+    desk = std::make_shared<playlist_desk>(30s, steering::join_options{.viewer_bps = 1000}, "http://origin", nullptr, http::address_list::parse(proxies).value());
     state.setup.desk = desk;
     auto edges = table(1, {"a", "b"}).edges;
     edges.push_back({.name = edge_name{"h"}, .url = "http://h", .weight_milli = 1000, .capacity_bps = 1'000'000, .locality = "hall-1", .networks_only = true});
