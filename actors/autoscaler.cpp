@@ -96,6 +96,8 @@ autoscaler_state::orders autoscaler_state::decide(const farm_view& seen, time_po
   orders made;
   for (auto& e : seen.edges) {
     const auto* machine = fleet.of(e.spec);
+    if (e.spec.networks_only && !machine) // neither its viewers nor its room are anybody else's, and it is not ours to end
+      continue;
     if (machine && machine->phase == machine_phase::ending) { // no part of any plan: it goes whatever is needed
       if (e.phase == edge_phase::starting || e.phase == edge_phase::serving)
         made.drain.push_back(e.spec.name);

@@ -59,6 +59,11 @@ constexpr std::string_view wanted_prefix = "node_wanted/"; ///< node → cordone
 constexpr std::string_view publication_prefix = "publication/"; ///< stream → its time line's name
 constexpr auto roster_token_key = "roster_token";
 constexpr auto signing_seed_key = "signing_seed";
+constexpr auto viewing_key_key = "viewing_key"; ///< secret
+constexpr auto viewing_key_former_key = "viewing_key_former";
+constexpr auto viewing_key_since_key = "viewing_key_since"; ///< Unix time of the last change, seconds
+constexpr auto viewing_key_known_after = 15s; ///< to every node that is reached
+constexpr auto probe_token_lasts = 1h;
 constexpr auto keys_signed_every = 1min; ///< that they still count; new ones at once
 constexpr std::size_t requests_kept = 1000;
 constexpr std::size_t services_kept = 1000; ///< RTMP servers that only hooks name
@@ -264,6 +269,24 @@ expected<void> coordinator_state::load_secrets(const std::map<std::string, std::
   };
   roster.token = made_once(roster_token_key);
   signer_ = signing_key{made_once(signing_seed_key)};
+  auto& configured = setup.options.viewing_secret;
+  std::vector<std::string> secrets{configured, setup.options.viewing_secret_former};
+  if (configured.empty()) {
+    auto former = settings.find(viewing_key_former_key), since = settings.find(viewing_key_since_key);
+    secrets = {made_once(viewing_key_key), former == settings.end() ? std::string{} : former->second};
+    std::int64_t unix_time = 0;
+    if (since != settings.end())
+      std::from_chars(since->second.data(), since->second.data() + since->second.size(), unix_time);
+    viewing_key_since_ = timestamp{std::chrono::seconds(unix_time)};
+  }
+  viewing_keys_.clear();
+  viewing_revision_ = 0;
+  for (auto& one : secrets)
+    if (!one.empty()) {
+      if (auto good = viewing::check_secret(one); !good)
+        return fail(good.error().in(viewing_keys_.empty() ? "coordinator.viewing_secret" : "coordinator.viewing_secret_former"));
+      viewing_keys_.push_back(viewing::key_of(one));
+    }
   return made.empty() ? expected<void>{} : setup.store->commit(made, store::durability::synced);
 }
 
@@ -468,6 +491,8 @@ expected<stream_spec> coordinator_state::remove(const remove_stream& wish, times
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   std::erase_if(newest_epochs, [&](auto& seat) { return tasks.contains(task_of(seat.first)) && tasks.at(task_of(seat.first)).spec.stream == spec.id; });
   std::erase_if(tasks, [&](auto& t) { return t.second.spec.stream == spec.id; });
+  if (spec.viewing == viewing_access::with_token)
+    removed_signed_.insert(spec.name);
   ++revision_;
   note("stream-removed", "stream/" + spec.name, "The stream and its tasks were removed.", wish.actor, wall);
   return spec;
@@ -495,6 +520,57 @@ expected<std::string> coordinator_state::rotate(const rotate_key& wish, timestam
   ++revision_;
   note("stream-key-rotated", "stream/" + spec.name, "The publish key was replaced; the old one is refused from now on.", wish.actor, wall);
   return spec.key;
+}
+
+const viewing_key& coordinator_state::signs(timestamp wall) const {
+  const bool known = wall >= viewing_key_since_ + viewing_key_known_after || wall < viewing_key_since_; // or the clock was set back
+  return known || viewing_keys_.size() < 2 ? viewing_keys_.front() : viewing_keys_.back();
+}
+
+expected<viewing_pass> coordinator_state::sign(const sign_viewing& wish, timestamp wall) const {
+  auto entry = streams.find(wish.id);
+  if (entry == streams.end())
+    return fail(error_code::not_found, "there is no stream " + wish.id.value);
+  auto& spec = entry->second.spec;
+  if (spec.viewing != viewing_access::with_token)
+    return fail(error_code::conflict, fmt::format("stream {} is open to all: its address needs no signature (viewing: signed would change that)", spec.name));
+  if (wish.lifetime < 1s || wish.lifetime > viewing::longest_lifetime)
+    return fail(error_code::invalid_input, "lifetime: must be 1 s to 366 days");
+  viewing_pass pass;
+  pass.expires = std::chrono::ceil<std::chrono::seconds>(wall + wish.lifetime);
+  pass.token = viewing::make_token(signs(wall), spec.name, std::chrono::duration_cast<std::chrono::seconds>(pass.expires.time_since_epoch()).count());
+  pass.playback_url = fmt::format("{}/t/{}{}", setup.playback_base, pass.token, hls::multivariant_path(spec.name));
+  return pass;
+}
+
+expected<void> coordinator_state::rotate(const rotate_viewing_key& wish, timestamp wall) {
+  if (!setup.options.viewing_secret.empty())
+    return fail(error_code::conflict, "the secret is configured: change coordinator.viewing_secret, and keep the former one in coordinator.viewing_secret_former while it is still in use");
+  auto next = viewing::key_of(random_token(""));
+  store::batch batch;
+  batch.put_setting(viewing_key_key, next.secret);
+  batch.put_setting(viewing_key_former_key, viewing_keys_.front().secret);
+  batch.put_setting(viewing_key_since_key, std::to_string(std::chrono::duration_cast<std::chrono::seconds>(wall.time_since_epoch()).count()));
+  WEIR_TRY(setup.store->commit(batch, store::durability::synced));
+  viewing_keys_ = {std::move(next), viewing_keys_.front()};
+  viewing_key_since_ = wall;
+  viewing_revision_ = 0;
+  note("viewing-key-rotated", "cluster/" + setup.cluster, "Viewing addresses get a new signature; those of the key before the former one are refused from now on.", wish.actor, wall);
+  return {};
+}
+
+viewing_rules coordinator_state::who_may_watch(std::uint64_t held) const {
+  if (viewing_revision_ != revision_) {
+    viewing_revision_ = revision_;
+    std::set<std::string> barred = removed_signed_;
+    for (auto& [id, entry] : streams)
+      if (entry.spec.viewing == viewing_access::with_token)
+        barred.insert(entry.spec.name);
+      else
+        barred.erase(entry.spec.name);
+    viewing_ = viewing::with_version({.version = 0, .keys = viewing_keys_, .signed_only = {barred.begin(), barred.end()}});
+  }
+  return held == viewing_.version ? viewing_rules{.version = held, .keys = {}, .signed_only = {}} : viewing_;
 }
 
 expected<void> coordinator_state::can_cut_off(const std::string& server) const {
@@ -981,6 +1057,16 @@ bool coordinator_state::is_over(const stream_entry& entry, time_point now) const
   return entry.status.phase == stream_phase::offline && entry.idle && now - started >= std::max(setup.options.publish_grace, lease_time());
 }
 
+void coordinator_state::give_back(const release_task& done, timestamp wall) {
+  auto held = leases.find(done.task);
+  if (held == leases.end() || held->second.epoch != done.epoch)
+    return;
+  if (auto task = tasks.find(done.task); task != tasks.end() && task->second.status.epoch != done.epoch) // its TASK has never said that it took it
+    note("lease-given-back", "task/" + done.task.value,
+         fmt::format("Lease {} of node {} is given back before the node was asked: something else is wanted by now.", done.epoch, held->second.node.value), "coordinator", wall);
+  release(done);
+}
+
 void coordinator_state::release(const release_task& done) {
   auto held = leases.find(done.task);
   if (held == leases.end() || held->second.epoch != done.epoch)
@@ -1359,14 +1445,20 @@ probe_orders coordinator_state::take(const edge_sighting& news, time_point now) 
   return orders;
 }
 
-void coordinator_state::take(const segment_listed& news, time_point now) {
+void coordinator_state::take(segment_listed news, time_point now, timestamp wall) {
   if (!news.newest.path.starts_with("/s/") || news.newest.path.size() > segment_path_limit)
     return;
   // Each is fetched once by every edge: with a thousand streams all observers still ask for the same one.
   if (now - newest_at < setup.steering.probe_every && !newest_segment.path.empty())
     return;
-  newest_segment = news.newest;
+  newest_segment = std::move(news.newest);
   newest_at = now;
+  // An observer is a viewer like others.
+  auto stream = std::ranges::find(streams, news.stream, [](auto& s) -> auto& { return s.second.spec.name; });
+  if (stream == streams.end() ? removed_signed_.contains(news.stream) : stream->second.spec.viewing == viewing_access::with_token)
+    newest_segment.path = fmt::format("/t/{}{}", viewing::make_token(signs(wall), news.stream,
+                                                                     std::chrono::duration_cast<std::chrono::seconds>((wall + probe_token_lasts).time_since_epoch()).count()),
+                                      newest_segment.path);
 }
 
 void coordinator_state::use_authorities(std::string pem) {
@@ -1405,6 +1497,13 @@ void coordinator_state::note_certificate(const edge_load& before, const edge_loa
     note("edge-certificate-renewed", subject, fmt::format("The edge shows a new certificate: {}.", now.certificate), subject, wall);
   if (!now.certificate_trouble.empty() && before.certificate_trouble != now.certificate_trouble)
     note("edge-certificate-refused", subject, fmt::format("A new certificate is not used: {}. The edge still shows {}.", now.certificate_trouble, now.certificate), subject, wall);
+}
+
+void coordinator_state::note_locality(const edge_name& edge, const std::string& before, timestamp wall) {
+  auto* known = edge_set.find(edge);
+  if (!known->locality_trouble.empty() && known->locality_trouble != before)
+    note("edge-locality-refused", "edge/" + edge.value,
+         fmt::format("Whom the edge is near to is not used: {}. It serves {}.", known->locality_trouble, known->spec.networks_only ? "nobody" : "like any other edge"), "coordinator", wall);
 }
 
 bool coordinator_state::judge_edges(time_point now, timestamp wall) {
@@ -1795,6 +1894,13 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
         tell(self, my.streams.at(wish.id).actor, unpublished{p.server, p.service_id, p.client_id, "kicked"});
       return caf::unit;
     },
+    [=, &my](const list_viewing& wish) { return my.who_may_watch(wish.version); },
+    [=, &my](const sign_viewing& wish) { return reply(my.sign(wish, wall())); },
+    [=, &my](const rotate_viewing_key& wish) -> caf::result<void> {
+      if (auto done = my.rotate(wish, wall()); !done)
+        return to_caf(done.error());
+      return caf::unit;
+    },
     [=, &my](const find_task& wish) -> caf::result<task_status> {
       if (auto task = my.tasks.find(wish.id); task != my.tasks.end())
         return task->second.status;
@@ -1932,7 +2038,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
           tell(self, node->second.actor, revoke{done.task, held->second.epoch}); // nothing runs any more, or should
       if (done.epoch == 0)
         return; // whoever says so does not know: the lease is over when its node does not name it any more
-      my.release(done);
+      my.give_back(done, wall());
     },
     [=, &my](stream_news& news) {
       auto entry = my.streams.find(news.status.spec.id);
@@ -1981,6 +2087,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       const bool took_over = !old.standby_node.value.empty() && news.status.standby_node.value.empty() && news.status.node == old.standby_node && news.status.epoch != old.epoch;
       const bool stands_by = news.status.standby_phase == task_phase::running && old.standby_phase != task_phase::running;
       const bool alone = !took_over && old.standby_phase == task_phase::running && news.status.standby_phase != task_phase::running;
+      const bool stops = news.status.phase == task_phase::stopping && old.phase != task_phase::stopping && news.status.spec.enabled &&
+                         my.streams.at(news.status.spec.stream).status.phase == stream_phase::live; // else another event says why
       const auto former = old.node, former_standby = old.standby_node;
       old = std::move(news.status);
       ++my.version;
@@ -1991,6 +2099,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
                 : old.phase == task_phase::crash_looping ? "task-crash-looping"
                                                          : "task-failed",
                 subject, fmt::format("Task {}: {} ({}).", name, old.last_error.empty() ? old.reason : old.last_error, to_string(old.last_cause)), old.node.value, wall());
+      if (stops)
+        my.note("task-stopping", subject, fmt::format("Task {} ends on node {}, to go on in another way: {}.", name, old.node.value, old.reason), "coordinator", wall());
       if (took_over)
         my.note("standby-took-over", subject, fmt::format("Task {} goes on with its standby on node {}; the run on node {} is over ({}).", name, old.node.value, former.value, to_string(old.last_cause)), "coordinator", wall());
       else if (alone)
@@ -2015,7 +2125,9 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto* known = my.edge_set.find(news.spec.name);
       bool moved = known && known->spec.url != news.spec.url;
       bool fresh = !known || known->spec.node.value.empty();
+      const auto trouble = known ? known->locality_trouble : std::string{};
       my.edge_set.add(news.spec, now());
+      my.note_locality(news.spec.name, trouble, wall());
       if (moved || fresh)
         my.note_joined(news.spec, wall());
     },
@@ -2080,7 +2192,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       my.machines = wish.text;
       return caf::unit;
     },
-    [=, &my](const segment_listed& news) { my.take(news, now()); },
+    [=, &my](segment_listed& news) { my.take(std::move(news), now(), wall()); },
     [=, &my](const edges_in_use& news) { my.take(news, now()); },
     [=, &my](const origin_word& news) {
       auto orders = my.take(news, now(), wall());

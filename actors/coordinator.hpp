@@ -9,6 +9,7 @@
 #include "runtime/origin/succession.hpp"
 #include "runtime/placing/placing.hpp"
 #include "runtime/store/store.hpp"
+#include "runtime/viewing/viewing.hpp"
 #include "schemas/config.hpp"
 
 #include <chrono>
@@ -182,6 +183,12 @@ struct coordinator_state {
   expected<stream_spec> remove(const remove_stream& wish, timestamp wall);
   expected<std::string> show(const show_key& wish, timestamp wall);
   expected<std::string> rotate(const rotate_key& wish, timestamp wall);
+  /// A signed address. Fails: not_found, conflict for a stream that needs none, invalid_input for a lifetime beyond 1 s to 366 days.
+  expected<viewing_pass> sign(const sign_viewing& wish, timestamp wall) const;
+  /// Fails: conflict where the secret is configured.
+  expected<void> rotate(const rotate_viewing_key& wish, timestamp wall);
+  /// Who may watch what; without keys when `version` is in force.
+  viewing_rules who_may_watch(std::uint64_t version) const;
   /// The publishers that are cut off; the others stay, and the event names their servers. Fails when there are only others.
   expected<std::vector<publisher>> kick(const kick_stream& wish, time_point now, timestamp wall);
   expected<task_spec> add(add_task wish, timestamp wall);
@@ -190,6 +197,8 @@ struct coordinator_state {
   /// A node, a lease and an epoch for one run; the epoch is durable before it is returned. Whoever asks for a task that runs gets the lease that is in force.
   expected<placement> place(const place_task& wish, time_point now, timestamp wall);
   void release(const release_task& done);
+  /// As its TASK says: its run has ended, or is not to begin.
+  void give_back(const release_task& done, timestamp wall);
   /// A node joins, anew or again: takes over the runs whose leases hold; `over` are leases of the node that nothing runs under any more.
   /// True when the node was not there before. `found`: publications of runs that our store knows nothing of.
   bool take(join news, time_point now, timestamp wall, std::vector<lease>& over, std::map<stream_id, std::string>* found = nullptr);
@@ -240,7 +249,7 @@ struct coordinator_state {
   edge_list listing(time_point now);
   /// Takes what an observer sees of edges, if it is one of a node of ours; says what it should watch.
   probe_orders take(const edge_sighting& news, time_point now);
-  void take(const segment_listed& news, time_point now);
+  void take(segment_listed news, time_point now, timestamp wall);
   /// Reads the authorities of edges, which may be renewed. Those before stay in force when that fails.
   void read_authorities();
   void use_authorities(std::string pem);
@@ -250,6 +259,8 @@ struct coordinator_state {
   void note_joined(const edge_spec& edge, timestamp wall);
   /// Notes that an edge shows another certificate than before, or that it does not take a newer one.
   void note_certificate(const edge_load& before, const edge_load& now, timestamp wall);
+  /// An event when what an edge says of whom it is near to cannot be used; `before`: what was wrong with it so far.
+  void note_locality(const edge_name& edge, const std::string& before, timestamp wall);
   /// Whether the origin takes only the newer run's segments, so that another one may start before this lease is over.
   bool fenced(const task_id& seat) const;
   /// Whether another node could take the task now.
@@ -311,7 +322,14 @@ private:
   /// Whether somebody can cut publishers off at that RTMP server now; else what to do about it.
   expected<void> can_cut_off(const std::string& server) const;
   static expected<void> canonicalise(task_spec& spec);
+  /// The key that signs now: a new one only when every node has had time to hear of it.
+  const viewing_key& signs(timestamp wall) const;
   signing_key signer_;
+  std::vector<viewing_key> viewing_keys_; ///< the newest first; two at most
+  timestamp viewing_key_since_{};         ///< of the newest
+  std::set<std::string> removed_signed_;  ///< since our start: what is left of them is nobody's to see either
+  mutable viewing_rules viewing_;         ///< as told last
+  mutable std::uint64_t viewing_revision_ = 0;
   mutable known_keys keys_; ///< as signed last
   mutable std::uint64_t keys_revision_ = 0;
   std::uint64_t revision_ = 1; ///< of the streams

@@ -208,11 +208,33 @@ bool director_state::take(const edge_list& list) {
     named.push_back(e.spec.url);
   }
   const bool others = std::exchange(listed, named) != named && gather_urls(), same = phases && *phases == seen;
+  const bool moved = gather_localities(list);
   if (!same) {
     phases = std::make_shared<const director_view::edge_phases>(std::move(seen));
     note_drains();
   }
-  return others || !same;
+  return others || moved || !same;
+}
+
+bool director_state::gather_localities(const edge_list& list) {
+  std::map<std::string, std::vector<std::string>> all;
+  for (auto& e : list.edges)
+    if (auto& mine = e.spec.networks; !e.spec.locality.empty() && !mine.empty()) {
+      auto& its = all[e.spec.locality];
+      if (its != mine) // nearly always they are written alike on each of its edges
+        its.insert(its.end(), mine.begin(), mine.end());
+    }
+  if (std::exchange(near, all) == all)
+    return false;
+  auto made = std::make_shared<steering::localities>();
+  for (auto& [locality, networks] : all)
+    for (std::size_t at = 0; at < networks.size(); at += steering::network_limit) {
+      const auto end = std::min(at + steering::network_limit, networks.size());
+      if (auto added = made->add(locality, {networks.begin() + static_cast<std::ptrdiff_t>(at), networks.begin() + static_cast<std::ptrdiff_t>(end)}); !added)
+        log::error("director", "locality-refused", "locality={} error={}", locality, added.error().text);
+    }
+  localities = made->size() == 0 ? nullptr : std::move(made);
+  return true;
 }
 
 void director_state::note_drains() {
@@ -241,6 +263,7 @@ std::shared_ptr<const director_view> director_state::view() const {
   made->edges = phases;
   made->drained_until = drained_until;
   made->edge_urls = edge_urls;
+  made->localities = localities;
   made->complete = heard_all();
   for (auto& [url, feed] : feeds)
     if (!feed.trouble.empty())
@@ -354,8 +377,12 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
     [](const stream_notice&) {}, // the origin's log says all that playlists need
     [=, &my](const ask_status&) {
       auto& c = my.setup.desk->counts();
-      nlohmann::json sessions = nlohmann::json::object();
-      my.setup.desk->with_admission([&](auto& admission) { sessions = admission.admitted(); });
+      nlohmann::json sessions = nlohmann::json::object(), localities = nlohmann::json::object();
+      my.setup.desk->with_admission([&](auto& admission) {
+        sessions = admission.admitted();
+        for (auto& [locality, went] : admission.by_locality())
+          localities[locality] = {{"near", went.near}, {"elsewhere", went.elsewhere}};
+      });
       nlohmann::json status{{"streams", my.streams.size()},
                             {"edge_epoch", my.tables.newest_epoch()},
                             {"joins", c.joins.load()},
@@ -363,7 +390,9 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
                             {"playlists", c.playlists.load()},
                             {"stale", c.stale.load()},
                             {"unknown", c.unknown.load()},
+                            {"barred", c.barred.load()},
                             {"sessions", sessions},
+                            {"localities", localities},
                             {"audience", audience_status(my.setup.desk->audience())},
                             {"peers", my.peers.size()},
                             {"refused_logs", my.refused_logs},

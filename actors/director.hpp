@@ -54,6 +54,9 @@ struct director_state {
   std::vector<std::string> listed; ///< addresses of the edges that the coordinator knows now, dead ones included: they may come back
   std::shared_ptr<const std::vector<std::string>> edge_urls; ///< of `listed` and of all tables
   std::map<edge_name, std::uint64_t> reported; ///< sequence of the last report that admission has
+  /// Which edges are near to whom, as the coordinator tells of them.
+  std::map<std::string, std::vector<std::string>> near; ///< networks by locality
+  std::shared_ptr<const steering::localities> localities;
   time_point started{};
   coordinator_watch watching; ///< whoever has answered has told all edge tables
   time_point audience_told{}; ///< to the coordinator
@@ -92,6 +95,8 @@ struct director_state {
   void note_drains();
   /// Gathers `edge_urls` anew; true when they changed.
   bool gather_urls();
+  /// Takes which networks the edges are near to; true when they changed.
+  bool gather_localities(const edge_list& list);
   std::shared_ptr<const director_view> view() const;
 };
 

@@ -2,10 +2,12 @@
 
 #include "actors/nginx_child.hpp"
 #include "actors/reporting.hpp"
+#include "runtime/base/file.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/cluster/authority.hpp"
 
 #include <csignal>
+#include <filesystem>
 
 namespace weir {
 
@@ -40,6 +42,11 @@ expected<void> edge_state::prepare() {
   WEIR_TRY(made);
   folder = std::move(*made);
   setup.config.log_socket = folder->file("log.sock");
+  if (auto& module = setup.config.js_module; !module.empty() && !std::filesystem::exists(module))
+    return fail(error_code::invalid_config, fmt::format("nginx's JavaScript module is not at {}: install libnginx-mod-http-js, or set nginx.js_module; it checks signed viewing addresses", module));
+  WEIR_TRY(write_file_atomically(folder->file(nginx::viewing_script_file), nginx::viewing_script(), 0600));
+  if (setup.gate)
+    setup.config.viewing_keys = setup.gate->rules().keys;
   auto reader = nginx::edge_log_reader::open(setup.config.log_socket, setup.spec.name, !setup.config.worker_user.empty());
   WEIR_TRY(reader);
   log = std::move(*reader);
@@ -52,6 +59,22 @@ expected<void> edge_state::prepare() {
   auto text = nginx::render(setup.config);
   WEIR_TRY(text);
   return folder->install(*text);
+}
+
+void edge_state::look_at_keys() {
+  if (!setup.gate || stopping)
+    return;
+  auto keys = setup.gate->rules().keys;
+  if (keys == setup.config.viewing_keys || keys.empty())
+    return;
+  auto other = setup.config;
+  other.viewing_keys = keys;
+  auto text = nginx::render(other);
+  if (auto done = text ? folder->install(*text) : fail(text.error()); !done)
+    return log::error("edge", "viewing-keys-not-used", "edge={} error={}", setup.spec.name.value, done.error().text); // and the next second tries again
+  setup.config.viewing_keys = std::move(keys);
+  nginx.signal(SIGHUP); // one that is just dead reads them when it starts
+  log::info("edge", "viewing-keys-used", "edge={} keys={}", setup.spec.name.value, setup.config.viewing_keys.size());
 }
 
 void edge_state::look_at_certificate(caf::actor_clock::time_point now) {
@@ -113,6 +136,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       tell(self, coordinator, load);
       tell_after(self, 1s, me, tick{});
       my.look_at_certificate(now());
+      my.look_at_keys();
       // Its answer is part of the next report: one second old at most.
       fetch_status(*client, me, my.setup.status_url, 800ms);
     },

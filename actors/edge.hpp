@@ -5,6 +5,7 @@
 #include "runtime/nginx/edge_log.hpp"
 #include "runtime/nginx/server.hpp"
 #include "runtime/supervise/backoff.hpp"
+#include "runtime/viewing/viewing.hpp"
 
 #include <memory>
 #include <optional>
@@ -22,6 +23,7 @@ struct edge_setup {
   std::string program = "/usr/sbin/nginx";
   std::string status_url; ///< where its stub_status answers
   nginx::certificate_files certificate; ///< the operator's; without names it speaks plain HTTP
+  std::shared_ptr<const viewing::gate> gate; ///< whose tokens open signed streams; null: nobody's
 };
 
 struct edge_state {
@@ -45,6 +47,8 @@ struct edge_state {
 
   /// Makes its folder and what nginx reads there. Errors: those of prefix::prepare(), certificate_keeper::take() and prefix::install(), io_failed.
   expected<void> prepare();
+  /// Lets nginx know the keys that viewing tokens are signed with now.
+  void look_at_keys();
   /// Takes over a renewed certificate and lets nginx read it; what it refuses stands in the log and in the reports. At most each 5 s.
   void look_at_certificate(caf::actor_clock::time_point now);
 };
@@ -53,7 +57,7 @@ struct edge_state {
 ///
 /// Parent:  the program; its end ends the node. Detached: it waits for `nginx -t` and for old processes to end.
 /// Tells:   COORDINATOR each second: that it is there, and its load.
-/// Fails:   to start when nginx refuses its configuration; nginx's own words are in the log.
+/// Fails:   to start when nginx refuses its configuration, as it does without its JavaScript module; nginx's own words are in the log.
 /// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s; a renewed certificate is in use after 5 to 12 s; when the edge is
 ///          stopped, downloads under way have 4 s to end.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md

@@ -1,11 +1,14 @@
 #include "actors/edge_set.hpp"
 
 #include "runtime/base/utf8.hpp"
+#include "runtime/steering/localities.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 #include <numeric>
+#include <set>
+#include <string_view>
 #include <utility>
 
 namespace weir {
@@ -56,12 +59,36 @@ void edge_set::restore(std::vector<edge_table> tables, time_point now) {
   settled_ = now;
   restored_ = tables_.size() > 1;
   for (auto& e : table().edges)
-    add({.name = e.name, .node = {}, .url = e.url, .capacity_bps = e.capacity_bps}, now);
+    add({.name = e.name, .node = {}, .url = e.url, .capacity_bps = e.capacity_bps, .locality = e.locality, .networks_only = e.networks_only}, now);
 }
 
 void edge_set::add(const edge_spec& spec, time_point) {
   jury_.add(spec.name);
-  edges_[spec.name].spec = spec;
+  auto trouble = locality_trouble(spec);
+  auto& its = edges_[spec.name];
+  its.spec = spec;
+  its.locality_trouble = std::move(trouble);
+  if (!its.locality_trouble.empty()) {
+    its.spec.locality.clear();
+    its.spec.networks.clear();
+  }
+}
+
+std::string edge_set::locality_trouble(const edge_spec& spec) const {
+  auto known = edges_.find(spec.name);
+  if (spec.locality.empty() && spec.networks.empty())
+    return {};
+  if (known != edges_.end() && known->second.locality_trouble.empty() && known->second.spec.locality == spec.locality && known->second.spec.networks == spec.networks)
+    return {}; // it says so each second
+  if (auto all = steering::localities().add(spec.locality, spec.networks); !all)
+    return all.error().text;
+  std::set<std::string_view> others;
+  for (auto& [name, e] : edges_)
+    if (name != spec.name && !e.spec.locality.empty())
+      others.insert(e.spec.locality);
+  if (others.contains(spec.locality) || others.size() < steering::locality_limit)
+    return {};
+  return fmt::format("locality {} would be one more than the {} that a cluster may have", spec.locality, steering::locality_limit);
 }
 
 void edge_set::remove(const edge_name& edge) {
@@ -175,7 +202,8 @@ std::vector<edge_target> edge_set::targets(time_point now) const {
   std::vector<edge_target> all;
   for (auto& [name, e] : edges_)
     if (e.phase == edge_phase::serving || e.phase == edge_phase::suspect)
-      all.push_back({.name = name, .url = e.spec.url, .weight_milli = e.weight_milli * e.spec.capacity_bps / largest, .capacity_bps = e.spec.capacity_bps});
+      all.push_back({.name = name, .url = e.spec.url, .weight_milli = e.weight_milli * e.spec.capacity_bps / largest, .capacity_bps = e.spec.capacity_bps,
+                     .locality = e.spec.locality, .networks_only = e.spec.networks_only});
   return all;
 }
 
@@ -226,8 +254,9 @@ edge_set::change edge_set::derive(time_point now, edge_epoch oldest_named) {
       auto& r = reports_[name];
       r.pace = slow.contains(name) ? std::max(r.pace / 2, slowest_pace) : std::min(r.pace * 2, 1.0);
       // An edge in its slow start has less than its share because we want it so: the feedback would make up for that, with a table each time.
-      // The same goes for a slow one. Of an edge whose reports are missing the last weight holds.
-      if (e.phase == edge_phase::serving && ramp(name, oldest, now) == 1 && r.pace == 1 && r.beats.phi(now) < options_.suspect_phi) {
+      // The same goes for a slow one. Of an edge whose reports are missing the last weight holds. What an edge for its networks only has is no part of what
+      // is shared, and no weight changes it.
+      if (!e.spec.networks_only && e.phase == edge_phase::serving && ramp(name, oldest, now) == 1 && r.pace == 1 && r.beats.phi(now) < options_.suspect_phi) {
         // Over the whole interval: players fetch a segment at a time, and a single second tells more of that than of the load.
         const auto bps = mean(r.sent.end() - std::min<std::ptrdiff_t>(std::ssize(r.sent), weigh_every / 1s), r.sent.end());
         loads.push_back({name, bps / double(std::max<std::int64_t>(e.spec.capacity_bps, 1))});
@@ -251,12 +280,14 @@ edge_set::change edge_set::derive(time_point now, edge_epoch oldest_named) {
   }
   auto wanted = targets(now);
   auto& present = table();
-  auto same = [](const edge_target& a, const edge_target& b) { return a.name == b.name && a.url == b.url; };
+  auto same = [](const edge_target& a, const edge_target& b) {
+    return a.name == b.name && a.url == b.url && a.locality == b.locality && a.networks_only == b.networks_only;
+  };
   bool same_edges = std::ranges::equal(wanted, present.edges, same);
   if (same_edges && wanted.empty())
     return made;
   auto next = steering::make_table(present.epoch + 1, wanted, &present);
-  auto moves = steering::moved_buckets(present, next);
+  auto moves = steering::moved_places(present, next);
   bool small = made.phases.empty() && moves < few_buckets && now - made_ < few_wait;
   if (!same_edges || (moves != 0 && !small)) {
     tables_.back().replaced = now;

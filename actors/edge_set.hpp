@@ -25,6 +25,7 @@ public:
   /// Takes the tables of the run before: what they name is steered to until it proves dead, and their epochs are never given again.
   void restore(std::vector<edge_table> tables, time_point now);
 
+  /// What its locality and networks cannot be is left away: it then serves like any other edge, or, with networks_only, nobody; its status says why.
   void add(const edge_spec& spec, time_point now);
   void drain(const edge_name& edge, bool drain);
   /// It does not come back.
@@ -81,6 +82,8 @@ private:
     time_point counted{};
   };
   std::vector<edge_target> targets(time_point now) const;
+  /// Why what it says of whom it is near to cannot be used; empty: it can, or it says nothing.
+  std::string locality_trouble(const edge_spec& spec) const;
   /// Notes what observers and reports say of each edge.
   void note_sights(time_point now);
   /// Part of its weight that an edge has which came to others that serve already; 1: all.

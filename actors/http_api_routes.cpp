@@ -8,6 +8,7 @@
 #include "runtime/base/version.hpp"
 #include "runtime/describe/schema.hpp"
 #include "runtime/placing/placing.hpp"
+#include "runtime/viewing/viewing.hpp"
 
 #include <charconv>
 
@@ -118,6 +119,15 @@ struct task_body {
     return std::tuple{field("type", &o::type, {0, 64}, "Task type."), field("enabled", &o::enabled, "Whether the task runs while its stream is live."),
                       field("name", &o::name, {0, 100}, "Name for people."), field("comment", &o::comment, {0, 2000}, "Note for the organisers."),
                       field("needs", &o::needs, {0, 16}, "Labels that its node must have, each KEY or KEY=VALUE.")};
+  }
+};
+
+/// For how long a signed address shall be good.
+struct viewing_wish {
+  std::chrono::milliseconds lifetime = 8h;
+  static constexpr auto fields() {
+    using o = viewing_wish;
+    return std::tuple{field("lifetime", &o::lifetime, {1s, viewing::longest_lifetime}, "For how long the address is good.")};
   }
 };
 
@@ -255,6 +265,8 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
   book.schema("RtmpServer", json::parse(describe::schema_of<rtmp_server_status>().dump()));
   book.schema("Event", json::parse(describe::schema_of<event>().dump()));
   book.schema("Key", {{"type", "object"}, {"properties", {{"key", {{"type", "string"}}}}}});
+  book.schema("ViewingTokenWish", json::parse(describe::schema_of<viewing_wish>().dump()));
+  book.schema("ViewingToken", {{"type", "object"}, {"properties", {{"token", {{"type", "string"}}}, {"expires", {{"type", "string"}, {"format", "date-time"}}}, {"playback_url", {{"type", "string"}}}}}});
   book.schema("Any", json::object());
   auto route = [&](openapi::route about, http::handler f) {
     book.add(about);
@@ -318,6 +330,7 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
           spec = {};
           spec.id = now.spec.id;
           spec.key = now.spec.key;
+          spec.viewing = now.spec.viewing; // who does not know of it must not open a stream by leaving it out
         }
         describe::problems found;
         if (!read_stream(*body, spec, found))
@@ -350,6 +363,20 @@ void add_api_routes(http::server& server, const http_bridge_actor& bridge, const
   route({.method = "POST", .pattern = "/api/v1/streams/{id}/kick", .summary = "Cuts the publisher off and refuses it for a while", .status = 204},
         [bridge](const request& r, responder answer) {
     ask_coordinator(bridge, kick_stream{stream_id{std::string(r.param("id"))}, who(r)}, answer, answer_done(answer));
+  });
+
+  route({.method = "POST", .pattern = "/api/v1/streams/{id}/viewing-tokens", .summary = "Signs an address of a stream whose `viewing` is signed", .status = 201, .takes = "ViewingTokenWish", .gives = "ViewingToken"},
+        [bridge](const request& r, responder answer) {
+    auto wish = r.body().empty() ? expected<viewing_wish>(viewing_wish{}) : describe::from_json<viewing_wish>(r.body());
+    if (!wish)
+      return void(answer.fail(wish.error()));
+    ask_coordinator(bridge, sign_viewing{stream_id{std::string(r.param("id"))}, wish->lifetime}, answer, [answer](const viewing_pass& pass) {
+      answer(http::json_response(201, {{"token", pass.token}, {"expires", to_rfc3339(pass.expires)}, {"playback_url", pass.playback_url}}).with("Cache-Control", "no-store"));
+    });
+  });
+  route({.method = "POST", .pattern = "/api/v1/rotate-viewing-key", .summary = "Makes a new secret for signed addresses; those of the former one are good until the next time", .status = 204},
+        [bridge](const request& r, responder answer) {
+    ask_coordinator(bridge, rotate_viewing_key{who(r)}, answer, answer_done(answer));
   });
 
   // Tasks: one route for all types.

@@ -21,13 +21,16 @@ struct route_meters {
   std::map<int, std::pair<metrics::counter*, metrics::counter*>> by_status;
 };
 
+/// Of a segment, with a viewing token in front or without.
+bool is_segment(std::string_view route) { return route.starts_with("/s/") || route.starts_with("/t/{token}/s/"); }
+
 route_meters make_meters(metrics::registry& r, std::string_view route) {
   route_meters m;
   m.seconds = &r.histogram<family::http_seconds>(route);
   if (route == "/p/" || route == "/hls/" || route == "/steer/")
     m.special_seconds = &r.histogram<family::playlist_seconds>(route == "/p/" ? "media" : route == "/hls/" ? "multivariant" : "steering");
-  else if (route.starts_with("/s/") || route.starts_with("/origin/v1/streams/")) // who asks for logs waits on purpose
-    m.special_seconds = &r.histogram<family::origin_seconds>(route.starts_with("/s/") ? "GET" : "PUT");
+  else if (is_segment(route) || route.starts_with("/origin/v1/streams/")) // who asks for logs waits on purpose
+    m.special_seconds = &r.histogram<family::origin_seconds>(is_segment(route) ? "GET" : "PUT");
   else if (route.starts_with("/hooks/") || route.starts_with("/rtmp/"))
     m.special_seconds = &r.histogram<family::hook_seconds>(route.starts_with("/hooks/nginx") ? "nginx-rtmp" : "srs");
   return m;
@@ -38,8 +41,8 @@ std::pair<metrics::counter*, metrics::counter*> make_counters(metrics::registry&
   metrics::counter* special = nullptr;
   if (route == "/p/" || route == "/hls/" || route == "/steer/")
     special = &r.counter<family::playlist_requests>(route == "/p/" ? "media" : route == "/hls/" ? "multivariant" : "steering", text);
-  else if (route.starts_with("/s/") || route.starts_with("/origin/v1/streams/"))
-    special = &r.counter<family::origin_requests>(route.starts_with("/s/") ? "GET" : "PUT", text);
+  else if (is_segment(route) || route.starts_with("/origin/v1/streams/"))
+    special = &r.counter<family::origin_requests>(is_segment(route) ? "GET" : "PUT", text);
   return {&r.counter<family::http_requests>(route, text), special};
 }
 
@@ -74,6 +77,9 @@ void show_actor(metrics::scrape& out, const json& actor, tree_sums& sums) {
       out.tell<family::segment_age_seconds>({ages->at("buckets").get<std::vector<std::uint64_t>>(), ages->at("sum").get<double>()});
   } else if (kind == "director" && status.is_object()) {
     show_each<family::sessions>(out, status.value("sessions", json::object()));
+    const auto localities = status.value("localities", json::object());
+    for (auto& [locality, went] : localities.items())
+      show_each<family::local_sessions>(out, went, locality);
     show_each<family::steering_moves>(out, status.value("moves", json::object()));
     const auto audience = status.value("audience", json::object()); // items() is a view of it
     for (auto& [stream, book] : audience.items()) {

@@ -233,6 +233,8 @@ using coordinator_actor = typed_actor_t<
   // Streams.
   stream_status(find_stream), stream_status(add_stream), stream_status(set_stream), void(remove_stream), stream_key(show_key), stream_key(rotate_key),
   void(kick_stream),
+  // Who may watch them.
+  viewing_rules(list_viewing), viewing_pass(sign_viewing), void(rotate_viewing_key),
   // Tasks.
   task_status(find_task), task_status(add_task), task_status(set_task), void(remove_task), void(retry_task),
   // Nodes: joining, renewing, leaving, being cordoned and forgotten.
@@ -362,6 +364,12 @@ using origin_actor = typed_actor_t<
   // INTERNAL: gaps, retention, expiry.
   void(tick),
   void(stop)>::extend_with<watcher_actor>::extend_with<status_actor>;
+
+/// KEYRING: what this node knows of who may watch what. Parent: the program.
+using keyring_actor = typed_actor_t<
+  // INTERNAL: each second: ask the coordinator.
+  void(tick),
+  void(stop)>::extend_with<status_actor>;
 
 /// HTTP BRIDGE: takes callbacks and API requests and answers within a deadline. Parent: the program.
 using http_bridge_actor = typed_actor_t<

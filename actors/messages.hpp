@@ -8,6 +8,7 @@
 #include "schemas/node.hpp"
 #include "schemas/stream.hpp"
 #include "schemas/task.hpp"
+#include "schemas/viewing.hpp"
 
 #include <string>
 #include <vector>
@@ -120,6 +121,28 @@ struct drain_edge {
   bool drain = true; ///< false: give it viewers again
   std::string actor;
 };
+/// A signed address of a stream that needs one.
+struct sign_viewing {
+  stream_id id;
+  std::chrono::milliseconds lifetime{}; ///< whole seconds
+};
+struct viewing_pass {
+  std::string token;
+  timestamp expires{};
+  std::string playback_url;
+};
+/// Another secret for all signed addresses; the former one's count until the next time.
+struct rotate_viewing_key {
+  std::string actor;
+};
+/// KEYRING → coordinator: who may watch what. Answered without keys where `version` is in force.
+struct list_viewing {
+  std::uint64_t version = 0;
+};
+WEIR_MESSAGE(sign_viewing, id, lifetime)
+WEIR_MESSAGE(viewing_pass, token, expires, playback_url)
+WEIR_MESSAGE(rotate_viewing_key, actor)
+WEIR_MESSAGE(list_viewing, version)
 WEIR_MESSAGE(add_stream, spec, actor, request)
 WEIR_MESSAGE(set_stream, spec, if_revision, actor)
 WEIR_MESSAGE(remove_stream, id, if_revision, actor)

@@ -3,6 +3,7 @@
 #include "actors/reporting.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/nginx/edge_probe.hpp"
+#include "runtime/viewing/viewing.hpp"
 
 #include <algorithm>
 
@@ -150,7 +151,7 @@ observer_actor::behavior_type observer(observer_actor::stateful_pointer<observer
       nlohmann::json edges = nlohmann::json::object();
       for (auto& [edge, w] : my.edges)
         edges[edge.value] = {{"url", w.spec.url}, {"view", to_string(w.watch.view(now()))}, {"milliseconds", w.milliseconds}, {"trouble", w.trouble}};
-      nlohmann::json status{{"probes", my.probes}, {"under_way", my.probing}, {"newest", my.orders.newest.path}, {"edges", std::move(edges)}};
+      nlohmann::json status{{"probes", my.probes}, {"under_way", my.probing}, {"newest", viewing::split(my.orders.newest.path).path}, {"edges", std::move(edges)}};
       return report_of(self, "observer", status, my.started);
     },
   };

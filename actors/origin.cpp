@@ -377,7 +377,7 @@ void add_log_route(http::server& server, const origin_actor& origin, const std::
 }
 
 void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options,
-                       std::shared_ptr<origin::replicated_store> copies) {
+                       std::shared_ptr<const viewing::gate> gate, std::shared_ptr<origin::replicated_store> copies) {
   http::route_options writers;
   writers.deadline = std::max<std::chrono::milliseconds>(10s, options.write_deadline + 2s); // the ORIGIN answers in time itself; this is for when it cannot
   writers.guard = [token](const http::request& r) -> std::optional<http::response> {
@@ -427,10 +427,16 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
   readers.cors = true;
   // A disk that does not answer must hold up nobody else of this node.
   auto disk = std::make_shared<origin::disk_crew>(reading_threads, reads_waiting);
-  server.route("GET", "/s/{rest...}", readers, [store, copies, disk](const http::request& r, http::responder answer) {
-    auto address = hls::parse_segment_path(r.path);
+  auto read = [store, copies, disk, gate](const http::request& r, http::responder answer) {
+    const auto at = viewing::split(r.path);
+    auto address = hls::parse_segment_path(at.path);
     if (!address)
       return void(answer.fail(address.error()));
+    // An edge has judged the token before. Whoever comes here past the edges, or without one, has to show it all the same.
+    if (auto verdict = gate->judge(address->stream, at.token, std::chrono::system_clock::now(), viewing::origin_grace); verdict == viewing::verdict::unheard)
+      return void(answer(http::text_response(503, std::string(viewing::words(verdict))).with("Retry-After", "1")));
+    else if (!viewing::admits(verdict))
+      return void(answer(http::text_response(403, std::string(viewing::words(verdict))).with("Cache-Control", "no-store")));
     auto show = [answer, etag = fmt::format("\"{}-{}\"", address->epoch, address->msn),
                  wish = http::conditions{std::string(r.header("If-None-Match").value_or("")), std::string(r.header("Range").value_or("")), std::string(r.header("If-Range").value_or(""))}](http::response page) {
       // The name holds the writer's epoch and a number that never comes again: what it names can never change.
@@ -452,7 +458,9 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
     });
     if (!taken)
       answer.fail({error_code::unavailable, "the origin's disk does not answer: too much waits for it"});
-  });
+  };
+  server.route("GET", "/s/{rest...}", readers, read);
+  server.route("GET", "/t/{token}/s/{rest...}", readers, read);
 }
 
 } // namespace weir

@@ -9,6 +9,7 @@
 #include "runtime/origin/intake.hpp"
 #include "runtime/origin/replicated_store.hpp"
 #include "runtime/origin/store_queue.hpp"
+#include "runtime/viewing/viewing.hpp"
 #include "schemas/config.hpp"
 
 #include <deque>
@@ -102,10 +103,10 @@ struct origin_state {
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_state> self, origin_setup setup, coordinator_actor coordinator);
 
-/// PUT of writers and segments (by bearer token), GET of segments (for edges). With `copies`, `store` is what is here, and what is not is asked of the other
-/// origins, without a thread that waits.
+/// PUT of writers and segments (by bearer token), GET of segments (for edges; those of a signed stream behind /t/TOKEN only, as `gate` says). With `copies`,
+/// `store` is what is here, and what is not is asked of the other origins, without a thread that waits.
 void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options,
-                       std::shared_ptr<origin::replicated_store> copies = nullptr);
+                       std::shared_ptr<const viewing::gate> gate, std::shared_ptr<origin::replicated_store> copies = nullptr);
 /// GET of the logs that changed (by a bearer token of its own), for directors.
 void add_log_route(http::server& server, const origin_actor& origin, const std::string& read_token);
 

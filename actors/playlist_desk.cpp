@@ -2,8 +2,10 @@
 
 #include "runtime/base/secret.hpp"
 #include "runtime/http/gzip.hpp"
+#include "runtime/http/target.hpp"
 
 #include <algorithm>
+#include <array>
 #include <fmt/format.h>
 #include <random>
 
@@ -51,20 +53,33 @@ std::uint64_t random_bits() {
   return source();
 }
 
+/// Who asks, by the peer's address or what the proxies before us say of it.
+std::string_view viewer_address(const http::fast_request& r, const http::address_list& proxies) {
+  std::array<std::string_view, 8> lines; // a proxy writes on or begins a line of its own; more of them than that are no work of proxies
+  std::size_t n = 0;
+  for (auto field = r.fields.rbegin(); field != r.fields.rend() && n < lines.size(); ++field)
+    if (http::same_text(field->name, "X-Forwarded-For"))
+      lines[lines.size() - ++n] = field->value;
+  return http::address_behind(proxies, r.peer_address, std::span(lines).last(n));
+}
+
 bool takes_coded(const http::fast_request& r) { return http::accepts_gzip(r.header("Accept-Encoding")); }
 
 } // namespace
 
-std::shared_ptr<const std::string> coded_playlists::of(const std::vector<std::string_view>& pieces) {
-  // Pieces 1, 3, 5, … are the edges; all others are the same in every form.
+std::shared_ptr<const std::string> coded_playlists::of(const std::vector<std::string_view>& pieces, std::string_view prefix) {
+  // Pieces 1, 3, 5, … are the edges (with a prefix 1, 4, 7, …); all others but the prefix are the same in every form.
   thread_local std::string key;
-  key.clear();
-  for (std::size_t i = 1; i + 1 < pieces.size(); i += 2)
-    if (i == 1 || pieces[i] != pieces[i - 2])
+  key = prefix;
+  const std::size_t step = prefix.empty() ? 2 : 3;
+  for (std::size_t i = 1; i + 1 < pieces.size(); i += step)
+    if (i == 1 || pieces[i] != pieces[i - step])
       fmt::format_to(std::back_inserter(key), "{} {}\n", i, pieces[i]);
   std::lock_guard lock(guard_);
   if (auto made = made_.find(key); made != made_.end())
     return made->second;
+  if (made_.size() >= most_coded && !prefix.empty()) // there are as many tokens as somebody cares to sign: the rest of them goes uncoded
+    return nullptr;
   std::string text;
   for (auto piece : pieces)
     text += piece;
@@ -113,18 +128,45 @@ std::map<node_name, std::string> playlist_desk::unreached() const {
   return seen ? seen->unreached : std::map<node_name, std::string>{};
 }
 
+bool playlist_desk::admits(const viewing::address& at, std::string_view stream, http::fast_answer& a) {
+  auto verdict = gate_ ? gate_->judge(stream, at.token, std::chrono::system_clock::now()) : viewing::verdict::open;
+  if (viewing::admits(verdict))
+    return true;
+  if (verdict == viewing::verdict::unheard)
+    return !refuse(a, 503, viewing::words(verdict), "Retry-After: 1\r\n");
+  counts_.barred.fetch_add(1, std::memory_order_relaxed);
+  refuse(a, 403, viewing::words(verdict));
+  a.cache_control = "no-store";
+  return false;
+}
+
+bool playlist_desk::answer_signed(const http::fast_request& r, http::fast_answer& a) {
+  auto path = viewing::split(r.path).path;
+  for (auto [prefix, answer] : {std::pair{std::string_view("/p/"), &playlist_desk::answer_media}, {"/hls/", &playlist_desk::answer_multivariant}, {"/steer/", &playlist_desk::answer_steering}})
+    if (path.starts_with(prefix)) {
+      a.route = prefix; // it is one playlist request like others
+      return (this->*answer)(r, a);
+    }
+  return false;
+}
+
 bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_answer& a) {
   auto* seen = view();
-  auto name = hls::parse_multivariant_path(r.path);
+  const auto at = viewing::split(r.path);
+  auto name = hls::parse_multivariant_path(at.path);
+  if (name && !admits(at, *name, a))
+    return true;
   auto stream = seen && name ? seen->live.find(*name) : decltype(seen->live.find(""))();
   if (!seen || !name || stream == seen->live.end()) {
     counts_.unknown.fetch_add(1, std::memory_order_relaxed);
     return unknown(a, seen, "this stream is not live\n");
   }
   steering::join joined;
+  // The group of edges goes into the viewer's addresses: whoever walks out of the venue while it watches finds what is listed where it was.
+  auto locality = seen->localities ? seen->localities->of(viewer_address(r, proxies_)) : std::string_view{};
   if (!seen->tables.empty()) {
     std::lock_guard lock(joining_);
-    auto drawn = admission_.admit(random_bits);
+    auto drawn = admission_.admit(random_bits, locality);
     if (!drawn) {
       counts_.refused_joins.fetch_add(1, std::memory_order_relaxed);
       return drawn.error().code == error_code::too_many
@@ -136,8 +178,8 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
     counts_.refused_joins.fetch_add(1, std::memory_order_relaxed);
     return refuse(a, 503, "no edge serves viewers yet\n", "Retry-After: 1\r\n");
   }
-  auto text = hls::multivariant(stream->second->log, {.bucket = joined.bucket, .joined = joined.epoch, .backup = false},
-                                joined.lowest_rungs_only ? rungs_when_nearly_full : hls::max_rungs);
+  auto text = hls::multivariant(stream->second->log, {.bucket = joined.bucket, .joined = joined.epoch, .backup = false, .locality = joined.near ? locality : std::string_view{}},
+                                joined.lowest_rungs_only ? rungs_when_nearly_full : hls::max_rungs, at.prefix);
   if (!text)
     return refuse(a, 404, "this stream has no segments yet\n");
   counts_.joins.fetch_add(1, std::memory_order_relaxed);
@@ -156,14 +198,17 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
 bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer& a) {
   counts_.playlists.fetch_add(1, std::memory_order_relaxed);
   auto* seen = view();
-  auto address = hls::parse_playlist_path(r.path);
+  const auto at = viewing::split(r.path);
+  auto address = hls::parse_playlist_path(at.path);
+  if (address && !admits(at, address->stream, a))
+    return true;
   if (!seen || !address) {
     counts_.unknown.fetch_add(1, std::memory_order_relaxed);
     return unknown(a, seen, "there is no such playlist\n");
   }
   // "/p/B.J/NAME~I/RUNG.m3u8": the part between is the key.
-  auto from = r.path.find('/', 3) + 1;
-  auto stream = seen->by_address.find(r.path.substr(from, r.path.find('/', from) - from));
+  auto from = at.path.find('/', 3) + 1;
+  auto stream = seen->by_address.find(at.path.substr(from, at.path.find('/', from) - from));
   const director_view::rung* rung = nullptr;
   if (stream != seen->by_address.end())
     for (auto& one : stream->second->rungs)
@@ -185,19 +230,19 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
   thread_local std::vector<std::string_view> pieces;
   bool lost = false;
   auto base = [&](edge_epoch epoch) {
-    auto url = seen->tables.base_url(epoch, viewer.bucket, viewer.backup);
+    auto url = seen->tables.base_url(epoch, viewer.bucket, viewer.backup, viewer.locality);
     if (url.empty() && seen->tables.knows(epoch)) // listed while no edge served, and at the origin's address for ever
       url = own_base_;
     lost = lost || url.empty();
     return url;
   };
-  rung->playlist.pieces(viewer.joined, base, pieces);
+  rung->playlist.pieces(viewer.joined, base, pieces, at.prefix);
   if (lost) { // whoever loads the stream anew joins an edge set that is known
     counts_.unknown.fetch_add(1, std::memory_order_relaxed);
     return seen->complete ? refuse(a, 410, "this playlist names edges that are forgotten; please load the stream anew\n") : unknown(a, seen, {});
   }
   a.extra = plain_fields;
-  if (auto coded = takes_coded(r) ? rung->coded->of(pieces) : nullptr) {
+  if (auto coded = takes_coded(r) ? rung->coded->of(pieces, at.prefix) : nullptr) {
     a.extra = coded_fields;
     a.add(*coded);
     a.owner = std::move(coded);
@@ -210,9 +255,12 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
 
 bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answer& a) {
   auto* seen = view();
-  auto address = hls::parse_steering_path(r.path);
+  const auto at = viewing::split(r.path);
+  auto address = hls::parse_steering_path(at.path);
   if (!address)
     return refuse(a, 404, "there is no such steering manifest\n");
+  if (!admits(at, address->stream, a))
+    return true;
   counts_.steering.fetch_add(1, std::memory_order_relaxed);
   auto stream = seen ? seen->live.find(address->stream) : decltype(seen->live.find(""))();
   if (!seen || stream == seen->live.end()) // 410 ends steering; after another error the player asks again
@@ -221,7 +269,7 @@ bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answ
   // What the player has still to fetch decides: where nobody serves any more its next request would fail, or wait.
   auto leaves = [&](bool backup) {
     return std::any_of(entries.end() - static_cast<std::ptrdiff_t>(std::min(entries.size(), not_fetched_yet)), entries.end(), [&](auto& e) {
-      auto* edge = seen->tables.edge(std::max(e.edges, address->viewer.joined), address->viewer.bucket, backup);
+      auto* edge = seen->tables.edge(std::max(e.edges, address->viewer.joined), address->viewer.bucket, backup, address->viewer.locality);
       return edge && seen->leaves(*edge);
     });
   };
@@ -229,7 +277,7 @@ bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answ
   bool drains = seen->drained_until != 0 && !entries.empty() && entries.front().edges <= seen->drained_until;
   a.content_type = "application/vnd.apple.steering-list";
   a.cache_control = "no-store";
-  own(a, hls::steering_manifest(*address, main_leaves || backup_leaves || drains ? std::min(steering_ttl_, hurried_ttl) : steering_ttl_, main_leaves && !backup_leaves));
+  own(a, hls::steering_manifest(*address, main_leaves || backup_leaves || drains ? std::min(steering_ttl_, hurried_ttl) : steering_ttl_, main_leaves && !backup_leaves, at.prefix));
   return true;
 }
 
@@ -249,6 +297,7 @@ void add_director_routes(http::server& server, const std::shared_ptr<playlist_de
   server.fast_path("/p/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_media(r, a); });
   server.fast_path("/hls/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_multivariant(r, a); });
   server.fast_path("/steer/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_steering(r, a); });
+  server.fast_path("/t/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_signed(r, a); });
   http::route_options options;
   options.body_limit = audience::beacon_limit;
   options.cors = true;

@@ -2,10 +2,13 @@
 // Where viewers' playlist requests are answered, on the HTTP threads, without a message to any actor: the DIRECTOR puts an immutable view here, requests
 // read it. Addresses: runtime/hls/addresses.hpp.
 #include "runtime/audience/audience.hpp"
+#include "runtime/http/auth.hpp"
 #include "runtime/hls/playlist.hpp"
 #include "runtime/http/server.hpp"
 #include "runtime/steering/joins.hpp"
+#include "runtime/steering/localities.hpp"
 #include "runtime/steering/table.hpp"
+#include "runtime/viewing/viewing.hpp"
 
 #include <atomic>
 #include <map>
@@ -17,15 +20,16 @@
 
 namespace weir {
 
-/// The gzip-coded forms of one media playlist. Viewers of the same edges get the same bytes, so each is coded once.
+/// The gzip-coded forms of one media playlist. Viewers of the same edges, and of the same viewing token, get the same bytes, so each is coded once.
 class coded_playlists {
 public:
-  /// `pieces` as prepared_playlist gives them out. Null when coding gains nothing. Thread-safe.
-  std::shared_ptr<const std::string> of(const std::vector<std::string_view>& pieces);
+  /// `pieces` as prepared_playlist gives them out with this prefix. Null when coding gains nothing, or when tokens have made so many forms already that another
+  /// one would cost more than it gains. Thread-safe.
+  std::shared_ptr<const std::string> of(const std::vector<std::string_view>& pieces, std::string_view prefix = {});
 
 private:
   std::mutex guard_;
-  std::map<std::string, std::shared_ptr<const std::string>, std::less<>> made_; ///< by the edges' addresses in the playlist's order
+  std::map<std::string, std::shared_ptr<const std::string>, std::less<>> made_; ///< by the prefix and the edges' addresses in the playlist's order
 };
 
 /// All that a playlist is made of. Never changed once it is shown.
@@ -46,6 +50,7 @@ struct director_view {
   std::shared_ptr<const edge_phases> edges; ///< as the coordinator sees them; null until it was heard
   edge_epoch drained_until = 0;             ///< the newest table that names a draining edge: entries up to it may still be fetched there; 0: none drains
   std::shared_ptr<const std::vector<std::string>> edge_urls; ///< of all edges that viewers may be sent to; null: none is known
+  std::shared_ptr<const steering::localities> localities; ///< which edges are near to whom; null: none to anybody
   bool complete = false; ///< all that the coordinator and the origins know has been heard
   std::map<node_name, std::string> unreached; ///< origins, by their nodes, and why
 
@@ -56,9 +61,10 @@ struct director_view {
 class playlist_desk {
 public:
   /// `own_base`: where viewers fetch what was listed while no edge served, "http://host:port" of the origin here; empty: there is none, and without edges
-  /// nobody gets in.
-  explicit playlist_desk(std::chrono::seconds steering_ttl, steering::join_options joins = {}, std::string own_base = {})
-    : steering_ttl_(steering_ttl), own_base_(std::move(own_base)), admission_(joins) {}
+  /// nobody gets in. `gate`: who may watch what; null: whoever asks. `proxies`: whose word of who asks is believed.
+  explicit playlist_desk(std::chrono::seconds steering_ttl, steering::join_options joins = {}, std::string own_base = {}, std::shared_ptr<const viewing::gate> gate = nullptr,
+                         http::address_list proxies = {})
+    : steering_ttl_(steering_ttl), own_base_(std::move(own_base)), gate_(std::move(gate)), proxies_(std::move(proxies)), admission_(joins) {}
 
   void show(std::shared_ptr<const director_view> view);
   /// Runs `f` on the admission of new viewers.
@@ -68,7 +74,9 @@ public:
     f(admission_);
   }
 
-  /// Each answers requests under its prefix: /hls/, /p/, /steer/.
+  /// Answers requests under /t/TOKEN; false for what is none of the three.
+  bool answer_signed(const http::fast_request& r, http::fast_answer& a);
+  /// Each answers requests under its prefix: /hls/, /p/, /steer/; the same behind /t/TOKEN.
   bool answer_multivariant(const http::fast_request& r, http::fast_answer& a);
   bool answer_media(const http::fast_request& r, http::fast_answer& a);
   bool answer_steering(const http::fast_request& r, http::fast_answer& a);
@@ -84,15 +92,19 @@ public:
   std::map<node_name, std::string> unreached() const;
 
   struct counters {
-    std::atomic<std::uint64_t> joins{0}, refused_joins{0}, playlists{0}, stale{0}, unknown{0}, steering{0};
+    std::atomic<std::uint64_t> joins{0}, refused_joins{0}, playlists{0}, stale{0}, unknown{0}, steering{0}, barred{0};
   };
   const counters& counts() const { return counts_; }
 
 private:
   const director_view* view() const;
+  /// Whether the viewer may see this stream; else the answer says why not.
+  bool admits(const viewing::address& at, std::string_view stream, http::fast_answer& a);
 
   std::chrono::seconds steering_ttl_;
   std::string own_base_;
+  std::shared_ptr<const viewing::gate> gate_;
+  http::address_list proxies_;
   std::atomic<std::uint64_t> version_{0}; ///< of what is shown; the same number for no other desk
   mutable std::mutex showing_;
   std::shared_ptr<const director_view> shown_;

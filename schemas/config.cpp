@@ -270,6 +270,7 @@ complaints director_options::check() const {
   for (std::size_t i = 0; i < edge_hosts.size(); ++i)
     if (!browser_source(edge_hosts[i]))
       out.push_back({fmt::format("edge_hosts[{}]", i), fmt::format("{:?} is not an address of the form https://HOST, https://*.DOMAIN, or the same with :PORT", edge_hosts[i])});
+  check_ranges(out, "trusted_proxies", trusted_proxies);
   return out;
 }
 
@@ -336,6 +337,21 @@ complaints edge_options::check() const {
     out.push_back({"first_port", fmt::format("{} leaves no room for {} ports", first_port, instances + spare)});
   for (std::size_t i = 0; i < origins.size(); ++i)
     check_url(out, fmt::format("origins[{}]", i), origins[i].empty() ? " " : origins[i], {"http", "https"});
+  check_ranges(out, "networks", networks);
+  for (std::size_t i = 0; i < networks.size(); ++i)
+    for (std::size_t before = 0; before < i; ++before)
+      if (auto a = parse_address_range(networks[before]), b = parse_address_range(networks[i]); a && b && *a == *b) {
+        out.push_back({fmt::format("networks[{}]", i), fmt::format("{:?} is the same network as networks[{}]", networks[i], before)});
+        break;
+      }
+  if (networks_only && networks.empty())
+    out.push_back({"networks_only", "leaves nobody to serve: edge.networks is empty"});
+  if (networks_only && spare > 0)
+    out.push_back({"spare", "is not for edges that serve edge.networks only: the autoscaler starts edges for everybody"});
+  if (!locality.empty() && (!plain_word(locality) || locality.front() == '.'))
+    out.push_back({"locality", fmt::format("{:?} holds more than letters, digits, '-', '_' and '.', or begins with '.'", locality)});
+  if (!locality.empty() && networks.empty())
+    out.push_back({"locality", "is not used without edge.networks", false});
   return out;
 }
 

@@ -33,6 +33,7 @@ struct address_range {
   std::array<std::uint8_t, 16> prefix{}; ///< IPv4 as ::ffff:a.b.c.d
   unsigned bits = 128;
   bool contains(std::string_view address) const;
+  bool operator==(const address_range&) const = default;
 };
 expected<address_range> parse_address_range(std::string_view text);
 /// Whether one of the ranges holds the address; a range or an address that does not parse holds nothing.
@@ -172,6 +173,7 @@ struct coordinator_options {
   election_kind election = election_kind::single;
   std::vector<std::string> etcd_endpoints;
   std::string etcd_ca, etcd_certificate, etcd_key;
+  std::string viewing_secret, viewing_secret_former;
 
   static constexpr auto fields() {
     using o = coordinator_options;
@@ -185,6 +187,8 @@ struct coordinator_options {
       field("etcd_ca", &o::etcd_ca, {0, 4096}, "Certificates that etcd's are checked against (PEM); the system's when empty.", needs_restart),
       field("etcd_certificate", &o::etcd_certificate, {0, 4096}, "This coordinator's certificate for an etcd that demands one (--client-cert-auth; PEM).", needs_restart),
       field("etcd_key", &o::etcd_key, {0, 4096}, "The key of that certificate (PEM, mode 0600).", needs_restart),
+      field("viewing_secret", &o::viewing_secret, {0, 128}, "What signed viewing addresses are signed with: 32 to 128 letters, digits and signs of ._~-, for sites that sign themselves; the same on each node with this role. Weir makes one of its own, and keeps it, when empty.", weir::secret | needs_restart),
+      field("viewing_secret_former", &o::viewing_secret_former, {0, 128}, "A second secret whose addresses count, too: while sites go over from one to the other.", weir::secret | needs_restart),
     };
   }
 };
@@ -214,12 +218,14 @@ struct hook_options {
 struct nginx_options {
   std::string program = "/usr/sbin/nginx";
   std::string rtmp_module = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
+  std::string js_module = "/usr/lib/nginx/modules/ngx_http_js_module.so";
 
   static constexpr auto fields() {
     using o = nginx_options;
     return std::tuple{
       field("program", &o::program, {1, 4096}, "The nginx program that the ingest and edge roles start under their own configuration.", needs_restart),
       field("rtmp_module", &o::rtmp_module, {0, 4096}, "nginx's RTMP module, for the ingest role; empty where it is compiled in.", needs_restart),
+      field("js_module", &o::js_module, {0, 4096}, "nginx's JavaScript module, for the edge role: it checks signed viewing addresses; empty where it is compiled in.", needs_restart),
     };
   }
 };
@@ -350,6 +356,7 @@ struct director_options {
   std::string edge_authorities;
   std::vector<std::string> edge_hosts;
   bool beacons = true;
+  std::vector<std::string> trusted_proxies = {"127.0.0.0/8", "::1"};
 
   static constexpr auto fields() {
     using o = director_options;
@@ -367,6 +374,7 @@ struct director_options {
       field("edge_authorities", &o::edge_authorities, {0, 4096}, "Certificates (PEM) that those of the edges are checked against by probes; the system's when empty, which browsers know.", needs_restart),
       field("edge_hosts", &o::edge_hosts, {0, 64}, "Addresses that edges may have later, such as https://*.edge.example.org: the player page may fetch from there, too, without being loaded anew.", needs_restart),
       field("beacons", &o::beacons, "Whether player pages tell how long the first picture took and how often it stood still: numbers without names or addresses.", needs_restart),
+      field("trusted_proxies", &o::trusted_proxies, {0, 64}, "Addresses and networks of the proxies before the directors: the X-Forwarded-For of nobody else is believed.", needs_restart),
     };
   }
   std::vector<complaint> check() const;
@@ -452,6 +460,9 @@ struct edge_options {
   byte_size cache_size{1LL << 30};
   std::string cache_dir;
   std::vector<std::string> origins;
+  std::vector<std::string> networks;
+  bool networks_only = false;
+  std::string locality;
 
   static constexpr auto fields() {
     using o = edge_options;
@@ -468,6 +479,9 @@ struct edge_options {
       field("cache_size", &o::cache_size, {byte_size{16 << 20}, byte_size{1LL << 40}}, "Disk space of each cache.", needs_restart),
       field("cache_dir", &o::cache_dir, {0, 4096}, "Folder of the caches; DATA_DIR/edge when empty.", needs_restart),
       field("origins", &o::origins, {0, 16}, "Addresses of the origins, such as http://control.example.org:8080; this node's own when empty.", needs_restart),
+      field("networks", &o::networks, {0, 64}, "Networks whose viewers these edges serve first, such as those of the venue that they stand in: 10.20.0.0/16, 2001:db8::/32.", needs_restart),
+      field("networks_only", &o::networks_only, "Whether they serve viewers of edge.networks only: nobody else reaches them.", needs_restart),
+      field("locality", &o::locality, {0, 64}, "Name of the group of edges that share edge.networks, written alike on each node of it; the node's name when empty. A cluster has at most 16.", needs_restart),
     };
   }
   std::vector<complaint> check() const;

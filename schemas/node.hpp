@@ -240,6 +240,10 @@ struct edge_spec {
   std::string url;                   ///< base address for viewers: "http://host:port"
   std::int64_t capacity_bps = 0;     ///< usable egress
   bool spare = false;                ///< the autoscaler began it, and may end it
+  std::map<std::string, std::string> labels = {}; ///< of its node
+  std::string locality = {};         ///< the group of edges that it is in; empty: it is near to nobody in particular
+  std::vector<std::string> networks = {}; ///< whose viewers that group serves first
+  bool networks_only = false;        ///< and no others
   static constexpr auto fields() {
     using o = edge_spec;
     return std::tuple{
@@ -248,6 +252,10 @@ struct edge_spec {
       field("url", &o::url, "Base address for viewers."),
       field("capacity_bps", &o::capacity_bps, "Usable egress, bit/s."),
       field("spare", &o::spare, "Whether the autoscaler began it."),
+      field("labels", &o::labels, "Labels of its node."),
+      field("locality", &o::locality, "The group of edges that it is in; empty: none."),
+      field("networks", &o::networks, {0, 64}, "Networks whose viewers its locality serves first."),
+      field("networks_only", &o::networks_only, "Whether it serves nobody else."),
     };
   }
 };
@@ -262,6 +270,7 @@ struct edge_status {
   std::string last_error;
   bool named = false;               ///< by a playlist: viewers may fetch there
   std::vector<edge_sight> seen;     ///< by each observer that was heard of late
+  std::string locality_trouble = {}; ///< why its locality and networks are not used
 
   static constexpr auto fields() {
     using o = edge_status;
@@ -275,6 +284,7 @@ struct edge_status {
       field("last_error", &o::last_error, "What was last wrong."),
       field("named", &o::named, "Whether a playlist names it."),
       field("seen", &o::seen, "What each observer thinks of it."),
+      field("locality_trouble", &o::locality_trouble, "Why its locality and networks are not used."),
     };
   }
 };
@@ -360,6 +370,8 @@ struct edge_target {
   std::string url;
   std::int64_t weight_milli = 1000; ///< share of new viewers, relative
   std::int64_t capacity_bps = 0;
+  std::string locality = {};        ///< as in edge_spec
+  bool networks_only = false;       ///< only viewers of its locality are sent to it
   static constexpr auto fields() {
     using o = edge_target;
     return std::tuple{
@@ -367,6 +379,8 @@ struct edge_target {
       field("url", &o::url, "Base address."),
       field("weight_milli", &o::weight_milli, "Weight, in thousandths."),
       field("capacity_bps", &o::capacity_bps, "Usable egress, bit/s."),
+      field("locality", &o::locality, "The group of edges that it is in; empty: none."),
+      field("networks_only", &o::networks_only, "Whether only viewers of its locality are sent to it."),
     };
   }
 };
@@ -375,7 +389,7 @@ struct edge_target {
 struct edge_table {
   edge_epoch epoch = 0;
   std::vector<edge_target> edges;
-  std::vector<std::uint16_t> primary; ///< index into edges for each of the 1,024 buckets; empty without edges
+  std::vector<std::uint16_t> primary; ///< index into edges for each of the 1,024 buckets; empty without edges for everybody
   std::vector<std::uint16_t> backup;  ///< second choice; equals primary with a single edge
   static constexpr auto fields() {
     using o = edge_table;

@@ -3,6 +3,7 @@
 #include "schemas/field.hpp"
 #include "schemas/ids.hpp"
 #include "schemas/units.hpp"
+#include "schemas/viewing.hpp"
 
 #include <array>
 #include <string>
@@ -32,6 +33,7 @@ struct stream_spec {
   std::string comment;
   std::uint64_t revision = 0;          ///< grows with each change; the ETag
   timestamp created{};
+  viewing_access viewing = viewing_access::open;
 
   static constexpr auto fields() {
     using o = stream_spec;
@@ -46,6 +48,7 @@ struct stream_spec {
       field("comment", &o::comment, {0, 2000}, "Note for the organisers.", cosmetic),
       field("revision", &o::revision, "Grows with each change.", read_only),
       field("created", &o::created, "When the stream was added.", read_only),
+      field("viewing", &o::viewing, "open: whoever knows the name may watch. signed: only who has a signed address that has not expired."),
     };
   }
 };

@@ -5,12 +5,16 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <map>
+#include <set>
 
 namespace weir::cli {
 namespace {
 
 using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
+
+constexpr double fullest = 0.9; ///< part of its capacity at which an edge takes no new viewers
 
 struct drain_wish {
   std::vector<std::string> names;
@@ -104,6 +108,14 @@ std::vector<cell> node_row(const json& n) {
 }
 table node_table() { return {"NODE", "PHASE", "ROLES", ">TASKS", ">CORES USED", ">GRANTED", ">MEMORY", ">HEARD", "VERSION"}; }
 
+/// Its locality, with "only" where it serves nobody else.
+std::string near_to(const json& e) {
+  auto locality = shown(e, "locality");
+  if (locality.empty() || locality == "-")
+    return "-";
+  return locality + (e.value("networks_only", false) ? " only" : "");
+}
+
 std::vector<cell> edge_row(const json& e) {
   auto load = e.value("load", json::object());
   auto hits = load.value("hits", 0.0), all = hits + load.value("misses", 0.0);
@@ -115,10 +127,11 @@ std::vector<cell> edge_row(const json& e) {
           {all > 0 ? fmt::format("{:.0f} %", 100 * hits / all) : "-"},
           {fmt::format("{:.2f}", e.value("weight", 0.0))},
           {shown(e, "restarts")},
+          {near_to(e)},
           {shown(e, "url")},
           {shown(e, "last_error"), tone::warning}};
 }
-table edge_table() { return {"EDGE", "PHASE", "NODE", ">VIEWERS", ">OUT", ">HITS", ">WEIGHT", ">RESTARTS", "URL", "WHY"}; }
+table edge_table() { return {"EDGE", "PHASE", "NODE", ">VIEWERS", ">OUT", ">HITS", ">WEIGHT", ">RESTARTS", "NEAR TO", "URL", "WHY"}; }
 
 /// Why there are as many edges as there are.
 void explain_scaling(const client_options& options, const json& s) {
@@ -148,6 +161,53 @@ void explain_views(const client_options& options, const json& edges) {
       if (auto trouble = o.value("trouble", ""); o.value("view", "") != "up")
         say(options, fmt::format("{}: node {} sees it {}{}{}.", printable(shown(e, "name")), printable(shown(o, "node")), printable(shown(o, "view")), trouble.empty() ? "" : ": ",
                                  printable(trouble)));
+}
+
+/// Which viewers each locality is near to, and why new ones of them are sent elsewhere now.
+void explain_localities(const client_options& options, const json& edges) {
+  struct group {
+    std::set<std::string> networks, names;
+    std::vector<std::string> shut; ///< edges that take nobody, and why
+    bool only = true;
+  };
+  std::map<std::string, group> groups;
+  std::map<std::string, std::set<std::string>> claimed; ///< localities by network
+  for (auto& e : edges) {
+    const auto name = printable(shown(e, "name"));
+    if (auto trouble = e.value("locality_trouble", ""); !trouble.empty())
+      say(options, fmt::format("{}: whom it is near to is not used: {}. It serves {}.", name, printable(trouble),
+                               e.value("networks_only", false) ? "nobody" : "like any other edge"));
+    const auto labels = e.value("labels", json::object());
+    for (auto& [key, value] : labels.items())
+      say(options, fmt::format("{}: label {} is {}.", name, printable(key), printable(value.get<std::string>())));
+    const auto locality = e.value("locality", "");
+    if (locality.empty())
+      continue;
+    auto& its = groups[locality];
+    its.names.insert(name);
+    its.only = its.only && e.value("networks_only", false);
+    for (auto& network : e.value("networks", std::vector<std::string>{})) {
+      its.networks.insert(printable(network));
+      claimed[network].insert(locality);
+    }
+    const auto load = e.value("load", json::object());
+    const auto phase = e.value("phase", "");
+    const auto out = load.value("bits_per_second", 0.0), room = e.value("capacity", 0.0);
+    if (phase != "serving")
+      its.shut.push_back(fmt::format("{} is {}", name, printable(phase)));
+    else if (room > 0 && out > fullest * room)
+      its.shut.push_back(fmt::format("{} is full: it sends {:.0f} of {:.0f} Mbit/s", name, out / 1e6, room / 1e6));
+  }
+  for (auto& [locality, its] : groups) {
+    say(options, fmt::format("{} ({}): {}.", printable(locality), fmt::join(its.names, ", "),
+                             its.networks.empty() ? "its networks are not known yet" : fmt::format("near to {}{}", fmt::join(its.networks, ", "), its.only ? ", and serves nobody else" : "")));
+    if (its.shut.size() == its.names.size())
+      say(options, fmt::format("New viewers of {} go to other edges: {}.", printable(locality), fmt::join(its.shut, "; ")));
+  }
+  for (auto& [network, localities] : claimed)
+    if (localities.size() > 1)
+      say(options, fmt::format("{} is named by {}: its viewers go to {}.", printable(network), printable(fmt::format("{}", fmt::join(localities, " and "))),
+                               printable(*localities.begin())));
 }
 
 void add_node_commands(CLI::App& app, command& run) {
@@ -217,6 +277,7 @@ void add_edge_commands(CLI::App& app, command& run) {
       if (!*explain)
         return {};
       explain_views(*options, *edges);
+      explain_localities(*options, *edges);
       auto scaler = node.get("/api/v1/autoscaler");
       WEIR_TRY(scaler);
       explain_scaling(*options, *scaler);

@@ -9,6 +9,7 @@
 #include "actors/http_metrics.hpp"
 #include "actors/ingest.hpp"
 #include "actors/introspection.hpp"
+#include "actors/keyring.hpp"
 #include "actors/node.hpp"
 #include "actors/observer.hpp"
 #include "actors/origin.hpp"
@@ -153,6 +154,7 @@ expected<void> node_program::spawn() {
   }
   system_config_ = std::make_unique<caf::actor_system_config>();
   system_config_->set("scheduler.max-threads", std::size_t{4});
+  system_config_->set("scheduler.policy", caf::atom("sharing")); // threads that steal work look for it thousands of times a second, on an idle node too
   if (networked) {
     add_wire_types(*system_config_);
     cluster::prepare(*system_config_, identity);
@@ -220,6 +222,14 @@ expected<void> node_program::spawn() {
 
   auto tree = system.spawn(introspection, config_.node.name, coordinator_);
 
+  // who may watch what, for whoever answers viewers
+  auto gate = std::make_shared<viewing::gate>();
+  if (has(role::origin) || has(role::director) || has(role::edge)) {
+    keyring_setup known{gate, config_.data_dir + "/viewing.json"};
+    load_rules(known);
+    keep("keyring", system.spawn(keyring, std::move(known), coordinator_));
+  }
+
   // origin
   std::vector<origin_place> origins;
   if (has(role::origin)) {
@@ -256,14 +266,17 @@ expected<void> node_program::spawn() {
     place.token = *token;
     place.read_token = *read_token;
     origins.push_back(std::move(place));
-    add_origin_routes(*server_, keeper, store, *token, options, copies_);
+    add_origin_routes(*server_, keeper, store, *token, options, gate, copies_);
     add_log_route(*server_, keeper, *read_token);
   }
 
   // director
   if (has(role::director)) {
+    auto proxies = http::address_list::parse(config_.director.trusted_proxies);
+    WEIR_TRY(proxies);
     desk_ = std::make_shared<playlist_desk>(std::chrono::duration_cast<std::chrono::seconds>(config_.director.steering_ttl),
-                                            steering::join_options{.epsilon = config_.director.slack_percent / 100.0}, has(role::origin) ? base_url_ : std::string{});
+                                            steering::join_options{.epsilon = config_.director.slack_percent / 100.0}, has(role::origin) ? base_url_ : std::string{}, gate,
+                                            std::move(*proxies));
     keep("director", system.spawn(director, director_setup{node_name{config_.node.name}, desk_, client_}, coordinator_));
     add_director_routes(*server_, desk_, config_.director.beacons);
   }
@@ -285,10 +298,18 @@ expected<void> node_program::spawn() {
       setup.spec.node = node_name{config_.node.name};
       setup.spec.url = edge_url(config_.edge, i + 1, port);
       setup.spec.capacity_bps = config_.edge.egress.bits_per_second;
+      setup.spec.labels = config_.node.labels;
+      if (!config_.edge.networks.empty()) {
+        setup.spec.locality = config_.edge.locality.empty() ? config_.node.name : config_.edge.locality;
+        setup.spec.networks = config_.edge.networks;
+        setup.spec.networks_only = config_.edge.networks_only;
+      }
       setup.folder = fmt::format("{}/edge-{}", config_.data_dir, i + 1);
       setup.program = config_.nginx.program;
       setup.status_url = "http://" + status + "/status";
       setup.certificate = {config_.edge.certificate, config_.edge.key};
+      setup.gate = gate;
+      setup.config.js_module = config_.nginx.js_module;
       setup.config.listen = listen;
       setup.config.status = status;
       for (auto& o : config_.edge.origins)
@@ -441,7 +462,7 @@ void node_program::end() {
   watcher_ = nullptr;
   caf::scoped_actor self{*system_, true};
   // In reverse: nobody new comes in, runs deliver their last segments, then whoever they deliver to. Coordinator and origin are last.
-  std::vector<std::string> order{"observer", "node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "door", "seat", "coordinator", "uplink"};
+  std::vector<std::string> order{"observer", "node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "keyring", "door", "seat", "coordinator", "uplink"};
   for (auto& what : order) {
     std::vector<root*> leaving; // of one kind together: each edge may wait for its downloads
     for (auto& r : roots_)
@@ -469,6 +490,7 @@ void node_program::end() {
     r.actor = nullptr;
   coordinator_ = nullptr;
   node_ = nullptr;
+  cluster::settle(*system_);
 }
 
 node_program::~node_program() {

@@ -10,11 +10,11 @@
 namespace weir::cli {
 namespace {
 
-const std::vector<std::string_view> first_of_stream{"name", "title", "phase", "enabled", "playback_url", "publish_urls", "publishers"};
+const std::vector<std::string_view> first_of_stream{"name", "title", "phase", "enabled", "viewing", "playback_url", "publish_urls", "publishers"};
 
 /// What `add` and `set` may say of a stream; what is not said is not sent.
 struct stream_wish {
-  std::optional<std::string> name, app, vhost, title, comment, key_file;
+  std::optional<std::string> name, app, vhost, title, comment, key_file, viewing;
   bool enable = false;
   bool disable = false;
 
@@ -24,11 +24,12 @@ struct stream_wish {
     sub.add_option("--title", title, "Title shown to viewers");
     sub.add_option("--comment", comment, "Note for the organisers");
     sub.add_option("--key-file", key_file, "File with the secret key that a publisher must present (made by Weir when not given)");
+    sub.add_option("--viewing", viewing, "Who may watch: open (whoever knows the name) or signed (who has an address from weir stream sign)")->check(CLI::IsMember({"open", "signed"}));
     sub.add_flag("--disable", disable, "Refuse publishers");
   }
   answer<json> body() const {
     json b = json::object();
-    for (auto& [key, value] : {std::pair{"name", &name}, {"app", &app}, {"vhost", &vhost}, {"title", &title}, {"comment", &comment}})
+    for (auto& [key, value] : {std::pair{"name", &name}, {"app", &app}, {"vhost", &vhost}, {"title", &title}, {"comment", &comment}, {"viewing", &viewing}})
       if (*value)
         b[key] = **value;
     if (key_file) {
@@ -167,6 +168,30 @@ void add_stream_commands(CLI::App& app, command& run) {
       return print_key(*options, node.get(path_of(*stream) + "/key"));
     });
   }));
+  auto lifetime = std::make_shared<std::string>("8h");
+  auto* sign = add_client_command(*noun, "sign", "Prints an address at which a signed stream can be watched for a while", "  weir stream sign main --for 8h", options, run, [=] {
+    return speak(*options, [&](connection& node) -> answer<void> {
+      auto stream = node.stream(*which);
+      WEIR_TRY(stream);
+      auto pass = node.send("POST", path_of(*stream) + "/viewing-tokens", json{{"lifetime", *lifetime}});
+      WEIR_TRY(pass);
+      if (options->table())
+        std::cout << shown(*pass, "playback_url") << '\n';
+      else
+        print_data(*options, *pass);
+      return {};
+    });
+  });
+  one(sign);
+  sign->add_option("--for", *lifetime, "How long: 30m, 8h, 336h")->capture_default_str();
+  add_client_command(*noun, "rotate-viewing-key", "Makes a new secret for the signed addresses of all streams; those of the former one are good until the next time",
+                     "  weir stream rotate-viewing-key", options, run, [=] {
+                       return speak(*options, [&](connection& node) -> answer<void> {
+                         WEIR_TRY(node.send("POST", "/api/v1/rotate-viewing-key"));
+                         say(*options, "addresses are signed with a new secret; done twice, nobody can watch by one that was signed before");
+                         return {};
+                       });
+                     });
   one(add_client_command(*noun, "kick", "Disconnects whoever publishes", "  weir stream kick main", options, run, [=] {
     return speak(*options, [&](connection& node) -> answer<void> {
       auto stream = node.stream(*which);

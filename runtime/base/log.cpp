@@ -297,6 +297,15 @@ std::size_t secret_after_name(std::string_view text, std::size_t& at) {
   return end - at;
 }
 
+/// Length of the viewing token (runtime/viewing) of an address that begins here with "/t/"; 0: there is none. nginx repeats addresses in its own lines.
+std::size_t viewing_token_after(std::string_view address) {
+  if (!address.starts_with("/t/"))
+    return 0;
+  auto token = address.substr(3);
+  token = token.substr(0, std::min(token.find_first_not_of("0123456789abcdef."), token.size()));
+  return token.size() > 32 ? token.size() : 0;
+}
+
 } // namespace
 
 namespace detail {
@@ -352,6 +361,9 @@ std::string mask(std::string_view text) {
         out += "***";
         i += user;
       }
+    } else if (auto token = viewing_token_after(text.substr(i)); token > 0) {
+      out += "/t/***";
+      i += 3 + token;
     } else {
       out += text[i++];
     }

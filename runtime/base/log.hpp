@@ -77,8 +77,8 @@ struct count {
 };
 std::vector<count> counts();
 
-/// The text with the values of key=, token=, streamid=, password=, pass= and secret= arguments (also as JSON members), bearer tokens and the user
-/// information of URLs replaced by ***.
+/// The text with the values of key=, token=, streamid=, password=, pass= and secret= arguments (also as JSON members), bearer tokens, viewing tokens
+/// in addresses (/t/TOKEN) and the user information of URLs replaced by ***.
 std::string mask(std::string_view text);
 /// Also replaces each of the known secrets wherever it occurs (libav repeats its URL in its own lines). Secrets shorter than 4 bytes are left.
 std::string mask(std::string_view text, std::span<const std::string> secrets);

@@ -1,5 +1,7 @@
 #include "runtime/cluster/transport.hpp"
 
+#include "runtime/base/log.hpp"
+#include "runtime/cluster/handshakes.hpp"
 #include "runtime/cluster/strangers.hpp"
 #include "schemas/config.hpp"
 
@@ -69,6 +71,7 @@ expected<std::uint16_t> publish(caf::actor_system& system, const caf::actor& who
   // Before CAF listens: its actors run in the thread that does what is posted, and may read what they are sent before that is done.
   std::promise<void> counted;
   system.middleman().backend().post([&] {
+    handshakes::watch_here();
     strangers::count_here(tls ? first_word::theirs : first_word::ours);
     counted.set_value();
   });
@@ -112,7 +115,17 @@ expected<void> probe(const std::string& address, std::chrono::milliseconds patie
   return fail(error_code::unavailable, fmt::format("{}: {}", address, why));
 }
 
+void settle(caf::actor_system& system) {
+  if (!system.has_middleman())
+    return;
+  caf::scoped_actor self{system, true};
+  auto broker = system.middleman().named_broker<caf::io::basp_broker>(caf::atom("BASP"));
+  self->request(broker, 2s, caf::get_atom::value, system.node())
+    .receive([](const caf::node_id&, const std::string&, std::uint16_t) {}, [](const caf::error& why) { log::warn("weir", "broker-hangs", "error={}", caf::to_string(why)); });
+}
+
 caf::actor dialler(caf::actor_system& system, bool tls) {
+  system.middleman().backend().post([] { handshakes::watch_here(); }); // comes before whatever this actor is asked for
   return caf::actor_cast<caf::actor>(tls ? system.openssl_manager().actor_handle() : system.middleman().actor_handle());
 }
 

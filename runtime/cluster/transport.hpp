@@ -31,6 +31,10 @@ expected<std::uint16_t> publish(caf::actor_system& system, const caf::actor& who
 /// Whether anybody listens at "host:port". Waits no longer than `patience`: CAF's own connect would wait for minutes, and all others with it.
 expected<void> probe(const std::string& address, std::chrono::milliseconds patience);
 
+/// Waits (2 s at most) until CAF's broker has handled what it was sent. Of an actor that other nodes know it hears when the actor ends, by a message that holds the
+/// actor; one that is still unread when the actor system ends is never freed, and the system waits for a detached actor for ever. So: before the system ends.
+void settle(caf::actor_system& system);
+
 /// The actor that makes connections: (connect_atom, host, port) → (node, actor, interface).
 caf::actor dialler(caf::actor_system& system, bool tls);
 

@@ -52,6 +52,13 @@ struct path_reader {
     v.joined = number();
     return v;
   }
+  /// What follows the viewer's numbers, up to and with the next slash.
+  std::string_view locality() {
+    if (maybe("~"))
+      return word_before("/", 64);
+    literal("/");
+    return {};
+  }
   bool done() const { return ok && rest.empty(); }
 };
 
@@ -60,6 +67,8 @@ tl::unexpected<error> no_such(std::string_view path) {
 }
 
 constexpr std::size_t rung_limit = 16;
+
+std::string suffix_of(const viewer_key& v) { return v.locality.empty() ? std::string{} : fmt::format("~{}", v.locality); }
 
 } // namespace
 
@@ -72,12 +81,12 @@ bool is_address_word(std::string_view text, std::size_t limit) {
 std::string multivariant_path(std::string_view stream) { return fmt::format("/hls/{}/index.m3u8", stream); }
 
 std::string path_of(const playlist_address& a) {
-  return fmt::format("/p/{}.{}{}/{}~{}/{}.m3u8", a.viewer.bucket, a.viewer.joined, a.viewer.backup ? ".b" : "", a.stream, a.instance, a.rung);
+  return fmt::format("/p/{}.{}{}{}/{}~{}/{}.m3u8", a.viewer.bucket, a.viewer.joined, a.viewer.backup ? ".b" : "", suffix_of(a.viewer), a.stream, a.instance, a.rung);
 }
 
 std::string path_of(const segment_address& a) { return fmt::format("/s/{}~{}/{}/{}/{}.ts", a.stream, a.instance, a.epoch, a.rung, a.msn); }
 
-std::string path_of(const steering_address& a) { return fmt::format("/steer/{}.{}/{}", a.viewer.bucket, a.viewer.joined, a.stream); }
+std::string path_of(const steering_address& a) { return fmt::format("/steer/{}.{}{}/{}", a.viewer.bucket, a.viewer.joined, suffix_of(a.viewer), a.stream); }
 
 expected<std::string_view> parse_multivariant_path(std::string_view path) {
   path_reader in{path};
@@ -94,7 +103,7 @@ expected<playlist_address> parse_playlist_path(std::string_view path) {
   in.literal("/p/");
   a.viewer = in.viewer();
   a.viewer.backup = in.maybe(".b");
-  in.literal("/");
+  a.viewer.locality = in.locality();
   a.stream = in.word_before("~", 64);
   a.instance = in.number();
   in.literal("/");
@@ -128,7 +137,7 @@ expected<steering_address> parse_steering_path(std::string_view path) {
   steering_address a;
   in.literal("/steer/");
   a.viewer = in.viewer();
-  in.literal("/");
+  a.viewer.locality = in.locality();
   a.stream = in.rest;
   if (!in.ok || !is_address_word(a.stream))
     return no_such(path);

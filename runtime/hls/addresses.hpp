@@ -2,9 +2,11 @@
 // The addresses of HLS objects (hls.md 10): made and taken apart here and nowhere else.
 //
 //   /hls/{stream}/index.m3u8                                        multivariant playlist, one answer per viewer and start
-//   /p/{bucket}.{joined}[.b]/{stream}~{instance}/{rung}.m3u8        media playlist of a viewer's bucket; .b: backup pathway
+//   /p/{bucket}.{joined}[.b][~{locality}]/{stream}~{instance}/{rung}.m3u8   media playlist of a viewer's bucket; .b: backup pathway
 //   /s/{stream}~{instance}/{epoch}/{rung}/{msn}.ts                  segment, below an edge's base address
-//   /steer/{bucket}.{joined}/{stream}                               Content Steering manifest
+//   /steer/{bucket}.{joined}[~{locality}]/{stream}                  Content Steering manifest
+//
+// In front of each may stand a viewing token, "/t/TOKEN" (runtime/viewing): whoever answers takes it off before the address is read here.
 //
 // Why no two objects share an address: {instance} changes when a stream ended and begins anew, {epoch} when another writer
 // takes over, and MSNs of one stream never repeat at all. Numbers are decimal without leading zeros, so that each object
@@ -29,6 +31,7 @@ struct viewer_key {
   std::uint32_t bucket = 0;
   edge_epoch joined = 0;
   bool backup = false;
+  std::string_view locality = {}; ///< whose edges it fetches from; empty: of no particular one. Stays when the viewer goes elsewhere: listed addresses hold
   bool operator==(const viewer_key&) const = default;
 };
 

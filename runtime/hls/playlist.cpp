@@ -21,7 +21,7 @@ std::string decimal(std::int64_t thousandths) { return fmt::format("{}.{:03}", t
 
 } // namespace
 
-expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std::size_t most_rungs) {
+expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std::size_t most_rungs, std::string_view prefix) {
   if (log.entries.empty())
     return fail(error_code::not_found, fmt::format("stream {} has nothing to play yet", log.stream));
   std::vector<const listed_rung*> rungs;
@@ -39,21 +39,21 @@ expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std
   std::rotate(rungs.begin(), first, first + 1);
 
   std::string out = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n";
-  out += fmt::format("#EXT-X-CONTENT-STEERING:SERVER-URI=\"{}\",PATHWAY-ID=\"{}\"\n", path_of(steering_address{viewer, log.stream}), primary_pathway);
+  out += fmt::format("#EXT-X-CONTENT-STEERING:SERVER-URI=\"{}{}\",PATHWAY-ID=\"{}\"\n", prefix, path_of(steering_address{viewer, log.stream}), primary_pathway);
   for (bool backup : {false, true})
     for (auto* r : rungs) {
       out += fmt::format("#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\"", r->peak.bits_per_second, r->average.bits_per_second, r->info.codecs);
       if (r->info.width > 0)
         out += fmt::format(",RESOLUTION={}x{},FRAME-RATE={}", r->info.width, r->info.height, decimal(r->info.fps_milli));
       viewer.backup = backup;
-      out += fmt::format(",PATHWAY-ID=\"{}\",STABLE-VARIANT-ID=\"{}\"\n{}\n", backup ? backup_pathway : primary_pathway, r->info.name,
+      out += fmt::format(",PATHWAY-ID=\"{}\",STABLE-VARIANT-ID=\"{}\"\n{}{}\n", backup ? backup_pathway : primary_pathway, r->info.name, prefix,
                          path_of(playlist_address{viewer, log.stream, log.instance, r->info.name}));
     }
   return out;
 }
 
-std::string steering_manifest(const steering_address& at, std::chrono::seconds ttl, bool prefer_backup) {
-  return fmt::format(R"({{"VERSION":1,"TTL":{},"RELOAD-URI":"{}","PATHWAY-PRIORITY":["{}","{}"]}})", ttl.count(), path_of(at),
+std::string steering_manifest(const steering_address& at, std::chrono::seconds ttl, bool prefer_backup, std::string_view prefix) {
+  return fmt::format(R"({{"VERSION":1,"TTL":{},"RELOAD-URI":"{}{}","PATHWAY-PRIORITY":["{}","{}"]}})", ttl.count(), prefix, path_of(at),
                      prefer_backup ? backup_pathway : primary_pathway, prefer_backup ? primary_pathway : backup_pathway);
 }
 

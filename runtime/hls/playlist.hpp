@@ -15,11 +15,11 @@ inline constexpr std::string_view primary_pathway = "edge";
 inline constexpr std::string_view backup_pathway = "backup";
 
 /// The multivariant playlist of one viewer: the `most_rungs` cheapest of the active rungs on both pathways, the one nearest to 2000 kbit/s first.
-/// `viewer.backup` is ignored. Fails: not_found while the stream is not listed.
-expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std::size_t most_rungs = max_rungs);
+/// `viewer.backup` is ignored. `prefix` ("/t/TOKEN") stands in front of each address. Fails: not_found while the stream is not listed.
+expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std::size_t most_rungs = max_rungs, std::string_view prefix = {});
 
-/// The answer at a steering address. `ttl` is 30 s, 10 s while an edge drains (hls.md 7); `prefer_backup` puts that pathway first.
-std::string steering_manifest(const steering_address& at, std::chrono::seconds ttl, bool prefer_backup = false);
+/// The answer at a steering address. `ttl` is 30 s, 10 s while an edge drains (hls.md 7); `prefer_backup` puts that pathway first; `prefix` as in multivariant().
+std::string steering_manifest(const steering_address& at, std::chrono::seconds ttl, bool prefer_backup = false, std::string_view prefix = {});
 
 /// Index of a rung by name; rungs that left the ladder are found as long as they are listed. Fails: not_found.
 expected<std::size_t> rung_index(const stream_log& log, std::string_view rung);
@@ -32,9 +32,10 @@ public:
 
   /// The playlist of a viewer as views that follow one another: hand them to a gathered write. `base(epoch)` gives the
   /// viewer's edge in that edge epoch as "http://host:port" (steering's table_history), asked once per distinct epoch in
-  /// order. Views live as long as this object and what `base` returns. `out` is cleared, its memory is used again.
+  /// order. `prefix` ("/t/TOKEN") stands behind each of them: the lines themselves are the same for all viewers of a bucket.
+  /// Views live as long as this object, `prefix` and what `base` returns. `out` is cleared, its memory is used again.
   template <class Base>
-  void pieces(edge_epoch joined, Base&& base, std::vector<std::string_view>& out) const {
+  void pieces(edge_epoch joined, Base&& base, std::vector<std::string_view>& out, std::string_view prefix = {}) const {
     out.clear();
     out.push_back(std::string_view(text_).substr(0, head_));
     edge_epoch asked = 0;
@@ -46,6 +47,8 @@ public:
         asked = epoch;
       }
       out.push_back(host);
+      if (!prefix.empty())
+        out.push_back(prefix);
       out.push_back(std::string_view(text_).substr(e.begin, e.size));
     }
     out.push_back(std::string_view(text_).substr(tail_));
@@ -53,9 +56,9 @@ public:
 
   /// The same as one text.
   template <class Base>
-  std::string text(edge_epoch joined, Base&& base) const {
+  std::string text(edge_epoch joined, Base&& base, std::string_view prefix = {}) const {
     std::vector<std::string_view> all;
-    pieces(joined, base, all);
+    pieces(joined, base, all, prefix);
     std::string out;
     for (auto piece : all)
       out += piece;

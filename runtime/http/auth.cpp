@@ -34,6 +34,19 @@ address_bytes masked(address_bytes a, unsigned bits) {
   return a;
 }
 
+constexpr std::size_t forwarded_limit = 16;
+
+/// Some proxies write 192.0.2.7:1234 or [2001:db8::1]:1234. What is neither stays as it is.
+std::string_view without_port(std::string_view text) {
+  if (text.starts_with('[')) {
+    const auto end = text.find(']');
+    const auto port = end == std::string_view::npos ? end : end + 1;
+    return port == std::string_view::npos || (port < text.size() && text[port] != ':') ? text : text.substr(1, end - 1);
+  }
+  const auto colon = text.find(':');
+  return colon != std::string_view::npos && text.find(':', colon + 1) == std::string_view::npos ? text.substr(0, colon) : text;
+}
+
 bool is_v4(const address_bytes& a) { return std::all_of(a.begin(), a.begin() + 10, [](auto b) { return b == 0; }) && a[10] == 0xff && a[11] == 0xff; }
 
 } // namespace
@@ -97,6 +110,23 @@ bool address_list::contains(std::string_view address) const {
            // ::/0 is every IPv6 address, not every IPv4 one.
            return masked(*bytes, n.bits) == n.bytes && (n.bits >= 96 || !is_v4(*bytes));
          });
+}
+
+std::string_view address_behind(const address_list& trusted, std::string_view peer, std::span<const std::string_view> lines) {
+  auto known = peer;
+  std::size_t looked_at = 0;
+  for (auto line = lines.rbegin(); line != lines.rend(); ++line)
+    for (auto rest = *line; !rest.empty();) {
+      if (looked_at++ == forwarded_limit || !trusted.contains(known))
+        return known;
+      const auto comma = rest.rfind(',');
+      const auto next = without_port(trim(comma == std::string_view::npos ? rest : rest.substr(comma + 1)));
+      rest = comma == std::string_view::npos ? std::string_view{} : rest.substr(0, comma);
+      if (next.find_first_not_of("0123456789abcdefABCDEF.:") != std::string_view::npos || !parse_address(next))
+        return known;
+      known = next;
+    }
+  return known;
 }
 
 std::string limiter_key(std::string_view address) {

@@ -40,6 +40,11 @@ private:
   std::vector<network> networks_;
 };
 
+/// Who asks through the proxies that are trusted: the last address of X-Forwarded-For (`lines`: its fields in their order) that none of them is. What a
+/// stranger wrote there says nothing, so a peer that is not trusted is itself, and so is the last trusted one before something that is no address. At most
+/// 16 addresses are looked at. The view points into what was given; no port, no brackets.
+std::string_view address_behind(const address_list& trusted, std::string_view peer, std::span<const std::string_view> lines);
+
 /// What a limiter should count an address as: itself for IPv4, its /64 for IPv6, because one customer has all of that.
 std::string limiter_key(std::string_view address);
 

@@ -844,7 +844,7 @@ bool session::take_fast(std::size_t used, bool keep_alive, std::string_view path
           out.append(piece);
       }
     }
-    tell(one.prefix, a.status);
+    tell(a.route.empty() ? std::string_view(one.prefix) : a.route, a.status);
     if (out.size() > flush_size || !pending.empty())
       flush();
     return true;
@@ -1440,7 +1440,7 @@ std::string_view fast_request::header(std::string_view name) const {
 
 void fast_answer::reset() {
   status = 200;
-  content_type = cache_control = extra = {};
+  content_type = cache_control = extra = route = {};
   owner.reset();
   pieces_.clear();
   size_ = 0;

@@ -111,6 +111,7 @@ public:
   std::string_view content_type;
   std::string_view cache_control;
   std::string_view extra;            ///< more header lines, each with its CRLF
+  std::string_view route;            ///< what the observer hears it as, for good; empty: the fast path's prefix
   /// Keeps pieces alive while they leave. Without it pieces may point into the request, static text, or anything that lives until the handler
   /// returns plus what keep() returned: a slow reader's rest is then copied. A single piece with an owner is never copied.
   std::shared_ptr<const void> owner;

@@ -2,6 +2,7 @@
 
 #include "runtime/nginx/edge_log.hpp"
 #include "runtime/nginx/values.hpp"
+#include "runtime/viewing/viewing.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -14,7 +15,38 @@ namespace {
 /// What nobody asks for goes from the cache. It is not the validity: viewers who wind back still get what the cache has.
 constexpr std::chrono::seconds unasked_for = std::chrono::minutes(10);
 
+/// nginx's own secure_link knows MD5 only. The form of the token is checked by the location's pattern; what is not "good" here, an exception included, is refused.
+constexpr std::string_view script = R"(// Written by Weir: checks viewing tokens (runtime/viewing/viewing.hpp).
+import crypto from 'crypto';
+
+function judge(r) {
+  const v = r.variables;
+  if (!v.weir_secret) {
+    return 'wrong';
+  }
+  const mac = crypto.createHmac('sha256', v.weir_secret).update(v.weir_of + '\n' + v.weir_expires).digest('hex').slice(0, 32);
+  let differs = 0; // the same time wherever they differ
+  for (let i = 0; i < 32; i++) {
+    differs |= mac.charCodeAt(i) ^ v.weir_mac.charCodeAt(i);
+  }
+  if (differs !== 0) {
+    return 'wrong';
+  }
+  return Date.now() < Number(v.weir_expires) * 1000 ? 'good' : 'expired';
+}
+
+export default { judge };
+)";
+
+/// A refusal's text as nginx takes it.
+std::string said(viewing::verdict v) {
+  auto line = viewing::words(v);
+  return fmt::format("return 403 \"{}\\n\";", line.substr(0, line.find('\n')));
+}
+
 } // namespace
+
+std::string_view viewing_script() { return script; }
 
 expected<std::string> render(const edge_config& config) {
   using namespace std::chrono_literals;
@@ -37,6 +69,15 @@ expected<std::string> render(const edge_config& config) {
   WEIR_TRY(check_range("drain", config.drain.count(), 1, 3600));
   if (!config.worker_user.empty())
     WEIR_TRY(check_word("worker_user", config.worker_user));
+  if (!config.js_module.empty())
+    WEIR_TRY(check_path("js_module", config.js_module));
+  std::string secrets;
+  for (const auto& key : config.viewing_keys) {
+    if (auto good = viewing::check_secret(key.secret); !good)
+      return fail(good.error().in("viewing_keys"));
+    secrets += fmt::format("    {} {};\n", viewing::key_of(key.secret).id, key.secret);
+  }
+  const auto module = config.js_module.empty() ? std::string() : fmt::format("load_module {};\n", config.js_module);
 
   std::string servers;
   for (const auto& origin : config.origins)
@@ -57,7 +98,7 @@ expected<std::string> render(const edge_config& config) {
 
   // reuseport only where several workers need it: with it, an nginx that should be dead would silently keep its share of the viewers.
   return fmt::format(R"(# Written by Weir for a caching edge. Changes are lost at the next start.
-{user}daemon off;
+{module}{user}daemon off;
 pid nginx.pid;
 error_log stderr warn;
 worker_processes {workers};
@@ -76,8 +117,13 @@ http {{
   scgi_temp_path temp/scgi;
   map $uri $weir_stream {{
     default -;
-    "~^/s/(?<weir_name>[A-Za-z0-9._-]{{1,64}})~[0-9]" $weir_name;
+    "~^(?:/t/[^/]+)?/s/(?<weir_name>[A-Za-z0-9._-]{{1,64}})~[0-9]" $weir_name;
   }}
+  map $weir_key $weir_secret {{
+    default "";
+{secrets}  }}
+  js_import weir from {script};
+  js_set $weir_viewing weir.judge;
   log_format weir '{format}';
   {log}
   default_type application/octet-stream;
@@ -113,42 +159,66 @@ http {{
     location / {{
       return 404;
     }}
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host {host};
+    proxy_set_header Accept-Encoding "";
+    proxy_set_header Cookie "";
+    proxy_set_header Authorization "";
+    proxy_connect_timeout 1s;
+    proxy_send_timeout 5s;
+    proxy_read_timeout {read}s;
+    proxy_next_upstream error timeout http_404 http_500 http_502 http_503 http_504;
+    proxy_next_upstream_tries {tries};
+    proxy_cache segments;
+    proxy_cache_valid 200 206 {valid}s;
+    proxy_cache_valid 404 410 1s;
+    proxy_cache_lock on;
+    proxy_cache_lock_timeout {lock}s;
+    proxy_cache_lock_age {lock}s;
+    proxy_cache_use_stale error timeout updating http_500 http_502 http_503 http_504;
+    proxy_cache_background_update off;
+    proxy_ignore_headers Set-Cookie Vary Cache-Control Expires X-Accel-Expires X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering;
+    proxy_hide_header Set-Cookie;
+    proxy_hide_header Vary;
+    proxy_hide_header Access-Control-Allow-Origin;
+    proxy_hide_header Access-Control-Expose-Headers;
+    proxy_hide_header Access-Control-Allow-Methods;
+    proxy_hide_header Access-Control-Allow-Headers;
+    proxy_hide_header Access-Control-Allow-Credentials;
+    proxy_hide_header Access-Control-Max-Age;
+    proxy_hide_header Timing-Allow-Origin;
+
+    # Whether a stream may be watched without a token is the origin's to say: what it answers here stands under a key of its own in the cache.
     location ^~ /s/ {{
       if ($request_method = OPTIONS) {{
         return 204;
       }}
       set $args "";
-      proxy_pass http://origins;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_set_header Host {host};
-      proxy_set_header Accept-Encoding "";
-      proxy_set_header Cookie "";
-      proxy_set_header Authorization "";
-      proxy_connect_timeout 1s;
-      proxy_send_timeout 5s;
-      proxy_read_timeout {read}s;
-      proxy_next_upstream error timeout http_404 http_500 http_502 http_503 http_504;
-      proxy_next_upstream_tries {tries};
-      proxy_cache segments;
       proxy_cache_key $uri;
+      proxy_cache_valid 403 404 410 1s;
       proxy_cache_valid 200 206 {valid}s;
-      proxy_cache_valid 404 410 1s;
-      proxy_cache_lock on;
-      proxy_cache_lock_timeout {lock}s;
-      proxy_cache_lock_age {lock}s;
-      proxy_cache_use_stale error timeout updating http_500 http_502 http_503 http_504;
-      proxy_cache_background_update off;
-      proxy_ignore_headers Set-Cookie Vary Cache-Control Expires X-Accel-Expires X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering;
-      proxy_hide_header Set-Cookie;
-      proxy_hide_header Vary;
-      proxy_hide_header Access-Control-Allow-Origin;
-      proxy_hide_header Access-Control-Expose-Headers;
-      proxy_hide_header Access-Control-Allow-Methods;
-      proxy_hide_header Access-Control-Allow-Headers;
-      proxy_hide_header Access-Control-Allow-Credentials;
-      proxy_hide_header Access-Control-Max-Age;
-      proxy_hide_header Timing-Allow-Origin;
+      proxy_pass http://origins;
+    }}
+    # All viewers of a segment share it, whatever token brought them here. The origin sees the token of whoever was first, and judges it, too.
+    location ~ "^/t/(?<weir_expires>[1-9][0-9]{{0,10}})\.(?<weir_key>[0-9a-f]{{8}})\.(?<weir_mac>[0-9a-f]{{32}})(?<weir_object>/s/(?<weir_of>[A-Za-z0-9._-]{{1,64}})~.+)$" {{
+      default_type text/plain;
+      if ($request_method = OPTIONS) {{
+        return 204;
+      }}
+      if ($weir_viewing = expired) {{
+        {expired}
+      }}
+      if ($weir_viewing != good) {{
+        {wrong}
+      }}
+      set $args "";
+      proxy_cache_key "signed $weir_object";
+      proxy_pass http://origins;
+    }}
+    location ~ ^/t/[^/]*/s/ {{
+      default_type text/plain;
+      {wrong}
     }}
   }}
 
@@ -164,7 +234,8 @@ http {{
   }}
 }}
 )",
-                     fmt::arg("user", user), fmt::arg("workers", config.workers), fmt::arg("files", 4 * config.worker_connections),
+                     fmt::arg("module", module), fmt::arg("secrets", secrets), fmt::arg("script", viewing_script_file), fmt::arg("expired", said(viewing::verdict::expired)),
+                     fmt::arg("wrong", said(viewing::verdict::wrong)), fmt::arg("user", user), fmt::arg("workers", config.workers), fmt::arg("files", 4 * config.worker_connections),
                      fmt::arg("drain", config.drain.count()), fmt::arg("connections", config.worker_connections), fmt::arg("format", edge_log_format),
                      fmt::arg("log", log), fmt::arg("cache", config.cache_path), fmt::arg("cache_size", config.cache_size.bytes),
                      fmt::arg("inactive", std::min(config.segment_validity, unasked_for).count()), fmt::arg("servers", servers), fmt::arg("listen", config.listen),

@@ -1,10 +1,13 @@
 #pragma once
-// The configuration of nginx as caching edge (hls.md 9 to 12): segments, maps and parts below /s/ and nothing else.
+// The configuration of nginx as caching edge (hls.md 9 to 12): segments, maps and parts below /s/ and nothing else; the same below /t/TOKEN/s/, where a viewing
+// token (runtime/viewing) is checked before the cache is asked.
 #include "schemas/error.hpp"
 #include "schemas/units.hpp"
+#include "schemas/viewing.hpp"
 
 #include <chrono>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace weir::nginx {
@@ -22,10 +25,16 @@ struct edge_config {
   int workers = 1;
   int worker_connections = 8192;
   std::chrono::seconds drain{30};           ///< a reload lets transfers of the former configuration end for so long
+  std::string js_module = "/usr/lib/nginx/modules/ngx_http_js_module.so"; ///< it checks the tokens; empty: it is compiled in
+  std::vector<viewing_key> viewing_keys;    ///< whose tokens count; without any all are refused
   std::string worker_user;                  ///< when we are root: user of the workers, with a group of the same name (www-data); empty: root
 };
 
-/// The text of nginx.conf; paths in it are relative to the prefix folder. Errors: invalid_config, naming the setting and its value.
+/// What checks viewing tokens, and where the configuration looks for it: a file of that name beside it.
+inline constexpr std::string_view viewing_script_file = "viewing.js";
+std::string_view viewing_script();
+
+/// The text of nginx.conf; paths in it are relative to the prefix folder. Errors: invalid_config, naming the setting and its value (of a secret, only the setting).
 expected<std::string> render(const edge_config& config);
 
 } // namespace weir::nginx

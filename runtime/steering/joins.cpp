@@ -11,12 +11,22 @@ void join_admission::use(std::shared_ptr<const edge_table> table) {
   table_ = std::move(table);
   counts_.clear();
   buckets_.assign(table_->edges.size(), {});
-  weight_sum_ = 0;
+  all_ = {};
+  for (auto& [name, near] : near_)
+    near.edges = {};
   std::unordered_map<std::string, edge_count> kept;
   for (auto& e : table_->edges) {
     kept[e.name.value] = std::move(by_name_[e.name.value]);
-    weight_sum_ += static_cast<double>(e.weight_milli);
+    auto add = [&](group& to) {
+      to.edges.push_back(static_cast<std::uint16_t>(&e - table_->edges.data()));
+      to.weight_sum += static_cast<double>(e.weight_milli);
+    };
+    if (!e.networks_only)
+      add(all_);
+    if (!e.locality.empty())
+      add(near_[e.locality].edges);
   }
+  std::erase_if(near_, [](auto& one) { return one.second.edges.edges.empty(); });
   by_name_ = std::move(kept);
   for (auto& e : table_->edges)
     counts_.push_back(&by_name_[e.name.value]);
@@ -60,10 +70,17 @@ std::map<std::string, std::uint64_t> join_admission::admitted() const {
   return all;
 }
 
-join_admission::farm join_admission::whole() const {
+std::map<std::string, join_admission::nearness> join_admission::by_locality() const {
+  std::map<std::string, nearness> all;
+  for (auto& [name, one] : near_)
+    all[name] = {one.near, one.elsewhere};
+  return all;
+}
+
+join_admission::farm join_admission::whole(const group& of) const {
   farm all;
   bool bounded = true;
-  for (std::size_t e = 0; e < counts_.size(); ++e) {
+  for (auto e : of.edges) {
     all.used += estimate(e);
     all.capacity += static_cast<double>(table_->edges[e].capacity_bps);
     bounded = bounded && table_->edges[e].capacity_bps > 0;
@@ -74,25 +91,36 @@ join_admission::farm join_admission::whole() const {
 expected<void> join_admission::ready() const {
   if (!table_ || table_->primary.empty())
     return fail(error_code::unavailable, "no edge serves viewers");
-  auto [used, capacity] = whole();
+  auto [used, capacity] = whole(all_);
   if (capacity > 0 && used > capacity)
     return fail(error_code::too_many, fmt::format("edges carry {:.0f} of {:.0f} Mbit/s: no room for another viewer", used / 1e6, capacity / 1e6));
   return {};
 }
 
-/// The bound counts whole viewers, so that the first few of an evening find a place.
-bool join_admission::open(std::size_t edge) const {
+bool join_admission::has_room(std::size_t edge) const {
   auto& target = table_->edges[edge];
-  if (counts_[edge]->closed || target.weight_milli <= 0)
+  auto with_one_more = estimate(edge) + static_cast<double>(options_.viewer_bps);
+  return !counts_[edge]->closed && target.weight_milli > 0 && (target.capacity_bps <= 0 || with_one_more <= options_.full * static_cast<double>(target.capacity_bps));
+}
+
+std::optional<std::uint16_t> join_admission::roomiest(const group& among) const {
+  std::optional<std::uint16_t> best;
+  for (auto e : among.edges)
+    if (has_room(e) && (!best || relative(e) < relative(*best)))
+      best = e;
+  return best;
+}
+
+/// The bound counts whole viewers, so that the first few of an evening find a place.
+bool join_admission::open(std::size_t edge, const group& among) const {
+  if (!has_room(edge))
     return false;
   double total = 0;
-  for (std::size_t e = 0; e < counts_.size(); ++e)
+  for (auto e : among.edges)
     total += estimate(e);
   auto viewer = static_cast<double>(options_.viewer_bps);
-  auto fair = static_cast<double>(target.weight_milli) / weight_sum_ * (total + viewer);
-  auto with_one_more = estimate(edge) + viewer;
-  bool capacity_left = target.capacity_bps <= 0 || with_one_more <= options_.full * static_cast<double>(target.capacity_bps);
-  return capacity_left && with_one_more <= std::ceil((1 + options_.epsilon) * fair / viewer) * viewer;
+  auto fair = static_cast<double>(table_->edges[edge].weight_milli) / among.weight_sum * (total + viewer);
+  return estimate(edge) + viewer <= std::ceil((1 + options_.epsilon) * fair / viewer) * viewer;
 }
 
 double join_admission::relative(std::size_t edge) const { return estimate(edge) / static_cast<double>(std::max<std::int64_t>(table_->edges[edge].weight_milli, 1)); }
@@ -115,7 +143,8 @@ std::size_t join_admission::by_interpretation(std::uint64_t random) const {
   auto level = [&](std::size_t e) { return counts_[e]->reported / static_cast<double>(std::max<std::int64_t>(table_->edges[e].weight_milli, 1)); };
   auto usable = [&](std::size_t e) { return !buckets_[e].empty() && !counts_[e]->closed; };
   for (std::size_t e = 0; e < counts_.size(); ++e)
-    top = std::max(top, level(e));
+    if (!buckets_[e].empty())
+      top = std::max(top, level(e));
   auto room = [&](std::size_t e) {
     auto w = static_cast<double>(table_->edges[e].weight_milli);
     return usable(e) ? (top - level(e)) * w + 0.1 * w * (top + 1) : 0.0; // the tenth: nobody is shut out on old news
@@ -136,8 +165,16 @@ join join_admission::take(std::uint32_t bucket) {
   auto edge = table_->primary[bucket];
   ++counts_[edge]->in_flight.back();
   ++counts_[edge]->admitted;
-  auto [used, capacity] = whole();
+  auto [used, capacity] = whole(all_);
   return {bucket, table_->epoch, edge, capacity > 0 && used > 0.95 * capacity};
+}
+
+/// An edge that is open has room: all rungs, however full the others are.
+join join_admission::take(std::uint32_t bucket, std::uint16_t edge, near_group& near) {
+  ++counts_[edge]->in_flight.back();
+  ++counts_[edge]->admitted;
+  ++near.near;
+  return {.bucket = bucket, .epoch = table_->epoch, .edge = edge, .near = true};
 }
 
 } // namespace weir::steering

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -24,6 +25,7 @@ struct join {
   edge_epoch epoch = 0;          ///< joined(v): goes into the viewer's addresses
   std::uint16_t edge = 0;        ///< index into the table
   bool lowest_rungs_only = false; ///< the farm is over 95 % of its capacity: two rungs, not all (balancing.md 5.8)
+  bool near = false;             ///< the edge is of the viewer's locality, which goes into its addresses, too
 };
 
 class join_admission {
@@ -41,9 +43,28 @@ public:
   /// Suspect and draining edges take no new viewers; those that are there stay.
   void close(const edge_name& edge, bool closed);
 
-  /// Draws a bucket for a new viewer. `random` gives 64 random bits per call. Fails: unavailable (no edge), too_many (the farm is full).
+  /// Draws a bucket for a new viewer, on an edge of its locality if one has room. `random` gives 64 random bits per call.
+  /// Fails: unavailable (no edge), too_many (the farm is full).
   template <class Random>
-  expected<join> admit(Random&& random) {
+  expected<join> admit(Random&& random, std::string_view locality = {}) {
+    if (auto found = near_.find(locality); found != near_.end()) {
+      auto& near = found->second;
+      for (std::uint32_t i = 0; i <= options_.draws; ++i) {
+        auto bits = random();
+        auto a = static_cast<std::uint32_t>(bits % bucket_count), b = static_cast<std::uint32_t>((bits >> 32) % bucket_count);
+        auto of_a = place_of(*table_, a, locality)->primary, of_b = place_of(*table_, b, locality)->primary;
+        bool other = relative(of_b) < relative(of_a);
+        if (open(other ? of_b : of_a, near.edges))
+          return take(other ? b : a, other ? of_b : of_a, near);
+        if (open(other ? of_a : of_b, near.edges))
+          return take(other ? a : b, other ? of_a : of_b, near);
+      }
+      if (auto left = roomiest(near.edges)) // the shares of closed edges shut those that are left, too
+        for (auto from = random() % bucket_count, i = from; i < from + bucket_count; ++i)
+          if (auto bucket = static_cast<std::uint32_t>(i % bucket_count); place_of(*table_, bucket, locality)->primary == *left)
+            return take(bucket, *left, near);
+      ++near.elsewhere; // full, closed, or nearly: spill crosses localities last, but it does (balancing.md 5.9)
+    }
     WEIR_TRY(ready());
     if (!blind_)
       for (std::uint32_t i = 0; i <= options_.draws; ++i) {
@@ -52,7 +73,7 @@ public:
         auto a = static_cast<std::uint32_t>(bits % bucket_count), b = static_cast<std::uint32_t>((bits >> 32) % bucket_count);
         auto bucket = relative(table_->primary[b]) < relative(table_->primary[a]) ? b : a;
         for (auto one : {bucket, a + b - bucket})
-          if (open(table_->primary[one]))
+          if (open(table_->primary[one], all_))
             return take(one);
       }
     auto edge = blind_ ? by_interpretation(random()) : least_loaded();
@@ -64,6 +85,11 @@ public:
   double estimate(std::size_t edge) const;
   /// Viewers that were sent to each edge of the table, for as long as it is in there.
   std::map<std::string, std::uint64_t> admitted() const;
+  /// Viewers of each locality of the table since it is in there: sent to an edge of their own, and elsewhere.
+  struct nearness {
+    std::uint64_t near = 0, elsewhere = 0;
+  };
+  std::map<std::string, nearness> by_locality() const;
 
 private:
   struct edge_count {
@@ -73,24 +99,37 @@ private:
     std::deque<std::uint32_t> in_flight{0}; ///< viewers assigned, one count per report, newest last
     bool closed = false;
   };
+  /// Edges that share viewers, as indices into the table.
+  struct group {
+    std::vector<std::uint16_t> edges;
+    double weight_sum = 0;
+  };
+  struct near_group {
+    group edges;
+    std::uint64_t near = 0, elsewhere = 0;
+  };
   expected<void> ready() const;
-  /// Of the whole farm, bit/s. Capacity 0: an edge without bound is in it, and it is never full.
+  /// Of a group, bit/s. Capacity 0: an edge without bound is in it, and it is never full.
   struct farm {
     double used = 0, capacity = 0;
   };
-  farm whole() const;
-  bool open(std::size_t edge) const;
+  farm whole(const group& of) const;
+  bool open(std::size_t edge, const group& among) const;
+  bool has_room(std::size_t edge) const; ///< it takes viewers, and its capacity is not used up
+  std::optional<std::uint16_t> roomiest(const group& among) const;
   double relative(std::size_t edge) const; ///< estimate by weight
   std::size_t least_loaded() const;
   std::size_t by_interpretation(std::uint64_t random) const;
   join take(std::uint32_t bucket);
+  join take(std::uint32_t bucket, std::uint16_t edge, near_group& near);
 
   join_options options_;
   std::shared_ptr<const edge_table> table_;
   std::vector<edge_count*> counts_;                 ///< by index of the table
   std::vector<std::vector<std::uint32_t>> buckets_; ///< by index of the table
   std::unordered_map<std::string, edge_count> by_name_;
-  double weight_sum_ = 0;
+  group all_;                                       ///< edges for everybody
+  std::map<std::string, near_group, std::less<>> near_; ///< by locality
   bool blind_ = false;
 };
 

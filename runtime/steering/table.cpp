@@ -1,11 +1,16 @@
 #include "runtime/steering/table.hpp"
 
+#include "runtime/steering/localities.hpp"
+
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -53,13 +58,13 @@ double preference(std::uint32_t bucket, std::string_view edge, std::int64_t weig
 edge_table make_table(edge_epoch epoch, std::vector<edge_target> edges, const edge_table* previous) {
   edge_table table{epoch, std::move(edges), {}, {}};
   auto n = table.edges.size();
-  if (n == 0)
+  if (std::ranges::all_of(table.edges, &edge_target::networks_only))
     return table;
   std::vector<double> weights;
   for (auto& e : table.edges)
-    weights.push_back(static_cast<double>(std::max<std::int64_t>(e.weight_milli, 0)));
+    weights.push_back(e.networks_only ? 0 : static_cast<double>(std::max<std::int64_t>(e.weight_milli, 0)));
   if (std::all_of(weights.begin(), weights.end(), [](double w) { return w <= 0; }))
-    std::fill(weights.begin(), weights.end(), 1000.0);
+    std::ranges::transform(table.edges, weights.begin(), [](auto& e) { return e.networks_only ? 0 : 1000.0; });
   auto share = shares_of(weights);
   std::vector<double> wants(bucket_count * n);
   for (std::size_t b = 0; b < bucket_count; ++b)
@@ -119,17 +124,50 @@ edge_table make_table(edge_epoch epoch, std::vector<edge_target> edges, const ed
   return table;
 }
 
+std::optional<place> place_of(const edge_table& table, std::uint32_t bucket, std::string_view locality) {
+  if (bucket >= bucket_count)
+    return std::nullopt;
+  std::optional<place> anywhere;
+  if (bucket < table.primary.size())
+    anywhere = place{table.primary[bucket], table.backup[bucket]};
+  if (locality.empty())
+    return anywhere;
+  auto best = nobody, next = nobody;
+  double best_wish = 0, next_wish = 0;
+  for (std::size_t e = 0; e < table.edges.size(); ++e) {
+    auto& edge = table.edges[e];
+    if (edge.locality != locality)
+      continue;
+    auto wish = preference(bucket, edge.name.value, std::max<std::int64_t>(edge.weight_milli, 1));
+    if (best == nobody || wish > best_wish) {
+      next = std::exchange(best, static_cast<std::uint16_t>(e));
+      next_wish = std::exchange(best_wish, wish);
+    } else if (next == nobody || wish > next_wish) {
+      next = static_cast<std::uint16_t>(e);
+      next_wish = wish;
+    }
+  }
+  if (best == nobody)
+    return anywhere;
+  if (next == nobody)
+    next = !anywhere ? best : anywhere->primary != best ? anywhere->primary : anywhere->backup;
+  return place{best, next, true};
+}
+
 expected<void> check(const edge_table& table) {
   auto bad = [&](std::string_view what) { return fail(error_code::invalid_input, fmt::format("edge table of epoch {} {}", table.epoch, what)); };
   if (table.edges.size() > edge_limit)
     return bad(fmt::format("has {} edges, {} are allowed", table.edges.size(), edge_limit));
-  if (table.edges.empty())
-    return table.primary.empty() && table.backup.empty() ? expected<void>{} : bad("has buckets but no edges");
-  if (table.primary.size() != bucket_count || table.backup.size() != bucket_count)
+  if (std::ranges::all_of(table.edges, &edge_target::networks_only)) {
+    if (!table.primary.empty() || !table.backup.empty())
+      return bad("has buckets but no edges for everybody");
+  } else if (table.primary.size() != bucket_count || table.backup.size() != bucket_count) {
     return bad("does not have 1024 buckets");
-  auto known = [&](std::uint16_t e) { return e < table.edges.size(); };
+  }
+  auto known = [&](std::uint16_t e) { return e < table.edges.size() && !table.edges[e].networks_only; };
   if (!std::all_of(table.primary.begin(), table.primary.end(), known) || !std::all_of(table.backup.begin(), table.backup.end(), known))
-    return bad("names an edge that it does not have");
+    return bad("names an edge that it does not have, or not for everybody");
+  std::set<std::string_view> groups;
   std::unordered_set<std::string_view> names;
   for (auto& e : table.edges) {
     bool plain = std::all_of(e.url.begin(), e.url.end(), [](char c) { return c > ' ' && c <= '~' && c != '"' && c != '?' && c != '#' && c != '\\'; });
@@ -138,6 +176,8 @@ expected<void> check(const edge_table& table) {
       return bad(fmt::format("has an edge with the address {:?} (write it like http://host:port)", e.url.substr(0, 300)));
     if (!e.name || !names.insert(e.name.value).second)
       return bad("has an edge without a name of its own");
+    if (!e.locality.empty() && (!is_locality(e.locality) || (groups.insert(e.locality), groups.size() > locality_limit)))
+      return bad(fmt::format("has an edge in {:?}, which names no locality or is one more than {}", e.locality.substr(0, 64), locality_limit));
   }
   return {};
 }
@@ -149,6 +189,28 @@ std::size_t moved_buckets(const edge_table& a, const edge_table& b) {
   for (std::size_t i = 0; i < a.primary.size(); ++i)
     moved += a.edges[a.primary[i]].name != b.edges[b.primary[i]].name ? 1 : 0;
   return moved;
+}
+
+std::size_t moved_places(const edge_table& a, const edge_table& b) {
+  auto groups_of = [](const edge_table& table) { // each with nothing but its own edges: to look at all of them for each bucket would take long
+    std::map<std::string_view, edge_table> groups;
+    for (auto& e : table.edges)
+      if (!e.locality.empty())
+        groups[e.locality].edges.push_back(e);
+    return groups;
+  };
+  const auto before = groups_of(a), after = groups_of(b);
+  if (before.size() != after.size() || !std::ranges::equal(before, after, {}, [](auto& g) { return g.first; }, [](auto& g) { return g.first; }))
+    return bucket_count;
+  auto most = moved_buckets(a, b);
+  for (auto& [name, old] : before) {
+    auto& now = after.at(name);
+    std::size_t moved = 0;
+    for (std::uint32_t bucket = 0; bucket < bucket_count; ++bucket)
+      moved += old.edges[place_of(old, bucket, name)->primary].name != now.edges[place_of(now, bucket, name)->primary].name ? 1 : 0;
+    most = std::max(most, moved);
+  }
+  return most;
 }
 
 void bucket_moves::add(const bucket_moves& more) {
@@ -181,7 +243,8 @@ expected<void> table_history::add(edge_table table) {
   WEIR_TRY(check(table));
   auto epoch = table.epoch;
   if (auto* known = find(epoch)) {
-    if (known->primary != table.primary || known->backup != table.backup || known->edges.size() != table.edges.size() || moved_buckets(*known, table) != 0)
+    auto same = [](auto& a, auto& b) { return a.name == b.name && a.locality == b.locality && a.networks_only == b.networks_only && (a.locality.empty() || a.weight_milli == b.weight_milli); };
+    if (known->primary != table.primary || known->backup != table.backup || !std::ranges::equal(known->edges, table.edges, same))
       return fail(error_code::conflict, fmt::format("edge epoch {} has another table already", epoch));
     return {};
   }
@@ -210,15 +273,14 @@ const edge_table* table_history::find(edge_epoch epoch) const {
   return found == tables_->end() || found->first != epoch ? nullptr : found->second.get();
 }
 
-const edge_target* table_history::edge(edge_epoch epoch, std::uint32_t bucket, bool backup) const {
+const edge_target* table_history::edge(edge_epoch epoch, std::uint32_t bucket, bool backup, std::string_view locality) const {
   auto* table = find(epoch);
-  if (table == nullptr || table->edges.empty() || bucket >= bucket_count)
-    return nullptr;
-  return &table->edges[(backup ? table->backup : table->primary)[bucket]];
+  auto at = table == nullptr ? std::nullopt : place_of(*table, bucket, locality);
+  return at ? &table->edges[backup ? at->backup : at->primary] : nullptr;
 }
 
-std::string_view table_history::base_url(edge_epoch epoch, std::uint32_t bucket, bool backup) const {
-  auto* e = edge(epoch, bucket, backup);
+std::string_view table_history::base_url(edge_epoch epoch, std::uint32_t bucket, bool backup, std::string_view locality) const {
+  auto* e = edge(epoch, bucket, backup, locality);
   return e == nullptr ? std::string_view{} : std::string_view(e->url);
 }
 

@@ -2,13 +2,14 @@
 // Which edge serves which viewer. Viewers are drawn into 1,024 buckets at their multivariant request; a table gives each bucket
 // an edge and a backup (weighted rendezvous order, bounded with epsilon 0: balancing.md 5, 6). Tables are versions ("edge epochs")
 // made by the coordinator; directors keep a history because a listed segment keeps the edge of the epoch it was listed in.
-//   table.hpp  tables and their history     joins.hpp  admission of new viewers
+//   table.hpp  tables and their history     joins.hpp  admission of new viewers       localities.hpp  who is near to whom
 //   weights.hpp  feedback, slow start       liveness.hpp  phi accrual, probes, verdicts
 // Everything here is pure: no clock, no thread, no I/O.
 #include "schemas/error.hpp"
 #include "schemas/node.hpp"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,14 +28,26 @@ double preference(std::uint32_t bucket, std::string_view edge, std::int64_t weig
 
 /// The table of a new epoch. Shares of buckets follow the weights to one bucket; with `previous`, only as many buckets move as the
 /// shares demand, each to the edge that it prefers among those with room. Edges of weight 0 get no bucket (unless all are 0: then
-/// all count equally). Empty `edges` make a table without buckets.
+/// all count equally), those for their networks only never. Where no edge is for everybody the table has no buckets.
 edge_table make_table(edge_epoch epoch, std::vector<edge_target> edges, const edge_table* previous = nullptr);
+
+/// Where the viewers of a bucket fetch, as indices into edges.
+struct place {
+  std::uint16_t primary = 0, backup = 0;
+  bool near = false; ///< primary is an edge of their locality
+};
+/// Of the edges of `locality` the one that the bucket prefers; the next of them is the backup, and where there is none the edge that the bucket has
+/// without a locality. The same for viewers of no locality, or of one without an edge in this table, what the table says. nullopt: nobody serves them.
+/// An edge that leaves moves only its own viewers, and nothing but the table is asked, so all directors agree.
+std::optional<place> place_of(const edge_table& table, std::uint32_t bucket, std::string_view locality);
 
 /// Refuses a table from outside that could not be steered by: sizes, indices, names, addresses. Fails: invalid_input.
 expected<void> check(const edge_table& table);
 
 /// How many of the 1,024 buckets have another edge (by name) in `b` than in `a`.
 std::size_t moved_buckets(const edge_table& a, const edge_table& b);
+/// The most that move for viewers of any locality, or of none.
+std::size_t moved_places(const edge_table& a, const edge_table& b);
 /// The same by what moved them; none where one of the two has no edges, since nobody was there or nobody has a place.
 struct bucket_moves {
   std::uint64_t edge_left = 0;   ///< their former edge is not in the table any more
@@ -60,7 +73,7 @@ public:
   /// and would give an address that players know another; epoch 0, before the first edge, never had a table and never gets one.
   bool knows(edge_epoch epoch) const { return epoch == 0 || find(epoch) != nullptr; }
   /// The edge of a bucket in an epoch; nullptr for an epoch without edges or without a table.
-  const edge_target* edge(edge_epoch epoch, std::uint32_t bucket, bool backup) const;
+  const edge_target* edge(edge_epoch epoch, std::uint32_t bucket, bool backup, std::string_view locality = {}) const;
   /// The newest epoch whose table has one of these edges; 0: none has.
   template <class Names>
   edge_epoch newest_with(const Names& names) const {
@@ -71,7 +84,7 @@ public:
     return 0;
   }
   /// Its base address; empty where edge() is nullptr.
-  std::string_view base_url(edge_epoch epoch, std::uint32_t bucket, bool backup) const;
+  std::string_view base_url(edge_epoch epoch, std::uint32_t bucket, bool backup, std::string_view locality = {}) const;
   /// The base addresses of all edges that a table here names, sorted, each once.
   std::vector<std::string> urls() const;
   std::size_t size() const { return tables_->size(); }

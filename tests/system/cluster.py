@@ -81,6 +81,7 @@ class ClusterCase(LoggedCase):
     LOG_LINES = 60
 
     HOST, WORKERS, NETWORK = "127.0.0.1", ({}, {}), "127.0.0.0/8"
+    VENUE = "198.51.100"  # whose edge is the cache
     MEDIA = CACHE = SECURE = {}  # where they are, when not beside the coordinator
 
     @classmethod
@@ -97,10 +98,11 @@ class ClusterCase(LoggedCase):
         trust.only(cls.edge_authority.own.file)
         cls.certificate = cls.edge_authority.issue("live", cls.SECURE.get("host", cls.HOST))
         cls.boss = Member("boss", ["coordinator"], cls.door, listens=True, director={"edge_authorities": cls.edge_authority.own.file}, **grace)
-        cls.media = Member("media", ["ingest", "origin", "director"], cls.door, hooks={"allow": [cls.NETWORK]}, ingest={"play_allow": [cls.NETWORK]}, **{**grace, **cls.MEDIA})
+        cls.media = Member("media", ["ingest", "origin", "director"], cls.door, hooks={"allow": [cls.NETWORK]}, ingest={"play_allow": [cls.NETWORK]},
+                           director={"trusted_proxies": [cls.NETWORK]}, **{**grace, **cls.MEDIA})
         cls.w1, cls.w2 = (Member(name, ["worker"], cls.door, worker={"cores": 4}, **where) for name, where in zip(("w1", "w2"), cls.WORKERS))
         edge = {"instances": 1, "origins": [cls.media.url]}
-        cls.cache = Member("cache", ["edge"], cls.door, edge=edge, **{"host": cls.HOST, **cls.CACHE})
+        cls.cache = Member("cache", ["edge"], cls.door, edge={**edge, "networks": [f"{cls.VENUE}.0/24"]}, **{"host": cls.HOST, **cls.CACHE})
         cls.secure = Member("secure", ["edge"], cls.door, edge={**edge, "certificate": cls.certificate.file, "key": cls.certificate.key}, **{"host": cls.HOST, **cls.SECURE})
         cls.nodes = [cls.boss, cls.media, cls.w1, cls.w2, cls.cache, cls.secure]
         for node in cls.nodes:
@@ -342,6 +344,23 @@ class Cluster(ClusterCase):
             return [a.text for a in answers[0]] == [a.text for a in answers[1]]
 
         eventually("both directors give the same playlists to the same viewer", alike, 3 * TARGET)
+
+        def nearby():
+            """Someone in the venue, behind a proxy, gets the venue's edge, and another one as the backup, from either director."""
+            came = fetch(self.media.playback_url("show"), headers={"X-Forwarded-For": f"{self.VENUE}.7"})
+            given = [line for line in came.text.splitlines() if line.startswith("/p/")]
+            assert given and all("~cache/" in path for path in given), came
+            for path in given:
+                edge, = self.secure.edges if ".b~" in path else self.cache.edges
+                for director in (self.media, self.lists):
+                    newest = [line for line in fetch(director.url + path).text.splitlines() if not line.startswith("#")][-1]
+                    assert newest.startswith(edge + "/"), (path, newest)
+            return True
+
+        eventually("the venue's viewers get its edge", nearby, 3 * TARGET)
+        elsewhere = fetch(self.media.playback_url("show"), headers={"X-Forwarded-For": f"{self.VENUE}.7, 192.0.2.1"})
+        self.assertEqual(elsewhere.status, 200)
+        self.assertNotIn("~cache/", elsewhere.text)
         with watched(self.media, "show", TARGET, viewer=viewer) as (follower, player):
             self.lists.kill()
             newest = follower.newest()

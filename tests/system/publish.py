@@ -99,6 +99,28 @@ class Publishing(NodeCase):
             self.assertGreater(entries[0].msn, ended.entries[-1].msn)
             self.assertFalse(again.playlist().ended)
 
+            with self.subTest("once it is signed, only who has a signed address watches, all from the same caches"):
+                node.change("PATCH", f"/api/v1/streams/{stream.id}", {"viewing": "signed"})
+                eventually("strangers are barred", lambda: fetch(node.playback_url("show")).status == 403, 5)
+                passes = [node.change("POST", f"/api/v1/streams/{stream.id}/viewing-tokens", {"lifetime": lasts}) for lasts in ("10m", "11m")]
+                one = Viewer(node, "show", passes[0]["playback_url"])
+
+                def newest():
+                    """What nobody fetched while the stream was open."""
+                    uri = one.playlist().media[-1].uri
+                    return fetch(uri.replace("/t/" + passes[0]["token"], "")).status == 403 and uri
+
+                uri = eventually("a segment that only tokens open", newest, 15)
+                self.assertIn("/t/" + passes[0]["token"] + "/s/show~", uri)
+                self.assertEqual(fetch(uri).status, 200)
+                other = fetch(uri.replace(passes[0]["token"], passes[1]["token"]))
+                self.assertEqual((other.status, other.header("X-Cache"), other.header("Access-Control-Allow-Origin")), (200, "HIT", "*"))
+                bare = urllib.parse.urlsplit(uri).path.split(passes[0]["token"])[1]
+                self.assertEqual(fetch(node.url + bare).status, 403, "nor does the origin show it past the edges")
+                self.assertEqual(fetch(uri.replace("/t/1", "/t/2")).status, 403)
+                self.assertEqual(fetch(variant := again.variants[0], timeout=3).status, 403, variant)
+                self.assertNotIn(passes[0]["token"], node.log())
+
     def test_nobody_publishes_without_the_right_key(self):
         node = self.node
         stream = node.add_stream("guarded")

@@ -526,8 +526,8 @@ class Playlist:
 class Viewer:
     """One start of a player: the variants that the multivariant playlist assigned to it."""
 
-    def __init__(self, node, stream):
-        url = node.playback_url(stream)
+    def __init__(self, node, stream, url=None):
+        url = url or node.playback_url(stream)
         answer = fetch(url)
         if answer.status != 200:
             raise ValueError(f"{url}: {answer}")
@@ -626,7 +626,7 @@ class Player(threading.Thread):
         self.kept = tempfile.TemporaryDirectory(prefix="weir-player-")
         self.target = target  # seconds
         rung = lambda url: url.rsplit("/", 1)[1]
-        backup = lambda url: url.split("/p/")[1].split("/")[0].endswith(".b")
+        backup = lambda url: url.split("/p/")[1].split("/")[0].split("~")[0].endswith(".b")
         first = next(v for v in viewer.variants if not backup(v))
         self.pathways = [first, next(v for v in viewer.variants if backup(v) and rung(v) == rung(first))]
         self.got = {}       # msn → (moment, entry)

@@ -20,7 +20,7 @@ const uuid = (n) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
 const wave = (base, part, period) => Math.round(base * (1 + part * Math.sin((Date.now() - start) / 1000 / period)));
 
 const stream = (n, name, title, phase, enabled = true) => ({
-  id: uuid(n), name, app: "live", vhost: "__defaultVhost__", enabled, title, comment: "", revision: 3, created: ago(86400 * n),
+  id: uuid(n), name, app: "live", vhost: "__defaultVhost__", enabled, title, comment: "", revision: 3, created: ago(86400 * n), viewing: n === 2 ? "signed" : "open",
   phase, publishers: phase === "live" ? [{ server: "ingest-1", service_id: "s1", client_id: `c${n}`, address: "203.0.113.7", since: ago(312 + (Date.now() - start) / 1000) }] : [],
   playback_url: `http://weir.example.org:8080/hls/${name}/index.m3u8`, publish_urls: [`rtmp://ingest-1.example.org/live/${name}`], input_server: "ingest-1",
   audience: { viewers: 120, bits_per_second: 360e6, hits: 980, misses: 20, sessions: 300, joins: 200, join_seconds: 1.25, stalls: 3, stalled_seconds: 2, played_seconds: 72000 },
@@ -37,7 +37,8 @@ const node = (name, roles, phase = "ready") => ({
   granted: 4.2, joined: ago(7200), last_heartbeat: ago(phase === "ready" ? 0.4 : 14),
 });
 const edge = (n, phase = "serving", more = {}) => ({
-  name: `edge-${n}`, node: "node-b", url: `http://edge-${n}.example.org:8081`, capacity: 1e9, phase, weight: [1, 0.94, 0.31][n - 1], suspicion: 0.2,
+  name: `edge-${n}`, node: "node-b", url: `http://edge-${n}.example.org:8081`, labels: n === 3 ? { room: "hall-1" } : {},
+  locality: n === 3 ? "hall-1" : "", networks: n === 3 ? ["10.20.0.0/16"] : [], networks_only: n === 3, capacity: 1e9, phase, weight: [1, 0.94, 0.31][n - 1], suspicion: 0.2,
   load: { edge: `edge-${n}`, sequence: 1, bits_per_second: phase === "dead" ? 0 : wave([4.1e8, 7.9e8, 9.4e8][n - 1], 0.12, 5 + n), requests: 310, hits: 301, misses: 9, errors: 0, connections: 420, writing: 12,
     viewers: phase === "dead" ? 0 : wave(120 * n, 0.1, 11), up: phase !== "dead" }, restarts: 0, last_error: "", ...more,
 });

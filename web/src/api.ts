@@ -1,5 +1,5 @@
 // Requests to the API. The session is an HttpOnly cookie that no script sees; writes carry a header that a foreign page cannot send.
-import type { PublicStream, TaskStatus, TaskType } from "./types";
+import type { PublicStream, TaskStatus, TaskType, ViewingAccess } from "./types";
 
 /** RFC 9457, with the member `errors` that names fields of the request's body. */
 export interface Problem {
@@ -48,9 +48,11 @@ const once = (): Record<string, string> => ({ "Idempotency-Key": `"${crypto.rand
 export const signIn = (token: string): Promise<void> => request("POST", "/api/v1/session", { token });
 export const signOut = (): Promise<void> => request("DELETE", "/api/v1/session");
 export const streamKey = (id: string): Promise<{ key: string }> => request("GET", `/api/v1/streams/${at(id)}/key`);
-export const addStream = (spec: { name: string; title: string }): Promise<void> => request("POST", "/api/v1/streams", spec, once());
+export const addStream = (spec: { name: string; title: string; viewing: ViewingAccess }): Promise<void> => request("POST", "/api/v1/streams", spec, once());
 export const enableStream = (id: string, enabled: boolean, revision: number): Promise<void> =>
   request("PATCH", `/api/v1/streams/${at(id)}`, { enabled }, ifMatch(revision));
+/** A signed address, good for eight hours. */
+export const signViewing = (id: string): Promise<{ token: string; playback_url: string }> => request("POST", `/api/v1/streams/${at(id)}/viewing-tokens`, { lifetime: "8h" });
 export const addTask = (stream: string, spec: { type: string; name: string; needs: string[]; options: unknown; enabled: boolean }): Promise<void> =>
   request("POST", `/api/v1/streams/${at(stream)}/tasks`, spec, once());
 export const changeTask = (id: string, change: Partial<Pick<TaskStatus, "enabled" | "name" | "needs">>, revision: number): Promise<void> =>

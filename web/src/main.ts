@@ -146,6 +146,15 @@ const actions: PageActions = {
       }, 2000);
     });
   },
+  copySigned(id) {
+    void during(`${id}/sign`, async () => actions.copy(`${id}/signed`, (await api.signViewing(id)).playback_url));
+  },
+  watchSigned(id) {
+    void during(`${id}/sign`, async () => {
+      const { token } = await api.signViewing(id);
+      location.assign(`/watch/${encodeURIComponent(streamOf(id)?.name ?? "")}?token=${encodeURIComponent(token)}`);
+    });
+  },
   showKey(stream) {
     void during(`${stream}/key`, async () => {
       keys.set(stream, (await api.streamKey(stream)).key);
@@ -191,7 +200,7 @@ const actions: PageActions = {
     if (desk.dialog?.kind === "add-task") desk.dialog = { ...desk.dialog, type, problem: null };
     draw();
   },
-  addStream: (name, title) => submit(() => api.addStream({ name, title })),
+  addStream: (name, title, viewing) => submit(() => api.addStream({ name, title, viewing })),
   addTask(type, name, needs, text) {
     const dialog = desk.dialog;
     if (dialog?.kind !== "add-task") return;

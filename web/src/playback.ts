@@ -1,7 +1,7 @@
 // What the player page counts and how it waits. Pure, so that it tests without a browser.
 import type { LoadPolicy } from "hls.js";
 
-export type PlayerState = "loading" | "waiting" | "full" | "unknown" | "blocked" | "playing" | "buffering" | "paused" | "ended" | "error" | "unsupported";
+export type PlayerState = "loading" | "waiting" | "full" | "unknown" | "barred" | "blocked" | "playing" | "buffering" | "paused" | "ended" | "error" | "unsupported";
 
 /** Counts the times a running picture stood still: the element's `waiting` and the library's stall error are the same incident. */
 export class StallMeter {
@@ -189,6 +189,12 @@ export function manifestPolicy(targetDuration: number): LoadPolicy {
       errorRetry: { ...retry, shouldRetry: (config, done, isTimeout, answer: Answer | undefined, stock) => answer?.code !== 503 && (shouldRetry?.(config, done, isTimeout, answer as never, stock) ?? stock) },
     },
   };
+}
+
+/** Where the playlist is: behind the token that the page came with, if any. What has not its form is none. */
+export function sourceOf(name: string, query: string): string {
+  const token = new URLSearchParams(query).get("token") ?? "";
+  return `${/^[0-9a-f.]+$/.test(token) ? `/t/${token}` : ""}/hls/${encodeURIComponent(name)}/index.m3u8`;
 }
 
 /** "/watch/main%20hall" → "main hall"; empty for any other path. */

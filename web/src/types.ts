@@ -33,6 +33,9 @@ export interface Audience {
   played_seconds: number;
 }
 
+/** Who may watch: whoever knows the name, or who has a signed address. */
+export type ViewingAccess = "open" | "signed";
+
 export interface StreamStatus {
   id: string;
   name: string;
@@ -43,6 +46,7 @@ export interface StreamStatus {
   comment: string;
   revision: number;
   created: Timestamp;
+  viewing: ViewingAccess;
   phase: StreamPhase;
   publishers: Publisher[];
   playback_url: string;
@@ -112,6 +116,11 @@ export interface EdgeStatus {
   name: string;
   node: string;
   url: string;
+  labels: Record<string, string>;
+  /** The group of edges that it is in; empty: none. */
+  locality: string;
+  networks: string[];
+  networks_only: boolean;
   /** Bits a second. */
   capacity: number;
   phase: EdgePhase;

@@ -4,7 +4,7 @@ import type { ErrorData, FragmentLoaderContext, HlsConfig, Loader, LoaderCallbac
 import { ApiError, publicStream } from "./api";
 import { bitRate, duration, number } from "./format";
 import { pickLanguage, words } from "./i18n";
-import { Flow, loadPolicy, manifestPolicy, pathwaysAfter, pollDelay, Refill, refusal, renewsPage, StallMeter, streamOfPath, Viewing, type PlayerState } from "./playback";
+import { Flow, loadPolicy, manifestPolicy, pathwaysAfter, pollDelay, Refill, refusal, renewsPage, sourceOf, StallMeter, streamOfPath, Viewing, type PlayerState } from "./playback";
 import { h, patch, type Child } from "./render/dom";
 import { button, chip, fact } from "./render/parts";
 
@@ -12,7 +12,7 @@ declare const Hls: typeof HlsType; // its own script, see build.mjs
 
 const { lang, t } = words(pickLanguage(localStorage.getItem("weir-language"), navigator.languages));
 const name = streamOfPath(location.pathname);
-const source = `/hls/${encodeURIComponent(name)}/index.m3u8`;
+const source = sourceOf(name, location.search);
 const video = document.getElementById("video") as HTMLVideoElement;
 const overlay = document.getElementById("overlay") as HTMLElement;
 const controls = document.getElementById("controls") as HTMLElement;
@@ -172,6 +172,14 @@ function leaveSilent(player: HlsType, { frag }: ErrorData): void {
   if (order) player.pathwayPriority = order;
 }
 
+/** The link has expired, or never was good: to ask again would change nothing. */
+function barredOut(): void {
+  unload();
+  clearTimeout(timer);
+  retryAt = 0;
+  become("barred");
+}
+
 function onError(player: HlsType, data: ErrorData): void {
   if (data.details === Hls.ErrorDetails.BUFFER_STALLED_ERROR) stood(video.seeking);
   if (!data.fatal) {
@@ -185,6 +193,7 @@ function onError(player: HlsType, data: ErrorData): void {
   if (data.details === Hls.ErrorDetails.MANIFEST_LOAD_ERROR && refused.full) return later("full", "", refused.wait);
   if (data.details === Hls.ErrorDetails.MANIFEST_LOAD_ERROR && (status === 404 || status === 503)) return later(endedOnce ? "ended" : "waiting"); // live, first segment to come
   ++errors.fatal;
+  if (status === 403) return barredOut();
   if (data.type === Hls.ErrorTypes.MEDIA_ERROR && Date.now() - recoveredAt > 10_000) {
     recoveredAt = Date.now();
     player.recoverMediaError();
@@ -206,6 +215,7 @@ async function explain(message: string): Promise<void> {
     const { status, headers } = await fetch(source, { cache: "no-store" });
     const refused = refusal(status, (header) => headers.get(header));
     if (refused.full) return later("full", "", refused.wait);
+    if (status === 403) return barredOut();
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     message ||= error.message; // not even the server answers
@@ -369,6 +379,7 @@ function overlayView(): Child {
     case "buffering": return h("div", { key: "buffering", role: "status", "aria-label": t("player_loading") }, dots());
     case "waiting": return veil(t("player_waiting"), t("player_waiting_detail"), true);
     case "full": return veil(t("player_full"), t("player_full_detail"), true);
+    case "barred": return veil(t("player_barred"), t("player_barred_detail"), false);
     case "unknown": return veil(t("player_unknown"), t("player_unknown_detail"), true);
     case "ended": return veil(t("player_ended"), t("player_ended_detail"), false);
     case "error": return veil(t("player_error"), reason, true);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Flow, loadPolicy, manifestPolicy, pathwaysAfter, pollDelay, Refill, refusal, renewsPage, StallMeter, streamOfPath, Viewing } from "../src/playback";
+import { Flow, loadPolicy, manifestPolicy, pathwaysAfter, pollDelay, Refill, refusal, renewsPage, sourceOf, StallMeter, streamOfPath, Viewing } from "../src/playback";
 import { template } from "../src/render/forms";
 
 test("one incident is one stall, whoever reports it", () => {
@@ -149,4 +149,10 @@ test("the pathway of a silent edge comes last, and stays where it is the only on
   assert.deepEqual(pathwaysAfter("backup", ["edge", "backup"]), ["edge", "backup"]);
   assert.equal(pathwaysAfter("edge", ["edge"]), null);
   assert.equal(pathwaysAfter("", ["edge", "backup"]), null, "a rung that is not listed any more");
+});
+
+test("a page that came with a token asks behind it", () => {
+  assert.equal(sourceOf("main hall", ""), "/hls/main%20hall/index.m3u8");
+  assert.equal(sourceOf("main", "?token=1800000000.73337f47.a432b9f15d2141449a218c0d01e455ed"), "/t/1800000000.73337f47.a432b9f15d2141449a218c0d01e455ed/hls/main/index.m3u8");
+  assert.equal(sourceOf("main", "?token=../../x"), "/hls/main/index.m3u8");
 });

@@ -23,7 +23,7 @@ const task = (more: Partial<TaskStatus> = {}): TaskStatus => ({
   last_cause: "none", last_error: "", standby: null, log_tail: [], progress: { since: at, speed: 1, fps: 0, bitrate: 0, last_output_at: at, output_bytes: 0, dropped_frames: 0, cpu_seconds: 0 }, ...more,
 });
 const stream: StreamStatus = {
-  id: "s", name: "hall", app: "live", vhost: "", enabled: true, title: "", comment: "", revision: 1, created: at, phase: "live", publishers: [], playback_url: "", publish_urls: [], input_server: "",
+  id: "s", name: "hall", app: "live", vhost: "", enabled: true, title: "", comment: "", revision: 1, created: at, phase: "live", publishers: [], playback_url: "", publish_urls: [], input_server: "", viewing: "open",
   audience: { viewers: 12, bits_per_second: 36e6, hits: 95, misses: 5, sessions: 30, joins: 20, join_seconds: 1.25, stalls: 3, stalled_seconds: 2, played_seconds: 7200 },
 };
 const shown = (one: TaskStatus, lang: "en" | "de" = "en"): VNode => streamSection({ cluster: { name: "", version: "", now: at }, streams: [stream], tasks: [one], nodes: [], edges: [], rtmp_servers: [] }, new Map(), view(lang));

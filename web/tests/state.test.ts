@@ -9,7 +9,7 @@ const feed = (model: Model): (number | string)[] => model.feed.map((row) => (row
 const after = (...numbers: number[]): Model => numbers.reduce((model, n) => reduce(model, { type: "event", event: event(n) }), initial);
 
 const edge = (name: string, phase: EdgeStatus["phase"], bits = 0): EdgeStatus => ({
-  name, node: "n", url: "http://e", capacity: 1, phase, weight: 1, suspicion: 0, restarts: 0, last_error: "silent",
+  name, node: "n", url: "http://e", labels: {}, locality: "", networks: [], networks_only: false, capacity: 1, phase, weight: 1, suspicion: 0, restarts: 0, last_error: "silent",
   load: { bits_per_second: bits, requests: 0, hits: 0, misses: 0, errors: 0, connections: 0, viewers: 0, up: true },
 });
 const task = (phase: TaskStatus["phase"]): TaskStatus => ({

@@ -1,13 +1,31 @@
 // Stands before OpenSSL's I/O functions. libcaf_openssl 0.17.6 never clears OpenSSL's error queue, which belongs to the thread: one failed handshake of a
 // stranger would make the next operation on a healthy connection fail. Every caller of these functions wants an empty queue first. Who comes through an
-// accepted handshake has a certificate of the cluster.
+// accepted handshake has a certificate of the cluster; a handshake that waits is not tried again before the other end has spoken.
+#include "runtime/cluster/handshakes.hpp"
 #include "runtime/cluster/replacements/next.hpp"
 #include "runtime/cluster/strangers.hpp"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+using weir::cluster::handshakes;
 using weir::cluster::next;
+
+namespace {
+
+int shake_hands(SSL* ssl, int (*real)(SSL*)) {
+  ERR_clear_error();
+  int done = real(ssl);
+  if (auto* here = handshakes::here()) {
+    if (done != 1 && SSL_get_error(ssl, done) == SSL_ERROR_WANT_READ)
+      here->waits(SSL_get_fd(ssl));
+    else
+      here->goes_on(SSL_get_fd(ssl));
+  }
+  return done;
+}
+
+} // namespace
 
 extern "C" {
 
@@ -25,8 +43,7 @@ int SSL_write(SSL* ssl, const void* from, int bytes) {
 
 int SSL_accept(SSL* ssl) {
   static const auto real = next<int (*)(SSL*)>("SSL_accept");
-  ERR_clear_error();
-  int done = real(ssl);
+  int done = shake_hands(ssl, real);
   if (auto* here = weir::cluster::strangers::here(); here && done == 1)
     here->settled(SSL_get_fd(ssl));
   return done;
@@ -34,7 +51,6 @@ int SSL_accept(SSL* ssl) {
 
 int SSL_connect(SSL* ssl) {
   static const auto real = next<int (*)(SSL*)>("SSL_connect");
-  ERR_clear_error();
-  return real(ssl);
+  return shake_hands(ssl, real);
 }
 }

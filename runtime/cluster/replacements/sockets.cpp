@@ -1,5 +1,6 @@
 // Stands before libc's functions by which libcaf_io 0.17.6 takes connections. It waits for ever for those that say nothing, and at the limit of open files its
-// only network thread spins. In every other thread these are libc's.
+// only network thread spins, as it does while the other end of a TLS handshake hangs. In every other thread these are libc's.
+#include "runtime/cluster/handshakes.hpp"
 #include "runtime/cluster/replacements/next.hpp"
 #include "runtime/cluster/strangers.hpp"
 
@@ -7,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+using weir::cluster::handshakes;
 using weir::cluster::next;
 using weir::cluster::strangers;
 
@@ -59,7 +61,11 @@ ssize_t recv(int socket, void* to, size_t bytes, int flags) {
 
 int epoll_ctl(int epoll, int operation, int descriptor, epoll_event* what) {
   static const auto real = next<int (*)(int, int, int, epoll_event*)>("epoll_ctl");
-  int done = real(epoll, operation, descriptor, what);
+  epoll_event instead{};
+  auto* waiting = handshakes::here();
+  if (waiting)
+    instead = waiting->asked(epoll, operation, descriptor, what);
+  int done = real(epoll, operation, descriptor, waiting ? &instead : what);
   if (auto* here = strangers::here(); here && done == 0)
     here->polled(epoll, operation, descriptor, what);
   return done;

@@ -93,6 +93,8 @@ protected:
     route("POST", "/api/v1/streams/{id}/kick", nothing);
     route("GET", "/api/v1/streams/{id}/key", same({{"key", "k3y"}}));
     route("POST", "/api/v1/streams/{id}/rotate-key", same({{"key", "n3w"}}));
+    route("POST", "/api/v1/streams/{id}/viewing-tokens", same({{"token", "t"}, {"expires", "2026-11-28T23:00:00Z"}, {"playback_url", "http://live/t/t/hls/main/index.m3u8"}}));
+    route("POST", "/api/v1/rotate-viewing-key", nothing);
     route("GET", "/api/v1/streams/{id}/tasks", list({task()}));
     route("POST", "/api/v1/streams/{id}/tasks", same(task()));
     route("GET", "/api/v1/tasks", list({task()}));
@@ -134,11 +136,14 @@ protected:
       });
     route("DELETE", "/api/v1/nodes/{name}", nothing);
     route("GET", "/api/v1/edges", [this](const request&, responder answer) {
-      answer(http::json_response(200, {{"items", {{{"name", "edge-1"}, {"phase", "serving"}, {"weight", 0.5}, {"url", "http://e"}, {"load", {{"viewers", viewers.load()}, {"bits_per_second", 4.1e8}}}}}},
-                                       {"next", nullptr}}));
+      auto items = json::array({{{"name", "edge-1"}, {"phase", "serving"}, {"weight", 0.5}, {"url", "http://e"}, {"load", {{"viewers", viewers.load()}, {"bits_per_second", 4.1e8}}}}});
+      for (auto& one : more_edges)
+        items.push_back(one);
+      answer(http::json_response(200, {{"items", items}, {"next", nullptr}}));
       if (viewers > 0)
         --viewers;
     });
+    route("GET", "/api/v1/autoscaler", same({{"on", false}}));
     for (auto verb : {"drain", "undrain"})
       route("POST", fmt::format("/api/v1/edges/{{name}}/{}", verb), nothing);
     route("GET", "/introspect", [this](const request& r, responder answer) {
@@ -221,6 +226,7 @@ protected:
   std::atomic<int> viewers{0};
   std::atomic<int> runs{-1}; ///< on the node "other", one fewer at each look; negative: it is not there
   std::vector<std::pair<std::string, std::string>> more_coordinators; ///< name and phase; settled before the first request
+  json more_edges = json::array();
   std::atomic<const char*> leader{""};                                ///< as the seat of node-1 knows it
   std::atomic<bool> etcd_seen{false};                                 ///< by that seat
 };
@@ -463,6 +469,17 @@ TEST_F(ClientCommands, StreamChangesSendOnlyWhatWasNamed) {
   EXPECT_EQ(last_asked(), R"(POST /api/v1/streams {"app":"in","name":"new"})");
 }
 
+TEST_F(ClientCommands, SignsAddresses) {
+  EXPECT_EQ(weir({"stream", "sign", "main", "--for", "30m"}).out, "http://live/t/t/hls/main/index.m3u8\n");
+  EXPECT_EQ(last_asked(), fmt::format(R"(POST /api/v1/streams/{}/viewing-tokens {{"lifetime":"30m"}})", stream_id));
+  EXPECT_EQ(nlohmann::json::parse(weir({"stream", "sign", "main", "-o", "json"}).out).at("token"), "t");
+  EXPECT_EQ(weir({"stream", "rotate-viewing-key"}).status, 0);
+  EXPECT_TRUE(was_asked("POST /api/v1/rotate-viewing-key"));
+  EXPECT_EQ(weir({"stream", "set", "main", "--viewing", "signed"}).status, 0);
+  EXPECT_EQ(last_asked(), fmt::format(R"(PATCH /api/v1/streams/{} {{"viewing":"signed"}})", stream_id));
+  EXPECT_EQ(weir({"stream", "set", "main", "--viewing", "secret"}).status, 2);
+}
+
 TEST_F(ClientCommands, KeysKicksAndRemovals) {
   EXPECT_EQ(weir({"stream", "key", "main"}).out, "k3y\n");
   EXPECT_EQ(weir({"stream", "rotate-key", stream_id}).out, "n3w\n");
@@ -494,6 +511,27 @@ TEST_F(ClientCommands, TaskOptionsFollowTheSchema) {
   EXPECT_EQ(weir({"task", "rm", task_id}).status, 0);
   EXPECT_TRUE(was_asked("DELETE /api/v1/tasks/" + task_id));
   EXPECT_NE(weir({"task", "list", "main"}).out.find("the encoder refused"), std::string::npos);
+}
+
+TEST_F(ClientCommands, EdgesAreShownWithWhomTheyAreNearToAndWhyThatDoesNotHold) {
+  auto near = [](const char* name, const char* locality, const char* network, const char* phase, double bps) {
+    return json{{"name", name}, {"phase", phase}, {"weight", 1.0}, {"url", "http://h"}, {"capacity", 1e9}, {"load", {{"bits_per_second", bps}}}, {"labels", {{"room", "1"}}},
+                {"locality", locality}, {"networks", {network}}, {"networks_only", true}};
+  };
+  more_edges = {near("h-1", "hall", "10.20.0.0/16", "serving", 9.5e8), near("h-2", "hall", "10.20.0.0/16", "dead", 0), near("s-1", "stage", "10.20.0.0/16", "serving", 1e8),
+                {{"name", "x-1"}, {"phase", "serving"}, {"weight", 1.0}, {"url", "http://x"}, {"locality_trouble", "one more than the 16"}, {"networks_only", true}}};
+  auto listed = weir({"edge", "list"});
+  EXPECT_EQ(listed.status, 0) << listed.err;
+  EXPECT_NE(listed.out.find("NEAR TO"), std::string::npos) << listed.out;
+  EXPECT_NE(listed.out.find("hall only"), std::string::npos) << listed.out;
+  EXPECT_EQ(listed.out.find("10.20.0.0/16"), std::string::npos);
+  auto r = weir({"edge", "list", "--explain"});
+  EXPECT_EQ(r.status, 0) << r.err;
+  for (auto text : {"h-1: label room is 1.\n", "hall (h-1, h-2): near to 10.20.0.0/16, and serves nobody else.\n",
+                    "New viewers of hall go to other edges: h-1 is full: it sends 950 of 1000 Mbit/s; h-2 is dead.\n",
+                    "10.20.0.0/16 is named by hall and stage: its viewers go to hall.\n", "x-1: whom it is near to is not used: one more than the 16. It serves nobody.\n"})
+    EXPECT_NE(r.out.find(text), std::string::npos) << text << " in\n" << r.out;
+  EXPECT_EQ(r.out.find("New viewers of stage"), std::string::npos);
 }
 
 TEST_F(ClientCommands, DrainWaitsUntilNothingIsLeft) {

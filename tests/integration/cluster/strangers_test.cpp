@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <arpa/inet.h>
 #include <atomic>
+#include <csignal>
 #include <condition_variable>
 #include <deque>
 #include <filesystem>
@@ -134,6 +135,20 @@ protected:
     return GetParam() == line::tls ? std::string("\x16\x03\x01\x02\x00\x01\x00\x01", 8) : header(client_handshake, 64 << 10, 0, 0, 0) + "and so on";
   }
 
+  /// Stops the process at the port; the kernel goes on taking connections for it.
+  void hang() const {
+    ASSERT_EQ(::kill(boss.pid(), SIGSTOP), 0);
+    for (auto until = clock::now() + 10s;;) {
+      std::ifstream in(fs::path("/proc") / std::to_string(boss.pid()) / "stat");
+      std::string pid, name, state;
+      in >> pid >> name >> state;
+      if (state == "T")
+        return;
+      ASSERT_LT(clock::now(), until);
+      std::this_thread::yield();
+    }
+  }
+
   std::size_t files() const { return static_cast<std::size_t>(std::distance(fs::directory_iterator(fs::path("/proc") / std::to_string(boss.pid()) / "fd"), {})); }
   std::size_t memory() const {
     std::ifstream in(fs::path("/proc") / std::to_string(boss.pid()) / "statm");
@@ -167,8 +182,13 @@ public:
     uplink_ = system_->spawn<caf::detached>(uplink, setup);
   }
   ~member() {
-    caf::anon_send_exit(uplink_, caf::exit_reason::kill);
-    uplink_ = nullptr;
+    {
+      caf::scoped_actor self{*system_}; // as the program does it
+      self->monitor(uplink_);
+      caf::anon_send(std::exchange(uplink_, nullptr), stop{});
+      self->receive([](const caf::down_msg&) {}, caf::after(10s) >> [] { ADD_FAILURE() << "the uplink does not end"; });
+    }
+    cluster::settle(*system_);
     system_.reset();
   }
   bool reaches_the_coordinator() {
@@ -271,6 +291,14 @@ TEST_P(Strangers, WhoNeverFinishesItsHandshakeIsCutOffAfterTenSeconds) {
   EXPECT_TRUE(slow.cut_before(begin + 13s));
 }
 
+TEST_P(Strangers, ANodeEndsWhileItsCoordinatorHangs) {
+  auto node = std::make_unique<member>(folder, port);
+  ASSERT_TRUE(node->joins_before(clock::now() + 30s));
+  hang();
+  EXPECT_FALSE(node->reaches_the_coordinator());
+  node.reset(); // CAF joins its threads
+}
+
 INSTANTIATE_TEST_SUITE_P(Cluster, Strangers, testing::Values(line::plain, line::tls), [](const auto& of) { return of.param == line::tls ? "Tls" : "Plain"; });
 
 class PlainStrangers : public Strangers {};
@@ -291,6 +319,55 @@ TEST_P(PlainStrangers, NothingIsPutAsideForWhomHasNotShakenHands) {
   EXPECT_TRUE(large.cut_before(clock::now() + 8s));
 }
 
+class TlsStrangers : public Strangers {
+protected:
+  static constexpr auto while_it_stands_still = 4s; ///< CAF itself gives up soon after
+
+  /// What all threads of a process have used so far.
+  static std::chrono::milliseconds cpu_time(const std::string& pid) {
+    std::ifstream in("/proc/" + pid + "/stat");
+    std::string field;
+    std::int64_t ticks = 0;
+    for (int n = 1; n <= 15 && in >> field; ++n) // proc(5): utime and stime are the 14th and the 15th; no name here has a space
+      if (n >= 14)
+        ticks += std::stoll(field);
+    return std::chrono::milliseconds(ticks * 1000 / ::sysconf(_SC_CLK_TCK));
+  }
+};
+
+TEST_P(TlsStrangers, WhoDoNotFinishTheirHandshakeKeepNobodyBusy) {
+  std::vector<knock> begun;
+  for (int n = 0; n < 20; ++n) {
+    begun.emplace_back(port);
+    ASSERT_TRUE(begun.back().connected());
+    begun.back().say(beginning());
+  }
+  member node(folder, port);
+  EXPECT_TRUE(node.joins_before(clock::now() + 30s)) << "all that came before it have been looked at by then";
+  auto before = cpu_time(std::to_string(boss.pid()));
+  std::this_thread::sleep_for(while_it_stands_still);
+  EXPECT_LT(cpu_time(std::to_string(boss.pid())) - before, while_it_stands_still / 4);
+}
+
+TEST_P(TlsStrangers, AHandshakeWithANodeThatHangsKeepsNobodyBusy) {
+  hang();
+  member node(folder, port);
+  EXPECT_FALSE(node.joins_before(clock::now() + 1s));
+  auto before = cpu_time("self");
+  std::this_thread::sleep_for(while_it_stands_still);
+  EXPECT_LT(cpu_time("self") - before, while_it_stands_still / 4);
+  ASSERT_EQ(::kill(boss.pid(), SIGCONT), 0);
+  EXPECT_TRUE(node.joins_before(clock::now() + 30s));
+}
+
+TEST_P(TlsStrangers, ANodeEndsInTheMidstOfAHandshakeThatStandsStill) {
+  hang();
+  auto node = std::make_unique<member>(folder, port);
+  EXPECT_FALSE(node->joins_before(clock::now() + 3s)) << "by then CAF has something to write there";
+  node.reset(); // CAF joins its threads
+}
+
+INSTANTIATE_TEST_SUITE_P(Cluster, TlsStrangers, testing::Values(line::tls), [](const auto&) { return "Tls"; });
 INSTANTIATE_TEST_SUITE_P(Cluster, PlainStrangers, testing::Values(line::plain), [](const auto&) { return "Plain"; });
 
 } // namespace

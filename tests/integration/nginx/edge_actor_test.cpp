@@ -26,6 +26,7 @@ protected:
   heard_ptr log = std::make_shared<heard>();
   std::shared_ptr<http::client> web = std::make_shared<http::client>(http::client_options{});
   int port = tiny_http::free_port();
+  std::shared_ptr<viewing::gate> gate = std::make_shared<viewing::gate>();
   edge_actor edge_1;
 
   void SetUp() override {
@@ -36,6 +37,7 @@ protected:
     setup.spec.url = url();
     setup.folder = home / "edge-1";
     setup.certificate = live;
+    setup.gate = gate;
     setup.config.listen = fmt::format("127.0.0.1:{}", port);
     setup.config.status = fmt::format("127.0.0.1:{}", tiny_http::free_port());
     setup.status_url = "http://" + setup.config.status + "/status";
@@ -75,6 +77,29 @@ protected:
     return found;
   }
 };
+
+TEST_F(SecuredEdge, LetsNginxKnowTheKeysOfViewingTokens) {
+  auto asked = [&](const viewing_key& key) { return curl({"-k", "-w", "%{http_code}", url() + "t/" + viewing::make_token(key, "hall", 4'000'000'000) + "/s/hall~1/1/r/1.ts"}); };
+  const auto first_key = viewing::key_of("0123456789abcdefghijklmnopqrstuv"), second_key = viewing::key_of("another-secret-of-thirty-two-and-more");
+  EXPECT_EQ(asked(first_key), "403");
+  gate->use(viewing::with_version({.version = 0, .keys = {first_key}, .signed_only = {}}));
+  EXPECT_TRUE(eventually([&] { return report().up && asked(first_key) == "502"; })) << "nobody is at its origin, but who asks is let in";
+  EXPECT_EQ(asked(second_key), "403");
+  gate->use(viewing::with_version({.version = 0, .keys = {second_key, first_key}, .signed_only = {}}));
+  EXPECT_TRUE(eventually([&] { return report().up && asked(second_key) == "502"; }));
+  EXPECT_EQ(asked(first_key), "502");
+  EXPECT_EQ(lines_of("viewing-keys-used").size(), 2u);
+}
+
+TEST(EdgeState, SaysWhichPackageIsMissing) {
+  folder home;
+  edge_state state;
+  state.setup.folder = home / "edge";
+  state.setup.config.js_module = home / "ngx_http_js_module.so";
+  auto refused = state.prepare();
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().text.find("install libnginx-mod-http-js"), std::string::npos) << refused.error().text;
+}
 
 TEST_F(SecuredEdge, SpeaksTlsAndReportsWhatItShows) {
   EXPECT_TRUE(shows(first));

@@ -1,4 +1,5 @@
 // This program is its own guard, and the owner of an edge that a test kills.
+#include "runtime/base/file.hpp"
 #include "runtime/nginx/edge_config.hpp"
 #include "runtime/nginx/server.hpp"
 #include "runtime/supervise/guard.hpp"
@@ -23,7 +24,7 @@ int owner_mode(char** argv) {
   config.origins = {std::string("127.0.0.1:") + argv[5]};
   auto at = nginx::prefix::prepare(argv[2]);
   const auto text = nginx::render(config);
-  if (!at || !text || !at->install(*text))
+  if (!at || !text || !write_file_atomically(at->file(nginx::viewing_script_file), nginx::viewing_script(), 0600) || !at->install(*text))
     return 1;
   auto child = supervise::process::spawn(at->start());
   if (!child)

@@ -93,6 +93,19 @@ protected:
   bool reporting = true;
 };
 
+TEST_F(Autoscaler, EdgesForTheirNetworksOnlyAreNoPartOfThePlan) {
+  put("n1-1", false, 300);
+  put("n2-1", false, 300);
+  auto& hall = put("hall-1", false, 990);
+  hall.spec.locality = "hall";
+  hall.spec.networks_only = true;
+  begin();
+  live(10s);
+  EXPECT_TRUE(orders->empty()) << "a full hall cannot be helped by edges elsewhere: " << last().why;
+  EXPECT_EQ(last().have, 2u);
+  EXPECT_EQ(last().want, 2u);
+}
+
 TEST_F(Autoscaler, StartsWhatIsMissingSpreadOverTheNodesAndWaitsForIt) {
   put("n1-1", false, 950);
   put("n2-1", false, 950);

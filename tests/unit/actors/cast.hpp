@@ -46,6 +46,7 @@ struct coordinator_script {
   farm_view farms;
   probe_orders orders;
   std::function<origin_orders(const origin_word&)> write = [](const origin_word&) { return origin_orders{}; };
+  viewing_rules viewing;
   std::optional<cluster_view> view; ///< none: it fails
 };
 
@@ -70,6 +71,14 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
     [=](const show_key&) -> caf::result<stream_key> { return unused(); },
     [=](const rotate_key&) -> caf::result<stream_key> { return unused(); },
     [=](const kick_stream&) {},
+    [=](const list_viewing& wish) {
+      auto rules = script->viewing;
+      if (rules.version == wish.version)
+        rules.keys.clear();
+      return rules;
+    },
+    [=](const sign_viewing&) -> caf::result<viewing_pass> { return unused(); },
+    [=](const rotate_viewing_key&) {},
     [=](const find_task&) -> caf::result<task_status> { return unused(); },
     [=](const add_task&) -> caf::result<task_status> { return unused(); },
     [=](const set_task&) -> caf::result<task_status> { return unused(); },

@@ -293,7 +293,7 @@ TEST_F(Coordinator, MovesWhatTheOriginFencesAtSuspicionAndTheRestWhenTheLeaseIsO
   auto first = state->judge_nodes(t0 + 3200ms, wall);
   ASSERT_EQ(first.size(), 1u);
   EXPECT_EQ(first[0].task, ladder.id);
-  state->release({ladder.id, first[0].epoch});
+  state->give_back({ladder.id, first[0].epoch}, wall);
   auto second = state->judge_nodes(t0 + 6600ms, wall);
   ASSERT_GE(second.size(), 1u);
   EXPECT_EQ(second[0].task, push.order.task);
@@ -522,7 +522,7 @@ TEST_F(Coordinator, NotesRenewedAndRefusedCertificatesOfEdgesOnce) {
 TEST_F(Coordinator, TellsObserversOfItsNodesWhatToWatchAndBelievesNobodyElse) {
   node("n1");
   state->edge_set.add({.name = edge_name{"e1"}, .node = node_name{"n9"}, .url = "http://e1", .capacity_bps = 1'000'000'000}, t0);
-  state->take(segment_listed{"show", {"/s/show~1/1/r/1.ts", 4000, "digest"}}, t0);
+  state->take(segment_listed{"show", {"/s/show~1/1/r/1.ts", 4000, "digest"}}, t0, wall);
   state->use_authorities("PEM");
   auto sees = [](const std::string& node, edge_view view) { return edge_sighting{node_name{node}, {{edge_name{"e1"}, {.observer = node_name{"n7"}, .view = view, .good = 9, .milliseconds = 5, .text = {}}},
                                                                                                    {edge_name{"nowhere"}, {.observer = {}, .view = view, .good = 9, .milliseconds = 5, .text = {}}}}, {}}; };
@@ -545,7 +545,7 @@ TEST_F(Coordinator, TellsObserversOfItsNodesWhatToWatchAndBelievesNobodyElse) {
   has_it.authorities = orders.authorities;
   EXPECT_EQ(state->take(has_it, t0 + 1s).authorities_text, "");
   EXPECT_EQ(state->take(has_it, t0 + 21s).newest.path, "") << "by then it may be listed no more";
-  state->take(segment_listed{"show", {"/etc/passwd", 1, {}}}, t0 + 22s);
+  state->take(segment_listed{"show", {"/etc/passwd", 1, {}}}, t0 + 22s, wall);
   EXPECT_EQ(state->take(has_it, t0 + 22s).newest.path, "");
 }
 
@@ -582,12 +582,28 @@ TEST_F(Coordinator, PlacesAStandbyOnAnotherNodeOrNotAtAllAndSaysWhy) {
   EXPECT_EQ(second->node, node_name{"n2"});
   EXPECT_GT(second->order.epoch, run.order.epoch) << "what takes over must not be fenced by what it replaces";
   EXPECT_NE(second->why.find("n1 has the other run"), std::string::npos);
-  state->release({ladder.id, run.order.epoch});
+  state->give_back({ladder.id, run.order.epoch}, wall);
   state->tasks.at(ladder.id).status.epoch = second->order.epoch;
   EXPECT_TRUE(place(ladder.id)->order.standby) << "the next one in the free seat stands by for the one that went on";
   ASSERT_TRUE(state->remove({.id = ladder.id, .if_revision = 0, .actor = "test"}, wall));
   reopen();
   EXPECT_TRUE(state->leases.empty());
+}
+
+TEST_F(Coordinator, SaysThatALeaseWasGivenBackBeforeItBegan) {
+  node("n1");
+  auto one = task(stream().id);
+  auto told = [&] {
+    auto events = state->setup.store->read_last_events(100);
+    return events ? std::ranges::count(*events, "lease-given-back", &event::kind) : -1;
+  };
+  auto first = *place(one.id);
+  state->give_back({one.id, first.order.epoch}, wall);
+  EXPECT_EQ(told(), 1);
+  auto second = *place(one.id);
+  state->tasks.at(one.id).status.epoch = second.order.epoch; // as its TASK says when it has taken it
+  state->give_back({one.id, second.order.epoch}, wall);
+  EXPECT_EQ(told(), 1) << "a run that ended has events of its own";
 }
 
 TEST_F(Coordinator, ASilentNodeThatMayHaveTheWordOfTheOthersKeepsWhatNobodyCanFence) {
@@ -1139,6 +1155,88 @@ TEST_F(Coordinator, KnownKeysAreSignedHoldNoKeyAndAreToldOnce) {
   EXPECT_EQ(state->keys(0, wall).signer, keys.signer) << "the same coordinator after a restart";
 }
 
+TEST_F(Coordinator, SignsAddressesOfStreamsThatNeedItAndTellsWhoMayWatch) {
+  state->setup.playback_base = "http://live";
+  auto spec = stream();
+  stream("other");
+  EXPECT_EQ(state->sign({stream_id{"nobody"}, 1h}, wall).error().code, error_code::not_found);
+  EXPECT_EQ(state->sign({spec.id, 1h}, wall).error().code, error_code::conflict) << "an open stream needs none";
+  auto before = state->who_may_watch(0);
+  ASSERT_EQ(before.keys.size(), 1u);
+  EXPECT_TRUE(before.signed_only.empty());
+  spec.viewing = viewing_access::with_token;
+  ASSERT_TRUE(state->set({.spec = spec, .if_revision = 0, .actor = "test"}, wall));
+  for (auto lifetime : {std::chrono::milliseconds(0), std::chrono::milliseconds(-1), std::chrono::milliseconds(367 * 24h)})
+    EXPECT_EQ(state->sign({spec.id, lifetime}, wall).error().code, error_code::invalid_input);
+  auto rules = state->who_may_watch(before.version);
+  EXPECT_EQ(rules.signed_only, std::vector<std::string>{"conf"});
+  EXPECT_TRUE(state->who_may_watch(rules.version).keys.empty()) << "who has them is not told again";
+  auto pass = state->sign({spec.id, 1h}, wall);
+  ASSERT_TRUE(pass) << pass.error().text;
+  EXPECT_EQ(pass->playback_url, "http://live/t/" + pass->token + "/hls/conf/index.m3u8");
+  viewing::gate gate;
+  gate.use(rules);
+  EXPECT_EQ(gate.judge("conf", pass->token, wall), viewing::verdict::good);
+  EXPECT_EQ(gate.judge("conf", pass->token, pass->expires), viewing::verdict::expired);
+  EXPECT_EQ(gate.judge("other", {}, wall), viewing::verdict::open);
+
+  reopen();
+  EXPECT_EQ(state->who_may_watch(0), rules) << "nobody's address is lost by a restart";
+  ASSERT_TRUE(state->remove({spec.id, 0, "test"}, wall));
+  EXPECT_EQ(state->who_may_watch(0).signed_only, std::vector<std::string>{"conf"}) << "what is left of it at origins";
+  stream();
+  EXPECT_TRUE(state->who_may_watch(0).signed_only.empty()) << "an open stream of the same name";
+}
+
+TEST_F(Coordinator, SignsWithANewKeyWhenEverybodyHasHadTimeToHearOfIt) {
+  auto spec = stream();
+  spec.viewing = viewing_access::with_token;
+  ASSERT_TRUE(state->set({.spec = spec, .if_revision = 0, .actor = "test"}, wall));
+  auto id_of = [&](timestamp when) { return std::string(viewing::parse_token(state->sign({spec.id, 1h}, when)->token)->key); };
+  const auto first = id_of(wall);
+  ASSERT_TRUE(state->rotate(rotate_viewing_key{"test"}, wall));
+  auto keys = state->who_may_watch(0).keys;
+  ASSERT_EQ(keys.size(), 2u);
+  EXPECT_NE(keys[0].id, first);
+  EXPECT_EQ(keys[1].id, first) << "addresses that were signed before stay good";
+  EXPECT_EQ(last_event().find(keys[0].secret), std::string::npos);
+  EXPECT_EQ(id_of(wall + 14s), first);
+  EXPECT_EQ(id_of(wall + 15s), keys[0].id);
+  reopen();
+  EXPECT_EQ(state->who_may_watch(0).keys, keys);
+  EXPECT_EQ(id_of(wall + 1s), first);
+  ASSERT_TRUE(state->rotate(rotate_viewing_key{"test"}, wall + 1h));
+  EXPECT_EQ(state->who_may_watch(0).keys.back(), keys[0]);
+}
+
+TEST_F(Coordinator, TakesTheSecretsThatAreConfigured) {
+  state->setup.options.viewing_secret = "too short";
+  auto refused = state->load(wall, t0);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().text.find("coordinator.viewing_secret"), std::string::npos);
+  state->setup.options.viewing_secret = "0123456789abcdefghijklmnopqrstuv";
+  state->setup.options.viewing_secret_former = "another-secret-of-thirty-two-and-more";
+  ASSERT_TRUE(state->load(wall, t0));
+  auto keys = state->who_may_watch(0).keys;
+  ASSERT_EQ(keys.size(), 2u);
+  EXPECT_EQ(keys[0].secret, state->setup.options.viewing_secret);
+  EXPECT_EQ(state->rotate(rotate_viewing_key{"test"}, wall).error().code, error_code::conflict);
+}
+
+TEST_F(Coordinator, GivesProbesATokenWhereViewersNeedOne) {
+  node("n1");
+  auto spec = stream();
+  spec.viewing = viewing_access::with_token;
+  ASSERT_TRUE(state->set({.spec = spec, .if_revision = 0, .actor = "test"}, wall));
+  state->take(segment_listed{"conf", {"/s/conf~1/1/r/1.ts", 4000, "digest"}}, t0, wall);
+  auto path = state->newest_segment.path;
+  auto at = viewing::split(path);
+  EXPECT_EQ(at.path, "/s/conf~1/1/r/1.ts");
+  viewing::gate gate;
+  gate.use(state->who_may_watch(0));
+  EXPECT_EQ(gate.judge("conf", at.token, wall), viewing::verdict::good);
+}
+
 TEST_F(Coordinator, LearnsWhatATaskCostsFromRunsThatKeepUp) {
   node("n1");
   auto ladder = ladder_of(stream().id, "n1");
@@ -1195,9 +1293,9 @@ TEST_F(Coordinator, NeverGoesBackToAnOlderEpochOfATask) { // found by chaos
   node("n1");
   auto t = task(stream().id);
   auto first = *place(t.id);
-  state->release({t.id, first.order.epoch});
+  state->give_back({t.id, first.order.epoch}, wall);
   auto second = *place(t.id);
-  state->release({t.id, second.order.epoch});
+  state->give_back({t.id, second.order.epoch}, wall);
   join news;
   news.spec.name = node_name{"n1"};
   news.spec.instance = "n1-1";

@@ -82,6 +82,7 @@ public:
   }
   static origin_place place(std::string url) { return {.url = url, .token = {}, .node = node_name{url.substr(7)}, .read_token = "token"}; }
   std::string extra; ///< header lines of the last answer
+  std::string route; ///< as which it is counted
   std::pair<int, std::string> get(std::string_view path, std::string_view accepts = {}) {
     const http::fast_request::field field{"Accept-Encoding", accepts};
     http::fast_request r;
@@ -89,12 +90,13 @@ public:
     if (!accepts.empty())
       r.fields = {&field, 1};
     http::fast_answer a;
-    bool known = path.starts_with("/p/") ? desk->answer_media(r, a) : path.starts_with("/hls/") ? desk->answer_multivariant(r, a) : desk->answer_steering(r, a);
+    bool known = path.starts_with("/t/") ? desk->answer_signed(r, a) : path.starts_with("/p/") ? desk->answer_media(r, a) : path.starts_with("/hls/") ? desk->answer_multivariant(r, a) : desk->answer_steering(r, a);
     EXPECT_TRUE(known);
     std::string text;
     for (auto piece : a.pieces())
       text += piece;
     extra = a.extra;
+    route = a.route;
     return {a.status, text};
   }
 };
@@ -312,6 +314,91 @@ TEST_F(Director, CodesPlaylistsForWhoTakesThem) {
   EXPECT_NE(plain(get("/hls/conf/index.m3u8", "gzip").second).find("#EXTM3U"), std::string::npos);
 }
 
+/// A desk that knows of two streams, one of which is watched by signed addresses only.
+class SignedDirector : public Director {
+public:
+  const viewing_key key = viewing::key_of("0123456789abcdefghijklmnopqrstuv");
+  std::shared_ptr<viewing::gate> gate = std::make_shared<viewing::gate>();
+
+  SignedDirector() {
+    desk = state.setup.desk = std::make_shared<playlist_desk>(30s, steering::join_options{}, "http://origin", gate);
+    EXPECT_TRUE(state.tables.add(table(1, {"a", "b"})));
+    state.take(log_of(1, 6, 1), now);
+    auto other = log_of(1, 6, 1);
+    other.stream = "open";
+    state.take(other, now);
+    show();
+  }
+  void hear_rules() { gate->use(viewing::with_version({.version = 0, .keys = {key}, .signed_only = {"conf"}})); }
+  std::string token(std::chrono::seconds lasts = 60s, std::string_view stream = "conf") const {
+    return viewing::make_token(key, stream, std::chrono::duration_cast<std::chrono::seconds>((std::chrono::system_clock::now() + lasts).time_since_epoch()).count());
+  }
+};
+
+TEST_F(SignedDirector, BarsWhoHasNoGoodTokenAndSaysWhy) {
+  hear_rules();
+  const std::vector<std::string> addresses{"/hls/conf/index.m3u8", "/p/17.1/conf~1/720p.m3u8", steering_path(17, 1)};
+  for (auto& address : addresses) {
+    EXPECT_EQ(get(address).first, 403) << address;
+    EXPECT_NE(get(address).second.find("signed addresses only"), std::string::npos);
+    EXPECT_EQ(get("/t/" + token() + address).first, 200) << address;
+    EXPECT_EQ(route, address.substr(0, address.find('/', 1) + 1)) << "it is counted as others are";
+    EXPECT_EQ(get("/t/" + token(60s, "open") + address).first, 403) << "another stream's";
+    EXPECT_EQ(get("/t/" + token(-1s) + address).first, 403);
+    EXPECT_NE(get("/t/" + token(-1s) + address).second.find("expired"), std::string::npos);
+    EXPECT_EQ(get("/t/" + token().substr(1) + address).first, 403);
+    EXPECT_EQ(get("/t/nonsense" + address).first, 403);
+  }
+  EXPECT_EQ(get("/hls/open/index.m3u8").first, 200);
+  EXPECT_GT(desk->counts().barred.load(), 0u);
+}
+
+TEST_F(SignedDirector, EveryAddressThatItNamesCarriesTheTokenAndChangesNothingElse) {
+  hear_rules();
+  const auto front = "/t/" + token();
+  auto multivariant = get(front + "/hls/conf/index.m3u8").second;
+  EXPECT_NE(multivariant.find("SERVER-URI=\"" + front + "/steer/"), std::string::npos) << multivariant;
+  std::size_t variants = 0;
+  for (std::size_t at = 0; (at = multivariant.find("\n/", at)) != std::string::npos; ++at, ++variants)
+    EXPECT_EQ(multivariant.substr(at + 1, front.size() + 3), front + "/p/");
+  EXPECT_EQ(variants, 2u) << "both pathways";
+  EXPECT_NE(get(front + steering_path(17, 1)).second.find("\"RELOAD-URI\":\"" + front + "/steer/17.1/conf\""), std::string::npos);
+
+  auto list = get(front + "/p/17.1/conf~1/720p.m3u8").second;
+  auto bare = list;
+  std::size_t lines = 0;
+  for (std::size_t at = 0; (at = bare.find(front)) != std::string::npos; ++lines)
+    bare.erase(at, front.size());
+  EXPECT_EQ(lines, 6u) << "each entry";
+  gate->use(viewing::with_version({.version = 0, .keys = {key}, .signed_only = {}}));
+  EXPECT_EQ(bare, get("/p/17.1/conf~1/720p.m3u8").second);
+}
+
+TEST_F(SignedDirector, CodesOneFormForAllWhoHaveTheSameTokenAndNotOneForEachOfThousands) {
+  hear_rules();
+  const auto path = "/t/" + token() + "/p/17.1/conf~1/720p.m3u8";
+  auto text = get(path).second;
+  auto coded = get(path, "gzip").second;
+  EXPECT_EQ(plain(coded), text);
+  for (int i = 0; i < 600; ++i)
+    get("/t/" + token(1h + std::chrono::seconds(i)) + "/p/17.1/conf~1/720p.m3u8", "gzip");
+  EXPECT_EQ(extra, "Vary: Accept-Encoding\r\n") << "the last ones go as they are";
+  EXPECT_EQ(get(path, "gzip").second, coded) << "and the first ones are still there";
+}
+
+TEST_F(SignedDirector, NotThereYetIsNeverForbidden) {
+  EXPECT_EQ(get("/t/" + token() + "/hls/conf/index.m3u8").first, 503) << "it has not heard who may watch";
+  EXPECT_EQ(get("/hls/conf/index.m3u8").first, 503) << "nor does anybody slip in meanwhile";
+  EXPECT_EQ(extra, "Retry-After: 1\r\n");
+  hear_rules();
+  EXPECT_EQ(get("/t/" + token(60s, "later") + "/hls/later/index.m3u8").first, 404);
+  EXPECT_EQ(get("/t/" + token() + "/p/17.1/conf~9/720p.m3u8").first, 404);
+  EXPECT_EQ(get("/t/" + token() + "/p/17.9/conf~1/720p.m3u8").first, 503);
+  state.watching.answered = false;
+  show();
+  EXPECT_EQ(get("/t/" + token(60s, "later") + "/hls/later/index.m3u8").first, 503);
+}
+
 TEST_F(Director, AnAddressOnceListedNeverChanges) {
   ASSERT_TRUE(state.tables.add(table(1, {"a", "b"})));
   state.take(log_of(1, 6, 1), now);
@@ -414,6 +501,120 @@ TEST_F(Director, AViewerOfANearlyFullFarmGetsTheTwoCheapestRungs) {
   EXPECT_EQ(desk->counts().refused_joins.load(), 1u);
   load(4, 500'000);
   EXPECT_EQ(get("/hls/conf/index.m3u8").first, 200);
+}
+
+/// Edges a and b for everybody, h in hall-1, near to 10.20.0.0/16, for its networks only.
+class Locality : public Director {
+public:
+  Locality() {
+    const std::vector<std::string> proxies{"127.0.0.0/8"};
+    desk = std::make_shared<playlist_desk>(30s, steering::join_options{.viewer_bps = 1000}, "http://origin", nullptr, http::address_list::parse(proxies).value());
+    state.setup.desk = desk;
+    auto edges = table(1, {"a", "b"}).edges;
+    edges.push_back({.name = edge_name{"h"}, .url = "http://h", .weight_milli = 1000, .capacity_bps = 1'000'000, .locality = "hall-1", .networks_only = true});
+    first = steering::make_table(1, edges);
+    EXPECT_TRUE(state.take(first));
+    state.take(log_of(1, 6, 1), now);
+    hear_hall({"10.20.0.0/16"});
+  }
+  bool hear_hall(std::vector<std::string> networks) {
+    edge_list list;
+    for (std::string name : {"a", "b", "h"}) {
+      list.edges.emplace_back();
+      list.edges.back().spec.name = edge_name{name};
+      list.edges.back().phase = edge_phase::serving;
+      if (name == "h") {
+        list.edges.back().spec.locality = "hall-1";
+        list.edges.back().spec.networks = networks;
+      }
+    }
+    bool changed = state.take(list);
+    show();
+    return changed;
+  }
+  /// The viewer's part of the addresses that someone at `peer` gets.
+  std::string joins_at(std::string_view peer, std::vector<std::string_view> forwarded = {}) {
+    std::vector<http::fast_request::field> fields;
+    for (auto line : forwarded)
+      fields.push_back({"x-forwarded-for", line});
+    http::fast_request r;
+    r.path = "/hls/conf/index.m3u8";
+    r.peer_address = peer;
+    r.fields = fields;
+    http::fast_answer a;
+    EXPECT_TRUE(desk->answer_multivariant(r, a));
+    EXPECT_EQ(a.status, 200);
+    std::string text;
+    for (auto piece : a.pieces())
+      text += piece;
+    auto from = text.find("/steer/") + 7;
+    auto viewer = text.substr(from, text.find('/', from) - from);
+    EXPECT_NE(text.find(fmt::format("\n/p/{}/conf~1/", viewer)), std::string::npos);
+    return viewer;
+  }
+  bool in_hall(const std::string& viewer) const { return viewer.ends_with("~hall-1"); }
+  edge_table first;
+};
+
+TEST_F(Locality, ViewersOfAVenueFetchFromItsEdgeAndNobodyElseDoes) {
+  for (int i = 0; i < 30; ++i) {
+    EXPECT_TRUE(in_hall(joins_at("10.20.3.4")));
+    EXPECT_TRUE(in_hall(joins_at("::ffff:10.20.3.4")));
+    EXPECT_FALSE(in_hall(joins_at("10.21.0.1")));
+    EXPECT_FALSE(in_hall(joins_at("2001:db8::1")));
+  }
+  auto inside = get("/p/17.1~hall-1/conf~1/720p.m3u8").second;
+  EXPECT_NE(inside.find("\nhttp://h/s/conf~1/"), std::string::npos);
+  EXPECT_EQ(inside.find("\nhttp://a/"), std::string::npos);
+  auto backup = get("/p/17.1.b~hall-1/conf~1/720p.m3u8").second;
+  EXPECT_EQ(backup.find("\nhttp://h/"), std::string::npos) << "the backup is outside";
+  EXPECT_EQ(get("/p/17.1/conf~1/720p.m3u8").second.find("\nhttp://h/"), std::string::npos);
+  EXPECT_EQ(get("/p/17.1~elsewhere/conf~1/720p.m3u8").second, get("/p/17.1/conf~1/720p.m3u8").second) << "a locality that nobody knows is none";
+}
+
+TEST_F(Locality, BehindAProxyTheViewersOwnAddressCounts) {
+  EXPECT_FALSE(in_hall(joins_at("127.0.0.1")));
+  EXPECT_TRUE(in_hall(joins_at("127.0.0.1", {"10.20.3.4"})));
+  EXPECT_TRUE(in_hall(joins_at("127.0.0.1", {"192.0.2.1, 10.20.3.4", "127.0.0.9"})));
+  EXPECT_FALSE(in_hall(joins_at("127.0.0.1", {"10.20.3.4, 192.0.2.1"}))) << "the viewer wrote the first one";
+  EXPECT_FALSE(in_hall(joins_at("192.0.2.1", {"10.20.3.4"}))) << "no proxy of ours";
+  std::vector<std::string_view> many(40, "127.0.0.2");
+  many.front() = "10.20.3.4";
+  EXPECT_FALSE(in_hall(joins_at("127.0.0.1", many))) << "nobody has so many proxies";
+}
+
+TEST_F(Locality, WhatIsListedKeepsItsAddressWhenTheVenuesEdgeDies) {
+  const auto before = get("/p/17.1~hall-1/conf~1/720p.m3u8").second;
+  auto without = first.edges;
+  without.pop_back();
+  ASSERT_TRUE(state.take(steering::make_table(2, without, &first)));
+  auto log = log_of(2, 7, 1);
+  log.entries.back().edges = 2;
+  state.take(log, now);
+  show();
+  auto after = get("/p/17.1~hall-1/conf~1/720p.m3u8").second;
+  for (int msn = 0; msn < 6; ++msn)
+    EXPECT_NE(after.find(fmt::format("\nhttp://h/s/conf~1/7/720p/{}.ts\n", msn)), std::string::npos) << msn;
+  EXPECT_EQ(after.find("http://h/s/conf~1/7/720p/6.ts"), std::string::npos) << "new entries go to the edges for everybody";
+  EXPECT_FALSE(in_hall(joins_at("10.20.3.4")));
+}
+
+TEST_F(Locality, SteeringKnowsTheEdgeOfTheVenue) {
+  auto list = [&](edge_phase hall) { hear({{"a", edge_phase::serving}, {"b", edge_phase::serving}, {"h", hall}}); };
+  list(edge_phase::serving);
+  EXPECT_NE(get("/steer/17.1~hall-1/conf").second.find(R"("RELOAD-URI":"/steer/17.1~hall-1/conf","PATHWAY-PRIORITY":["edge","backup"])"), std::string::npos);
+  list(edge_phase::suspect);
+  EXPECT_NE(get("/steer/17.1~hall-1/conf").second.find(R"("PATHWAY-PRIORITY":["backup","edge"])"), std::string::npos);
+  EXPECT_NE(get("/steer/17.1/conf").second.find(R"("PATHWAY-PRIORITY":["edge","backup"])"), std::string::npos) << "those outside do not fetch there";
+}
+
+TEST_F(Locality, NetworksFollowWhatEdgesSay) {
+  EXPECT_FALSE(hear_hall({"10.20.0.0/16"})) << "nothing new";
+  EXPECT_TRUE(hear_hall({"192.0.2.0/24"}));
+  EXPECT_FALSE(in_hall(joins_at("10.20.3.4")));
+  EXPECT_TRUE(in_hall(joins_at("192.0.2.4")));
+  EXPECT_TRUE(hear_hall({}));
+  EXPECT_FALSE(in_hall(joins_at("192.0.2.4")));
 }
 
 TEST_F(Director, SteeringPrefersTheBackupWhileItsEdgeIsUnwell) {

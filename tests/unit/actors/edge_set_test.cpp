@@ -1,6 +1,7 @@
 #include "actors/edge_set.hpp"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <set>
 
@@ -115,6 +116,57 @@ TEST_F(EdgeSet, ADrainedEdgeGetsNoNewEntries) {
   set.drain(edge_name{"a"}, false);
   run(10s, {{"a", edge_view::up}, {"b", edge_view::up}});
   EXPECT_EQ(names(), (std::set<std::string>{"a", "b"}));
+}
+
+TEST_F(EdgeSet, EdgesForTheirNetworksOnlyGetNobodyElseAndHaveNoPartInTheBalance) {
+  add("a");
+  add("b");
+  set.add({.name = edge_name{"h"}, .node = {}, .url = "http://h:80", .capacity_bps = 1'000'000'000, .locality = "hall-1", .networks = {"10.20.0.0/16"}, .networks_only = true}, t);
+  std::map<std::string, edge_view> views{{"a", edge_view::up}, {"b", edge_view::up}, {"h", edge_view::up}};
+  run(70s, views);
+  ASSERT_EQ(names(), (std::set<std::string>{"a", "b", "h"}));
+  EXPECT_EQ(set.table().edges.back().locality, "hall-1");
+  EXPECT_TRUE(std::ranges::none_of(set.table().primary, [](auto i) { return i == 2; }));
+  const auto epoch = set.table().epoch;
+  run(60s, views, {{"a", 100'000'000}, {"b", 100'000'000}, {"h", 900'000'000}});
+  EXPECT_EQ(set.table().epoch, epoch) << "a full hall is no reason to move anybody";
+  EXPECT_EQ(set.find(edge_name{"h"})->weight_milli, 1000);
+  views["h"] = edge_view::suspect;
+  run(5s, views);
+  EXPECT_EQ(names(), (std::set<std::string>{"a", "b"}));
+  EXPECT_GT(set.table().epoch, epoch) << "its viewers go elsewhere";
+}
+
+TEST_F(EdgeSet, ATableOfTheRunBeforeStillSaysWhoIsNearToWhom) {
+  set.add({.name = edge_name{"h"}, .node = {}, .url = "http://h:80", .capacity_bps = 1'000'000'000, .locality = "hall-1", .networks = {"10.20.0.0/16"}, .networks_only = true}, t);
+  add("a");
+  run(10s, {{"a", edge_view::up}, {"h", edge_view::up}});
+  edge_set next;
+  next.restore(set.history(), t);
+  auto change = next.judge(t + 1s);
+  EXPECT_FALSE(change.table);
+  ASSERT_NE(next.find(edge_name{"h"}), nullptr);
+  EXPECT_EQ(next.find(edge_name{"h"})->spec.locality, "hall-1");
+  EXPECT_TRUE(next.find(edge_name{"h"})->spec.networks_only);
+}
+
+TEST_F(EdgeSet, WhomAnEdgeIsNearToMustBeSoundAndOfFewLocalities) {
+  auto put = [&](const std::string& name, const std::string& locality, std::vector<std::string> networks) {
+    set.add({.name = edge_name{name}, .node = {}, .url = "http://" + name + ":80", .capacity_bps = 1, .locality = locality, .networks = std::move(networks)}, t);
+    return set.find(edge_name{name})->locality_trouble;
+  };
+  EXPECT_NE(put("bad", "hall-1", {"10.0.0.1/8"}).find("10.0.0.1/8"), std::string::npos);
+  EXPECT_TRUE(set.find(edge_name{"bad"})->spec.locality.empty()) << "it serves like any other edge";
+  EXPECT_TRUE(set.find(edge_name{"bad"})->spec.networks.empty());
+  EXPECT_NE(put("bad", "a/b", {"10.0.0.0/8"}), "");
+  EXPECT_EQ(put("bad", "hall-0", {"10.0.0.0/8"}), "");
+  for (int i = 1; i < 16; ++i)
+    EXPECT_EQ(put(fmt::format("e{}", i), fmt::format("hall-{}", i), {fmt::format("10.{}.0.0/16", i)}), "");
+  EXPECT_NE(put("late", "hall-16", {"192.0.2.0/24"}).find("one more than the 16"), std::string::npos);
+  EXPECT_EQ(put("late", "hall-3", {"192.0.2.0/24"}), "") << "of a locality that is there";
+  EXPECT_NE(put("late", "hall-16", {"192.0.2.0/24"}), "");
+  set.remove(edge_name{"e7"});
+  EXPECT_EQ(put("late", "hall-16", {"192.0.2.0/24"}), "") << "it says so each second";
 }
 
 TEST_F(EdgeSet, KeepsEveryTableThatAListedEntryNames) {

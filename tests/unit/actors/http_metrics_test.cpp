@@ -140,7 +140,7 @@ TEST_F(HttpMetrics, TheTreeTellsWhatEachActorCounted) {
   tree.back()["status"]["ages"]["buckets"] = ages.now().buckets;
   tree.back()["status"]["ages"]["sum"] = ages.now().sum;
   tree.back()["status"]["copies"] = {{"writes", true}, {"owed", {{"o2", 7}, {"o3", 0}}}};
-  tree.push_back(actor("director", "director", R"({"sessions": {"b-1": 4}, "moves": {"edge_left": 512, "weights": 3},
+  tree.push_back(actor("director", "director", R"({"sessions": {"b-1": 4}, "localities": {"hall": {"near": 5, "elsewhere": 2}}, "moves": {"edge_left": 512, "weights": 3},
                                               "audience": {"hall": {"sessions": 9, "beacons": 3, "joins": {"buckets": [], "sum": 0},
                                                                     "edges": {"b-1": {"stalls": 2, "stalled_seconds": 1.5, "played_seconds": 60}}}}})"));
   tree.back()["status"]["audience"]["hall"]["joins"] = {{"buckets", ages.now().buckets}, {"sum", ages.now().sum}};
@@ -161,6 +161,8 @@ TEST_F(HttpMetrics, TheTreeTellsWhatEachActorCounted) {
   EXPECT_LINE(text, R"(weir_segment_age_seconds_bucket{le="8"} 1)");
   EXPECT_LINE(text, "weir_segment_age_seconds_sum 7");
   EXPECT_LINE(text, R"(weir_sessions_total{edge="b-1"} 4)");
+  EXPECT_LINE(text, R"(weir_local_sessions_total{locality="hall",place="near"} 5)");
+  EXPECT_LINE(text, R"(weir_local_sessions_total{locality="hall",place="elsewhere"} 2)");
   EXPECT_LINE(text, R"(weir_steering_moves_total{cause="edge_left"} 512)");
   EXPECT_LINE(text, R"(weir_steering_moves_total{cause="weights"} 3)");
   EXPECT_LINE(text, R"(weir_edge_requests_total{edge="b-1",cache="hit"} 90)");

@@ -157,8 +157,13 @@ TEST(Mask, HidesTheUserOfAUrl) {
   EXPECT_EQ(log::mask("https://host/@me"), "https://host/@me");
 }
 
+TEST(Mask, HidesViewingTokensInAddresses) {
+  EXPECT_EQ(log::mask("GET /t/1800000000.73337f47.a432b9f15d2141449a218c0d01e455ed/s/main~1/2/r/3.ts HTTP/1.1"), "GET /t/***/s/main~1/2/r/3.ts HTTP/1.1");
+  EXPECT_EQ(log::mask("/t/1800000000.73337f47.a432b9f15d2141449a218c0d01e455ed"), "/t/***");
+}
+
 TEST(Mask, LeavesOrdinaryTextAlone) {
-  for (auto text : {"", "monkey=1 keyframe=2 a key = b", "key=", "://", "token", "\"key\":1", "the key frame"})
+  for (auto text : {"", "/t/", "/t/abc/s/1.ts", "http://h/t/18", "monkey=1 keyframe=2 a key = b", "key=", "://", "token", "\"key\":1", "the key frame"})
     EXPECT_EQ(log::mask(text), text);
 }
 

@@ -317,6 +317,19 @@ TEST(Addresses, ParseAndPrint) {
   EXPECT_FALSE(is_loopback("128.0.0.1"));
 }
 
+TEST(NodeConfigText, NetworksOfEdgesAreSoundAndEachOnce) {
+  EXPECT_EQ(complaints("edge:\n  networks: [10.20.0.0/16, \"2001:db8::/32\"]\n  networks_only: true\n  locality: hall-1\n"), "");
+  auto all = complaints("edge:\n  networks:\n    - 10.20.0.1/16\n    - 10.0.0.0/33\n    - hall\n    - 192.0.2.0/24\n    - \"::ffff:192.0.2.0/120\"\n");
+  for (auto part : {"n.yaml:3:7: edge.networks[0]: \"10.20.0.1/16\" has bits set beyond its prefix length", "n.yaml:4:7: edge.networks[1]: \"10.0.0.0/33\" has no prefix length in 0..32",
+                    "n.yaml:5:7: edge.networks[2]: \"hall\" is not an address or a range", "n.yaml:7:7: edge.networks[4]: \"::ffff:192.0.2.0/120\" is the same network as networks[3]"})
+    EXPECT_NE(all.find(part), std::string::npos) << part << " in\n" << all;
+  EXPECT_NE(complaints("edge: {networks_only: true}\n").find("edge.networks_only: leaves nobody to serve"), std::string::npos);
+  EXPECT_NE(complaints("edge: {networks: [10.0.0.0/8], networks_only: true, spare: 2}\n").find("edge.spare: is not for edges that serve edge.networks only"), std::string::npos);
+  EXPECT_NE(complaints("edge: {networks: [10.0.0.0/8], locality: \"hall 1\"}\n").find("edge.locality: \"hall 1\" holds more than"), std::string::npos);
+  EXPECT_NE(complaints("edge: {locality: hall-1}\n").find("edge.locality: is not used without edge.networks"), std::string::npos);
+  EXPECT_NE(complaints("director: {trusted_proxies: [proxy.example.org]}\n").find("director.trusted_proxies[0]: \"proxy.example.org\" is not an address or a range"), std::string::npos);
+}
+
 TEST(Addresses, RangesHoldWhatTheyShould) {
   std::vector<std::string> ranges{"10.0.0.0/8", "2001:db8::/32", "192.0.2.7"};
   EXPECT_TRUE(any_contains(ranges, "10.255.0.1"));

@@ -23,6 +23,31 @@ TEST(Addresses, AreTakenApartExactlyAsTheyAreMade) {
   EXPECT_EQ(parse_steering_path("/steer/5.1/show").value().viewer.bucket, 5U);
 }
 
+TEST(Addresses, CarryTheViewersLocality) {
+  playlist_address p{{12, 7, true, "hall.1_b-2"}, "show", 3, "720p"};
+  auto path = path_of(p);
+  EXPECT_EQ(path, "/p/12.7.b~hall.1_b-2/show~3/720p.m3u8");
+  EXPECT_EQ(parse_playlist_path(path).value().viewer, p.viewer);
+  p.viewer.backup = false;
+  path = path_of(p);
+  EXPECT_EQ(path, "/p/12.7~hall.1_b-2/show~3/720p.m3u8");
+  EXPECT_EQ(parse_playlist_path(path).value().viewer, p.viewer);
+  path = path_of(steering_address{p.viewer, "show"});
+  EXPECT_EQ(path, "/steer/12.7~hall.1_b-2/show");
+  EXPECT_EQ(parse_steering_path(path).value().viewer, p.viewer);
+  EXPECT_EQ(parse_steering_path(path).value().stream, "show");
+  for (auto bad : {"/p/1.1~/s~1/r.m3u8", "/p/1.1~../s~1/r.m3u8", "/p/1.1~a b/s~1/r.m3u8", "/p/1.1~a~b/s~1/r.m3u8", "/p/1.1~a", "/p/1.1~a/", "/p/1.1~a.b"})
+    EXPECT_FALSE(parse_playlist_path(bad)) << bad;
+  EXPECT_FALSE(parse_playlist_path("/p/1.1~" + std::string(65, 'a') + "/s~1/r.m3u8"));
+  EXPECT_FALSE(parse_steering_path("/steer/1.1~a/b/c"));
+  bench b;
+  b.slots(1, 1, 5);
+  auto text = multivariant(b.log.snapshot(), {3, 1, false, "hall-1"}).value();
+  for (auto part : {"SERVER-URI=\"/steer/3.1~hall-1/", "\n/p/3.1~hall-1/", "\n/p/3.1.b~hall-1/"})
+    EXPECT_NE(text.find(part), std::string::npos) << part;
+  EXPECT_EQ(text.find("/p/3.1/"), std::string::npos);
+}
+
 TEST(Addresses, RefuseEverythingElse) {
   for (auto path : {"/p/1024.1/s~1/r.m3u8", "/p/01.1/s~1/r.m3u8", "/p/1.1/../r.m3u8", "/p/1.1/s~1/..m3u8", "/p/1.1/s~1/a/b.m3u8", "/p/1.1.c/s~1/r.m3u8",
                     "/p/1.1/s~1/r.m3u8 ", "/p/1.-1/s~1/r.m3u8", "/p/1.99999999999999999999/s~1/r.m3u8", "", "/", "/p/", "/p/1.1/s~1/.m3u8"})
@@ -92,6 +117,30 @@ TEST(Playlist, TakesEachEntrysEdgeFromTheLaterOfStampAndJoin) {
   ASSERT_TRUE(p);
   EXPECT_EQ(p->entries[4].uri, "http://old/s/show~1/1/720p/4.ts");
   EXPECT_EQ(p->entries[5].uri, "http://new/s/show~1/1/720p/5.ts");
+}
+
+TEST(Playlist, CarriesAPrefixIntoEveryAddressAndNowhereElse) {
+  bench b;
+  b.slots(1, 1, 5);
+  const auto log = b.log.snapshot();
+  auto without = [](std::string text) {
+    for (std::size_t at = 0; (at = text.find("/t/TOKEN")) != std::string::npos;)
+      text.erase(at, 8);
+    return text;
+  };
+  auto edge = [](edge_epoch) { return std::string_view("http://edge"); };
+  const prepared_playlist prepared(log, 0);
+  const auto media = prepared.text(1, edge, "/t/TOKEN");
+  for (auto& entry : log.entries)
+    EXPECT_NE(media.find("\nhttp://edge/t/TOKEN" + path_of(segment_address{log.stream, log.instance, entry.epoch, log.rungs[0].info.name, entry.msn}) + "\n"), std::string::npos) << media;
+  EXPECT_EQ(without(media), prepared.text(1, edge));
+  const auto whole = *multivariant(log, {3, 1, false}, max_rungs, "/t/TOKEN");
+  EXPECT_NE(whole.find("SERVER-URI=\"/t/TOKEN/steer/3.1/"), std::string::npos) << whole;
+  EXPECT_EQ(whole.find("\n/p/"), std::string::npos) << whole;
+  EXPECT_EQ(without(whole), *multivariant(log, {3, 1, false}));
+  const auto manifest = steering_manifest({{3, 1, false}, "show"}, 30s, false, "/t/TOKEN");
+  EXPECT_NE(manifest.find("\"RELOAD-URI\":\"/t/TOKEN/steer/3.1/show\""), std::string::npos);
+  EXPECT_EQ(without(manifest), steering_manifest({{3, 1, false}, "show"}, 30s));
 }
 
 TEST(Linter, FindsWhatPlayersReject) {

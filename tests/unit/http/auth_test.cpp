@@ -56,6 +56,43 @@ TEST(HttpAddressList, NamesTheEntryThatIsWrong) {
   }
 }
 
+/// Behind proxies at 127.0.0.0/8, 10.0.0.0/8 and 2001:db8::/32.
+std::string behind(std::string_view peer, std::vector<std::string_view> lines) {
+  const std::vector<std::string> entries{"127.0.0.0/8", "10.0.0.0/8", "2001:db8::/32"};
+  return std::string(address_behind(address_list::parse(entries).value(), peer, lines));
+}
+
+TEST(HttpAddressBehind, IsTheLastOneThatNoProxyOfOursIs) {
+  EXPECT_EQ(behind("127.0.0.1", {}), "127.0.0.1");
+  EXPECT_EQ(behind("127.0.0.1", {"192.0.2.7"}), "192.0.2.7");
+  EXPECT_EQ(behind("127.0.0.1", {"198.51.100.1, 192.0.2.7 ,10.0.0.3"}), "192.0.2.7") << "what stands before it, the viewer may have written";
+  EXPECT_EQ(behind("127.0.0.1", {"198.51.100.1", "192.0.2.7", "10.0.0.3"}), "192.0.2.7") << "each proxy with a line of its own";
+  EXPECT_EQ(behind("127.0.0.1", {"10.0.0.4,10.0.0.3"}), "10.0.0.4") << "a viewer within our own networks";
+  EXPECT_EQ(behind("127.0.0.1", {"2001:db9::7, 2001:db8::1"}), "2001:db9::7");
+  EXPECT_EQ(behind("::ffff:127.0.0.1", {"192.0.2.7"}), "192.0.2.7");
+  for (auto with_port : {"192.0.2.7:4711", "[2001:db9::7]:4711", "[2001:db9::7]"})
+    EXPECT_EQ(behind("127.0.0.1", {with_port}), with_port[0] == '[' ? "2001:db9::7" : "192.0.2.7");
+}
+
+TEST(HttpAddressBehind, NobodyElseIsBelieved) {
+  EXPECT_EQ(behind("192.0.2.9", {"10.20.0.1"}), "192.0.2.9");
+  EXPECT_EQ(behind("10.0.0.1", {"10.20.0.1, 192.0.2.9"}), "192.0.2.9");
+  EXPECT_EQ(std::string(address_behind({}, "127.0.0.1", std::vector<std::string_view>{"192.0.2.7"})), "127.0.0.1");
+  for (auto odd : {"unknown", "_hidden", "192.0.2.7:x:y", "[2001:db9::7", "[2001:db9::7]x", "[", ",", "1.2.3", "192.0.2.7/32", "host"})
+    EXPECT_EQ(behind("127.0.0.1", {"198.51.100.1", odd}), "127.0.0.1") << odd;
+  EXPECT_EQ(behind("127.0.0.1", {"unknown, 10.0.0.3"}), "10.0.0.3") << "the last that is known";
+  EXPECT_EQ(behind("127.0.0.1", {std::string_view("192.0.2.7\0x", 11)}), "127.0.0.1");
+}
+
+TEST(HttpAddressBehind, LooksAtSixteenAddresses) {
+  std::string chain = "192.0.2.7";
+  for (int i = 0; i < 15; ++i)
+    chain += ", 10.0.0.1";
+  EXPECT_EQ(behind("127.0.0.1", {chain}), "192.0.2.7");
+  chain += ", 10.0.0.2";
+  EXPECT_EQ(behind("127.0.0.1", {chain}), "10.0.0.1");
+}
+
 TEST(HttpRateLimiter, RefillsWithTime) {
   rate_limiter limit({.per_second = 2, .burst = 3, .most_keys = 10});
   auto now = std::chrono::steady_clock::time_point(100s);

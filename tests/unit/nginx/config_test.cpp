@@ -110,7 +110,7 @@ TEST(EdgeConfig, SpeaksTlsAndHttp2WhereItHasACertificate) {
 
 TEST(EdgeConfig, RefusesToCarryAnInjection) {
   for (const auto& poison : poisons) {
-    for (auto member : {&edge_config::listen, &edge_config::status, &edge_config::cache_path, &edge_config::log_socket, &edge_config::worker_user, &edge_config::certificate}) {
+    for (auto member : {&edge_config::listen, &edge_config::status, &edge_config::cache_path, &edge_config::log_socket, &edge_config::worker_user, &edge_config::certificate, &edge_config::js_module}) {
       auto config = good_edge();
       config.*member += poison;
       const auto text = render(config);
@@ -120,7 +120,24 @@ TEST(EdgeConfig, RefusesToCarryAnInjection) {
     auto config = good_edge();
     config.origins.push_back("10.0.0.1:80" + poison);
     EXPECT_FALSE(render(config)) << poison;
+    config = good_edge();
+    config.viewing_keys = {{"01234567", std::string(40, 'k') + poison}};
+    const auto text = render(config);
+    ASSERT_FALSE(text) << poison;
+    EXPECT_EQ(text.error().code, error_code::invalid_config);
+    EXPECT_EQ(text.error().text.find("kkkk"), std::string::npos) << "an error is seen by others";
   }
+}
+
+TEST(EdgeConfig, ChecksViewingTokensBeforeTheCacheAndKeepsThemOutOfItsKeys) {
+  auto config = good_edge();
+  const auto text = render(config);
+  for (const auto* part : {"load_module /usr/lib/nginx/modules/ngx_http_js_module.so;", "js_import weir from viewing.js;", "proxy_cache_key \"signed $weir_object\";"})
+    EXPECT_TRUE(holds(text, part)) << part;
+  config.viewing_keys = {{"ignored", std::string(40, 'k')}};
+  EXPECT_TRUE(holds(render(config), "dc4c5d17 " + std::string(40, 'k') + ";")) << "its id follows from the secret";
+  config.js_module.clear();
+  EXPECT_FALSE(holds(render(config), "load_module"));
 }
 
 TEST(EdgeConfig, RefusesWhatNginxCouldNotDo) {

@@ -2,7 +2,7 @@
 import type { Problem } from "../api";
 import type { Words } from "../i18n";
 import { taskName } from "../state";
-import type { JsonSchema, TaskStatus, TaskType } from "../types";
+import type { JsonSchema, TaskStatus, TaskType, ViewingAccess } from "../types";
 import { h, type Child, type VNode } from "./dom";
 import { button } from "./parts";
 
@@ -14,7 +14,7 @@ export type Dialog =
 
 export interface FormActions {
   signIn(token: string): void;
-  addStream(name: string, title: string): void;
+  addStream(name: string, title: string, viewing: ViewingAccess): void;
   addTask(type: string, name: string, needs: string[], options: string): void;
   changeTask(name: string, needs: string[]): void;
   pickType(type: string): void;
@@ -84,10 +84,12 @@ export function dialogView(dialog: Dialog | null, words: Words, actions: FormAct
     labelled({ name, label, hint, errors: sentences(problem, pointer, []) }, (props) => h("input", { ...props, type: "text", autocomplete: "off", spellcheck: "false", ...extra }));
 
   if (dialog.kind === "add-stream")
-    return frame(t("add_stream"), "narrow", h("form", { onsubmit: submitted((data) => actions.addStream(data("name").trim(), data("title").trim())) },
-      general(sentences(problem, "", ["/name", "/title"])),
+    return frame(t("add_stream"), "narrow", h("form", { onsubmit: submitted((data) => actions.addStream(data("name").trim(), data("title").trim(), data("viewing") === "signed" ? "signed" : "open")) },
+      general(sentences(problem, "", ["/name", "/title", "/viewing"])),
       text("name", t("name"), t("name_hint"), "/name", { required: true, maxlength: "64" }),
       text("title", t("title"), t("title_hint"), "/title", { maxlength: "200" }),
+      labelled({ name: "viewing", label: t("viewing"), hint: t("viewing_hint"), errors: sentences(problem, "/viewing", []) }, (props) =>
+        h("select", props, h("option", { value: "open" }, t("viewing_open")), h("option", { value: "signed" }, t("viewing_signed")))),
       buttons(t("add"), dialog.busy)));
 
   const needs = (value: string): VNode => text("needs", t("needs_labels"), t("needs_hint"), "/needs", { value });

@@ -60,6 +60,8 @@ function edgeCard(edge: EdgeStatus, history: number[], view: View): VNode {
   const failing = edge.phase === "dead" || edge.phase === "suspect";
   return h("li", { class: "card", key: edge.name, id: `edge-${edge.name}` },
     h("div", { class: "card-head" }, h("div", { class: "card-title" }, h("h3", null, edge.name), h("code", { class: "quiet" }, edge.url.replace(/^https?:\/\//, ""))), phaseChip(edge.phase, view.words)),
+    h("ul", { class: "tags" }, edge.locality && h("li", { key: "locality", title: edge.networks.join(", ") }, t(edge.networks_only ? "only_for" : "near_to", { locality: edge.locality })),
+      Object.entries(edge.labels).map(([name, value]) => h("li", { key: `label ${name}`, class: "quiet" }, value ? `${name}=${value}` : name))),
     bar(t("egress"), rate, edge.capacity, t("of", { part: bitRate(rate, lang), all: bitRate(edge.capacity, lang) })),
     sparkline(history, historyLimit, 0, `${t("egress")}, ${t("last_minute")}`),
     h("dl", { class: "facts" },

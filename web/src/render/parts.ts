@@ -18,6 +18,8 @@ export interface Actions {
   showKey(stream: string): void;
   hideKey(stream: string): void;
   toggleStream(id: string): void;
+  copySigned(id: string): void;
+  watchSigned(id: string): void;
   toggleTask(id: string): void;
   retryTask(id: string): void;
   openAddStream(): void;

@@ -23,7 +23,8 @@ function streamCard(stream: StreamStatus, tasks: TaskStatus[], key: string | und
       h("div", { class: "card-title" }, h("h3", null, stream.title || stream.name), h("code", { class: "quiet" }, stream.name)),
       off ? chip("idle", `${phase(stream.phase)}, ${t("disabled")}`) : phaseChip(stream.phase, view.words)),
     h("div", { class: "buttons" },
-      h("a", { class: "button", href: `/watch/${encodeURIComponent(stream.name)}` }, t("watch")),
+      stream.viewing === "signed" ? button(t("watch"), () => view.actions.watchSigned(stream.id), { disabled: view.busy.has(`${stream.id}/sign`), "aria-label": `${t("watch")}: ${stream.name}` })
+        : h("a", { class: "button", href: `/watch/${encodeURIComponent(stream.name)}` }, t("watch")),
       button(off ? t("enable") : t("disable"), () => view.actions.toggleStream(stream.id), { disabled: view.busy.has(stream.id), "aria-label": `${off ? t("enable") : t("disable")}: ${stream.name}` })),
     stream.phase === "live" && audienceFacts(stream.audience, view),
     h("div", { class: "block" },
@@ -76,7 +77,13 @@ function addresses(stream: StreamStatus, key: string | undefined, view: View): V
         { class: "small", disabled: view.busy.has(`${id}/key`), "aria-label": `${show ? t("show_key") : t("hide_key")}: ${stream.name}` }),
       h("span", { class: "quiet" }, t("show_key_hint"))));
   }
-  if (stream.playback_url) out.push(address(`${id}/play`, t("play_address"), stream.playback_url, view));
+  if (stream.viewing === "signed") {
+    const done = view.copied === `${id}/signed`;
+    out.push(h("div", { class: "key-line", key: "signed" },
+      button(done ? t("copied") : t("copy_signed"), () => view.actions.copySigned(id),
+        { class: `small${done ? " done" : ""}`, disabled: view.busy.has(`${id}/sign`), "aria-label": `${done ? t("copied") : t("copy_signed")}: ${stream.name}` }),
+      h("span", { class: "quiet" }, t("copy_signed_hint"))));
+  } else if (stream.playback_url) out.push(address(`${id}/play`, t("play_address"), stream.playback_url, view));
   return out;
 }
 

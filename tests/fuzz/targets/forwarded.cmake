@@ -1,0 +1,1 @@
+weir_fuzz(forwarded LINK weir_http)

@@ -1,0 +1,1 @@
+weir_fuzz(viewing_token LINK weir_viewing)
