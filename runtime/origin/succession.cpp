@@ -91,7 +91,7 @@ succession_decision decide(const succession& now, const std::vector<candidate>& 
       return {lost, now, fmt::format("{}; {} of {} origins are heard, {} are needed to take over", to.why, alive_in(old), old.members.size(), old.to_claim())};
   auto* taker = next_holder(now, to.next.present, origins);
   if (!taker)
-    return {lost, now, to.why + "; no other one has said yet that it is there"};
+    return {stays, now, to.why + "; no other one has said yet that it is there"};
   to.next.present.mark = {0, taker->place.name};
   to.next.instance = taker->instance;
   to.verdict = next;

@@ -121,7 +121,7 @@ protected:
   }
   expected<void> deliver(std::size_t i, std::uint64_t slot) {
     auto text = fmt::format("segment {}", slot);
-    segment_info info{"720p", slot, static_cast<std::int64_t>(slot) * 180'000, 180'000, true, false, start + 2s * slot, text.size()};
+    segment_info info{"720p", slot, static_cast<std::int64_t>(slot) * 180'000, 180'000, true, false, start - 2s * (6 - slot), text.size()};
     return answer_of(members[i].keeper, segment_offer{"show", 65'536, std::move(info), std::make_shared<const std::string>(text), {}});
   }
   /// The log as a director gets it.
