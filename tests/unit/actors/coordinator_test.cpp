@@ -1183,6 +1183,7 @@ TEST_F(Coordinator, SignsAddressesOfStreamsThatNeedItAndTellsWhoMayWatch) {
   reopen();
   EXPECT_EQ(state->who_may_watch(0), rules) << "nobody's address is lost by a restart";
   ASSERT_TRUE(state->remove({spec.id, 0, "test"}, wall));
+  state->streams.erase(spec.id); // as the actor does
   EXPECT_EQ(state->who_may_watch(0).signed_only, std::vector<std::string>{"conf"}) << "what is left of it at origins";
   stream();
   EXPECT_TRUE(state->who_may_watch(0).signed_only.empty()) << "an open stream of the same name";

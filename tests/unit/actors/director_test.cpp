@@ -321,7 +321,7 @@ public:
   std::shared_ptr<viewing::gate> gate = std::make_shared<viewing::gate>();
 
   SignedDirector() {
-    desk = state.setup.desk = std::make_shared<playlist_desk>(30s, steering::join_options{}, "http://origin", gate);
+    desk = state.setup.desk = std::make_shared<playlist_desk>(30s, steering::join_options{.viewer_bps = 1000}, "http://origin", gate);
     EXPECT_TRUE(state.tables.add(table(1, {"a", "b"})));
     state.take(log_of(1, 6, 1), now);
     auto other = log_of(1, 6, 1);
@@ -349,7 +349,7 @@ TEST_F(SignedDirector, BarsWhoHasNoGoodTokenAndSaysWhy) {
     EXPECT_EQ(get("/t/" + token().substr(1) + address).first, 403);
     EXPECT_EQ(get("/t/nonsense" + address).first, 403);
   }
-  EXPECT_EQ(get("/hls/open/index.m3u8").first, 200);
+  EXPECT_EQ(get("/hls/open/index.m3u8").first, 200) << get("/hls/open/index.m3u8").second;
   EXPECT_GT(desk->counts().barred.load(), 0u);
 }
 

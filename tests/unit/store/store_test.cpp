@@ -49,6 +49,8 @@ std::string text_of(const T& x) {
       out += value.value;
     else if constexpr (std::is_same_v<V, std::vector<std::string>>)
       out += fmt::format("{}", fmt::join(value, ","));
+    else if constexpr (std::is_enum_v<V>)
+      out += to_string(value);
     else
       out += std::to_string(value);
     out += '|';
