@@ -51,7 +51,7 @@ class Origins(ClusterCase):
     # what is seen of origins
 
     def view(self):
-        return self.boss.actors("coordinator")[0]["status"]["origins"]
+        return self.boss.actors("coordinator", here=True)[0]["status"]["origins"]
 
     def owner(self):
         name = self.view()["writes"]
@@ -65,7 +65,7 @@ class Origins(ClusterCase):
             assert phases == {n.name: "ready" for n in self.nodes}, phases
             view = self.view()
             assert view["in_force"] and view["members"] == 3, view
-            copies = self.owner().actors("origin")[0]["status"]["copies"]
+            copies = self.owner().actors("origin", here=True)[0]["status"]["copies"]
             assert copies["writes"] and copies["term"] == view["term"] and set(copies["owed"].values()) == {0}, copies
             return True
 

@@ -382,9 +382,9 @@ class Node:
     def events(self, kind=None):
         return [e for e in self.get("/api/v1/events")["items"] if kind in (None, e["kind"])]
 
-    def actors(self, kind):
-        """The actors of that kind in the tree of /introspect."""
-        found, open_ = [], list(self.get("/introspect")["actors"])
+    def actors(self, kind, here=False):
+        """The actors of that kind in the tree of /introspect: of all nodes, or `here` of this one only."""
+        found, open_ = [], list(self.get("/introspect" + ("?here=1" if here else ""))["actors"])
         while open_:
             one = open_.pop()
             open_ += one.get("children", [])
