@@ -594,9 +594,11 @@ TEST(ReplicatedStore, WhatOnlyOneHasIsAtEnoughBeforeItIsShown) {
   c.cut_off(0);
   EXPECT_FALSE(c.store(0).save_log("show", "{2}", false)); // it is there all the same
   c.mend(0, 1);
+  c.cut(1, 2); // so that it is the first one's word that is asked
   auto second_turn = held_by(c, 1, 2, {0, 1, 2});
   ASSERT_TRUE(c.store(1).use(second_turn, {seen_from(c, 1, first_turn)}));
   EXPECT_EQ(c.store(1).load_log("show").value(), "{2}");
+  c.mend(1, 2);
   c.cut_off(0); // and with it whoever had that first
   ASSERT_TRUE(c.store(2).use(held_by(c, 2, 3, {0, 1, 2}), {seen_from(c, 2, second_turn)}));
   EXPECT_EQ(c.store(2).load_log("show").value(), "{2}") << "viewers have seen it";
