@@ -158,6 +158,7 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
   mutable std::mutex guard; // what follows
   std::condition_variable wake;
   replica_view view;
+  bool writes = false; // use() took `view` over here; its holder's name alone may be that of a former start of this member
   std::map<std::string, peer> peers;
   std::map<std::string, std::uint64_t, std::less<>> versions; // of each stream's log: the last one given
   std::map<std::string, std::vector<fetched>> fetches;
@@ -414,10 +415,14 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     return former;
   }
 
+  /// Under the lock.
+  bool is_mine() const { return writes && view.mark.holder == options.self; }
+
   /// Under the lock. What a former owner owed is not known here.
-  void take(const replica_view& next) {
-    const bool anew = next.mark != view.mark || !next.same_members(view);
+  void take(const replica_view& next, bool to_write) {
+    const bool anew = next.mark != view.mark || !next.same_members(view) || to_write != writes;
     view = next;
+    writes = to_write;
     std::erase_if(peers, [&](auto& p) { return !next.has(p.first) && p.second.under_way == 0; });
     if (!anew)
       return;
@@ -425,7 +430,7 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     for (auto& m : next.members)
       if (m.name == options.self)
         continue;
-      else if (next.mark.holder == options.self)
+      else if (is_mine())
         peers[m.name].owed.compare = true;
       else
         peers[m.name].owed = {}; // whoever writes sends it
@@ -531,7 +536,7 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
       if (ending || view.members.empty())
         continue;
       auto of = view;
-      const bool mine = of.mark.holder == options.self;
+      const bool mine = is_mine();
       auto here = std::exchange(compare_here, false);
       lock.unlock();
       if (here && !fill_here())
@@ -761,7 +766,7 @@ expected<void> replicated_store::use(const replica_view& view, std::vector<repli
                       [](debt& owed) { owed.compare = true; }));
   }
   std::lock_guard lock(my.guard);
-  my.take(view);
+  my.take(view, true);
   my.newest_taken = std::move(newest);
   log::info("origin", "view-in-force", "term={} holder={} members={} quorum={}", view.mark.term, view.mark.holder, view.members.size(), view.needed());
   return {};
@@ -770,7 +775,7 @@ expected<void> replicated_store::use(const replica_view& view, std::vector<repli
 void replicated_store::follow(const replica_view& view) {
   std::lock_guard lock(core_->guard);
   if (view.mark != core_->view.mark || !view.same_members(core_->view)) {
-    core_->take(view);
+    core_->take(view, false);
     core_->newest_taken.clear();
     return;
   }
@@ -788,8 +793,8 @@ std::shared_ptr<segment_store> replicated_store::under(claim_mark mark) const { 
 expected<replica_view> replicated_store::writable() const {
   auto of = core_->in_force();
   WEIR_TRY(of);
-  if (of->mark.term > 0 && of->mark.holder != core_->options.self)
-    return fail(error_code::fenced, fmt::format("{} writes, by term {}", of->mark.holder, of->mark.term));
+  if (std::lock_guard lock(core_->guard); of->mark.term > 0 && !(of->mark == core_->view.mark && core_->is_mine()))
+    return fail(error_code::fenced, fmt::format("{} writes, by term {}", core_->view.mark.holder, core_->view.mark.term));
   if (only_ && *only_ != of->mark)
     return fail(error_code::fenced, fmt::format("term {} is over, term {} is in force", only_->term, of->mark.term));
   return of;

@@ -622,6 +622,34 @@ TEST(ReplicatedStore, ATurnsWritesEndWithIt) {
   EXPECT_TRUE(present->save_log("show", "{3}"));
 }
 
+TEST(ReplicatedStore, AViewOfAFormerStartIsNotItsOwn) {
+  replica_cluster c(3);
+  all_use(c);
+  auto log = broadcast(c.store(0), 4);
+  ASSERT_TRUE(c.store(0).save_log("show", log.to_json(), false));
+  for (std::size_t i = 0; i < 3; ++i)
+    ASSERT_TRUE(comes_true([&] { return c.at(i).desk->load_log("show").has_value() && c.at(i).desk->word().settled.mark.term == 1; })) << i;
+  c.restart(0);
+  const auto lost = hls::segment_place{1, 65'536, "720p", log.snapshot().entries.back().msn};
+  ASSERT_TRUE(c.at(0).disk->remove("show", lost));
+  auto next = c.view_of(0);
+  next.mark = {2, c.at(0).name}; // decided, and then it was started anew
+  c.store(0).follow(next);
+  for (auto& [peer, owed] : c.store(0).state().owed)
+    EXPECT_EQ(owed, 0U) << peer;
+  EXPECT_EQ(c.store(0).put("show", nth(9), bytes("abc")).error().code, error_code::fenced);
+  EXPECT_EQ(c.store(0).save_log("show", "{}", false).error().code, error_code::fenced);
+  EXPECT_TRUE(comes_true([&] { return has(c, 0, lost); })) << "it is filled like any other";
+  for (std::size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(c.at(i).desk->word().settled.mark.term, 1U) << "nobody has taken over under term 2";
+  auto taken = use_next(c, 0, 3, {});
+  ASSERT_TRUE(taken) << taken.error().text;
+  EXPECT_TRUE(c.store(0).put("show", nth(9), bytes("abc")));
+  next.mark.term = 3;
+  c.store(0).follow(next);
+  EXPECT_TRUE(c.store(0).put("show", nth(10), bytes("abc"))) << "told again of its own";
+}
+
 TEST(ReplicatedStore, WhatIsBroughtAgainAfterASweepStays) {
   replica_cluster c(3, {.mend_every = 20ms});
   auto first_turn = held_by(c, 0, 1, {0, 1, 2}), second_turn = held_by(c, 1, 2, {0, 1, 2});
