@@ -791,6 +791,15 @@ log_change segment_log::tick(edge_epoch edges, timestamp now) {
   return since(version, first_new, was_open, was_ended);
 }
 
+/// Else the first tick would append a gap for each 1.4 targets of it, and what is brought again had no number any more.
+void segment_log::resumed(timestamp now) {
+  if (!begun_ || ended_)
+    return;
+  last_listed_ = std::max(last_listed_, now);
+  for (auto& [slot, w] : waiting_)
+    w.first_seen = now;
+}
+
 const log_entry* segment_log::find(std::uint64_t msn) const {
   if (entries_.empty() || msn < entries_.front().msn || msn > entries_.back().msn)
     return nullptr;

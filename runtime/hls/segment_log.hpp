@@ -96,6 +96,9 @@ public:
   log_change end(edge_epoch edges, timestamp now);
   /// Decides late rungs, appends gap entries, shortens the window, ends after the grace.
   log_change tick(edge_epoch edges, timestamp now);
+  /// Somebody else kept this log until now: the time in which nobody did counts against no slot, so that writers can bring again what is not in. Whoever goes on
+  /// with a log calls it once, before the first tick().
+  void resumed(timestamp now);
 
   /// Segments that nobody may ask for any more (P10); each is named once. The caller deletes them.
   std::vector<segment_place> take_expired(timestamp now);

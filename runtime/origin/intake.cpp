@@ -46,6 +46,8 @@ expected<void> intake::load(segment_store& store, std::string_view dir, timestam
       return fail(log_names(log.error(), stream, dir));
     if (auto snapshot = log->snapshot(); !snapshot.entries.empty())
       shown_.emplace(stream, std::move(snapshot));
+    if (options_.shared)
+      log->resumed(wall);
     logs_.emplace(stream, std::move(*log));
   }
   auto gone = store.sweep([this](std::string_view stream, const hls::segment_place& place) {

@@ -344,6 +344,39 @@ TEST(SegmentLog, ComesBackFromItsStateExactly) {
   EXPECT_EQ(back->snapshot(), b.log.snapshot());
 }
 
+TEST(SegmentLog, TheTimeInWhichNobodyKeptItCountsAgainstNoSlot) {
+  bench b;
+  b.slots(1, 1, 5);
+  b.now += 4s;
+  b.offer(1, "720p", 6); // its other rung is still to come
+  auto json = b.log.to_json();
+  auto unaware = segment_log::from_json(json), aware = segment_log::from_json(json);
+  ASSERT_TRUE(unaware && aware);
+  b.now += 13s;
+  unaware->tick(1, b.now);
+  EXPECT_NE(unaware->snapshot().entries.back().gaps, 0U);
+  aware->resumed(b.now);
+  for (auto log = &*aware; b.now < start_time + 40s; b.now += 250ms)
+    EXPECT_EQ(log->tick(1, b.now).listed, 0U);
+  b.log = std::move(*aware);
+  EXPECT_EQ(b.log.offer(1, make_segment("360p", 6, start_time + 20s), 1, b.now), offer_result::accepted);
+  for (auto rung : {"720p", "360p"})
+    EXPECT_EQ(b.log.offer(1, make_segment(rung, 7, start_time + 24s), 1, b.now), offer_result::accepted);
+  auto entries = b.log.snapshot().entries;
+  ASSERT_EQ(entries.size(), 7U);
+  for (auto& e : entries) {
+    EXPECT_EQ(e.gaps, 0U) << e.msn;
+    EXPECT_FALSE(e.discontinuity) << e.msn;
+  }
+  // From then on it is as strict as ever.
+  b.now += 6s;
+  EXPECT_EQ(b.log.tick(1, b.now).listed, 1U);
+  b.log.end(1, b.now);
+  json = b.log.to_json();
+  b.log.resumed(b.now + 10s);
+  EXPECT_EQ(b.log.to_json(), json) << "an end stays as it was";
+}
+
 TEST(SegmentLog, RefusesAStateThatIsNotWhole) {
   bench b;
   b.slots(1, 1, 8);

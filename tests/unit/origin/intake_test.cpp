@@ -116,6 +116,9 @@ struct house {
   expected<void> restart(intake_options options = {}) {
     open.clear();
     store = std::make_shared<memory_store>(disk);
+    if (options.shared) {
+      EXPECT_TRUE(store->claim(disk->term + 1));
+    }
     in = std::make_unique<intake>(options);
     in->use_edges(1);
     return in->load(*store, "memory", wall);
@@ -440,6 +443,29 @@ TEST_F(Intake, TakesNoAnswerThatWasForTheOneBeforeIt) {
   EXPECT_EQ(a->times, 0);
   do_all();
   EXPECT_EQ(code_of(a), error_code::none);
+}
+
+TEST_F(Intake, WhoTakesOverLeavesWritersTheTimeToBringAgainWhatIsNotIn) {
+  ASSERT_TRUE(restart({.shared = true}));
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 14; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  now += 7s;
+  wall += 7s;
+  ASSERT_TRUE(restart({.shared = true}));
+  pass(td);
+  EXPECT_EQ(shown().entries.size(), 4U);
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 14; slot < 17; ++slot) {
+    auto again = offer(65536, slot);
+    do_all();
+    EXPECT_EQ(code_of(again), error_code::none) << slot;
+  }
+  ASSERT_EQ(shown().entries.size(), 7U);
+  for (auto& e : shown().entries) {
+    EXPECT_EQ(e.gaps, 0U) << e.msn;
+    EXPECT_FALSE(e.discontinuity) << e.msn;
+  }
 }
 
 TEST_F(Intake, TellsTheOldestEdgeTableThatIsStillNamed) {
