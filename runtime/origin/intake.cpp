@@ -20,6 +20,7 @@ constexpr std::size_t held_bytes_limit = std::size_t{256} << 20; ///< of all str
 constexpr std::size_t answer_limit = 8;                          ///< writers that bring the same segment at a time
 constexpr std::size_t writer_limit = 16;                         ///< whose last offset is remembered
 constexpr auto save_again_after = 500ms;
+constexpr milliseconds shared_deadline = 5s; ///< longer than a store waits for other origins, and than it takes until another one is told to take over
 
 error log_names(const error& e, std::string_view stream, std::string_view dir) { return e.in(fmt::format("log of stream {} in {}", stream, dir)); }
 
@@ -93,13 +94,18 @@ void intake::offer(offered_segment segment, steady_time now, timestamp wall) {
     }
   upload u;
   u.answers.push_back(std::move(segment.answer));
-  const auto own = std::chrono::duration_cast<milliseconds>(std::chrono::microseconds{std::clamp<std::int64_t>(segment.info.duration, 0, 60 * 90'000) * 100 / 9});
-  u.due = now + (options_.write_deadline > 0ms ? options_.write_deadline : std::max<milliseconds>(log->second.target() > 0ms ? log->second.target() : own, 1s));
+  u.due = due(log->second, segment.info, now);
   u.segment = std::move(segment);
   const auto ticket = ++tickets_;
   l.uploads.emplace(ticket, std::move(u));
   begin_or_hold(stream, l, ticket, wall);
   save(stream, l, now);
+}
+
+steady_time intake::due(const hls::segment_log& log, const segment_info& info, steady_time now) const {
+  const auto own = std::chrono::duration_cast<milliseconds>(std::chrono::microseconds{std::clamp<std::int64_t>(info.duration, 0, 60 * 90'000) * 100 / 9});
+  auto time = options_.write_deadline > 0ms ? options_.write_deadline : std::max<milliseconds>(log.target() > 0ms ? log.target() : own, 1s);
+  return now + (options_.shared ? std::max(time, shared_deadline) : time);
 }
 
 void intake::begin_or_hold(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall) {
@@ -181,10 +187,11 @@ void intake::stored(const std::string& stream, std::uint64_t ticket, expected<vo
       discard(stream, l, place);
   } else if (result) {
     enter(stream, l, ticket, wall);
-  } else if (result.error().code == error_code::unavailable) { // nothing was tried, or may still come to be: the writer tries again
+  } else if (result.error().code == error_code::unavailable || (options_.shared && result.error().code == error_code::timeout)) {
+    // Nothing was tried, or it may still come to be: the writer tries again.
     ++counted_.turned_away;
     log::warn("origin", "segment-turned-away", "stream={} rung={} slot={} error={}", stream, u.segment.info.rung, u.segment.info.slot, result.error().text);
-    finish(l, ticket, result);
+    finish(l, ticket, fail(error_code::unavailable, result.error().text));
   } else if (result.error().code == error_code::timeout) {
     give_up(stream, l, ticket, wall);
     l.uploads.erase(ticket); // no put of it is under way
@@ -231,19 +238,21 @@ void intake::enter(const std::string& stream, line& l, std::uint64_t ticket, tim
   discard(stream, l, unused);
 }
 
-/// Its place becomes a gap and its writer hears so; what the store does with it goes on.
+/// Its place becomes a gap and its writer hears so; what the store does with it goes on. Where another origin may have to take over the writer keeps it.
 void intake::give_up(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall) {
   auto& u = l.uploads.at(ticket);
   ++counted_.late;
   log::warn("origin", "segment-late", "stream={} rung={} slot={}", stream, u.segment.info.rung, u.segment.info.slot);
-  hls::log_change change;
-  logs_.at(stream).lost(u.segment.writer_epoch, u.segment.info, edges_, wall, &change);
-  note(l, change);
+  if (!options_.shared) {
+    hls::log_change change;
+    logs_.at(stream).lost(u.segment.writer_epoch, u.segment.info, edges_, wall, &change);
+    note(l, change);
+  }
   auto answers = std::exchange(u.answers, {});
   u.at = phase::given_up;
   u.segment.bytes.reset();
   for (auto& answer : answers)
-    answer(fail(error_code::timeout, fmt::format("the segment of slot {} in rung {} was not stored in time", u.segment.info.slot, u.segment.info.rung)));
+    answer(fail(options_.shared ? error_code::unavailable : error_code::timeout, fmt::format("the segment of slot {} in rung {} was not stored in time", u.segment.info.slot, u.segment.info.rung)));
 }
 
 /// Removes what lies at a place that no log will ever name, unless another one is being written there.
@@ -368,7 +377,7 @@ void intake::tick(steady_time now, timestamp wall) {
     for (auto ticket : overdue)
       switch (l.uploads.at(ticket).at) {
         case phase::in_log: // it is no gap, but nobody can tell yet whether it will last
-          finish(l, ticket, fail(error_code::timeout, "the stream's log could not be saved in time"));
+          finish(l, ticket, fail(options_.shared ? error_code::unavailable : error_code::timeout, "the stream's log could not be saved in time"));
           break;
         case phase::held:
           std::erase(l.held, ticket);

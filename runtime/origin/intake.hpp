@@ -2,7 +2,8 @@
 // Which segments are in, on a store that takes its time: what the ORIGIN decides, without its actor, its threads and its clock.
 //
 // It never calls the store but at its start. What is to be done there it hands out as store_orders; how each went comes back as stored() or saved(). Meanwhile it
-// goes on with everything else. A segment that is not stored when its time is up becomes a gap, and its writer hears `timeout`; a gap is never undone.
+// goes on with everything else. A segment that is not stored when its time is up becomes a gap, and its writer hears `timeout`; a gap is never undone. Where others
+// have a part in the store its writer hears `unavailable` instead, and the log alone says when its place becomes a gap: another origin may be about to take over.
 //
 //   offer()  → put      stored() → entered in the stream's log → save_log      saved() → shown to viewers, and only now the writer is told that it is in
 //
@@ -25,7 +26,7 @@ namespace weir::origin {
 struct intake_options {
   hls::log_options log;
   milliseconds window{0};         ///< 0: the profile's
-  milliseconds write_deadline{0}; ///< 0: the stream's target duration
+  milliseconds write_deadline{0}; ///< 0: the stream's target duration; at least 5 s where `shared`
   bool shared = false;            ///< other origins have a part in the store: that one of them claims it is no fault
 };
 
@@ -144,6 +145,7 @@ private:
   void begin(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall);
   void release(const std::string& stream, line& l, timestamp wall);
   void enter(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall);
+  steady_time due(const hls::segment_log& log, const segment_info& info, steady_time now) const;
   void give_up(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall);
   void discard(const std::string& stream, const line& l, const hls::segment_place& place);
   void is_in(line& l, std::uint64_t ticket);

@@ -468,6 +468,41 @@ TEST_F(Intake, WhoTakesOverLeavesWritersTheTimeToBringAgainWhatIsNotIn) {
   }
 }
 
+TEST_F(Intake, WhatIsLateIsBroughtAgainWhereAnotherOriginMayTakeOver) {
+  ASSERT_TRUE(restart({.shared = true}));
+  ASSERT_TRUE(announce(65536));
+  auto late = offer(65536, 10);
+  pass(4750ms);
+  EXPECT_EQ(late->times, 0) << "the store itself waits for other origins for almost as long";
+  pass(250ms);
+  EXPECT_EQ(code_of(late), error_code::unavailable);
+  auto again = offer(65536, 10);
+  do_all();
+  EXPECT_EQ(code_of(again), error_code::none);
+  EXPECT_EQ(late->times, 1);
+  EXPECT_EQ(disk->segments.size(), 1U) << "of the late one nothing is left, and the other one stays";
+  for (std::uint64_t slot = 11; slot < 14; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  refuse["put"] = {error_code::timeout, "1 of 3 origins did it"};
+  EXPECT_EQ(put(65536, 14).error().code, error_code::unavailable);
+  refuse.clear();
+  auto good = offer(65536, 14);
+  do_all();
+  EXPECT_EQ(code_of(good), error_code::none);
+  EXPECT_EQ(shown().entries.back().gaps, 0U);
+  EXPECT_EQ(shown().entries.size(), 5U);
+  // One that waits for another one is no gap either.
+  pass(1s);
+  auto first = offer(65537, 15);
+  EXPECT_EQ(code_of(first), error_code::not_found);
+  ASSERT_TRUE(announce(65537));
+  first = offer(65537, 15);
+  auto held = offer(65537, 16);
+  pass(5s);
+  EXPECT_EQ(code_of(first), error_code::unavailable);
+  EXPECT_EQ(code_of(held), error_code::unavailable);
+}
+
 TEST_F(Intake, TellsTheOldestEdgeTableThatIsStillNamed) {
   in->use_edges(3);
   EXPECT_EQ(in->oldest_named(), 3U) << "nothing is listed: what is in force";
