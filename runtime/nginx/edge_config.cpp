@@ -79,9 +79,15 @@ expected<std::string> render(const edge_config& config) {
   }
   const auto module = config.js_module.empty() ? std::string() : fmt::format("load_module {};\n", config.js_module);
 
+  const bool several = config.origins.size() > 1;
   std::string servers;
   for (const auto& origin : config.origins)
-    servers += fmt::format("    server {} max_fails=2 fail_timeout=2s;\n", origin);
+    servers += fmt::format("    server {} max_fails={} fail_timeout={}s;\n", origin, several ? 1 : 2, several ? 10 : 2);
+  // Each of them answers for all. One that stands still takes connections all the same: it must cost little time, and not again soon. When all have failed, each is
+  // asked again at once: nginx alone would answer 502 until that time is over.
+  if (several)
+    for (const auto& origin : config.origins)
+      servers += fmt::format("    server {} backup max_fails=0;\n", origin);
   const auto log = config.log_socket.empty() ? std::string("access_log off;")
                                              : fmt::format("access_log syslog:server=unix:{},nohostname,tag={} weir;", config.log_socket, edge_log_tag);
   const auto user = geteuid() != 0 ? std::string() : fmt::format("user {};\n", config.worker_user.empty() ? "root" : config.worker_user);
@@ -241,7 +247,7 @@ http {{
                      fmt::arg("inactive", std::min(config.segment_validity, unasked_for).count()), fmt::arg("servers", servers), fmt::arg("listen", config.listen),
                      fmt::arg("reuseport", config.workers > 1 ? " reuseport" : ""), fmt::arg("http2", config.certificate.empty() ? "" : " ssl http2"), fmt::arg("tls", tls),
                      fmt::arg("host", config.origins.front().starts_with("unix:") ? "origin" : config.origins.front()),
-                     fmt::arg("read", lock + 1), fmt::arg("tries", config.origins.size()), fmt::arg("valid", config.segment_validity.count()), fmt::arg("lock", lock),
+                     fmt::arg("read", several ? 2 : lock + 1), fmt::arg("tries", config.origins.size()), fmt::arg("valid", config.segment_validity.count()), fmt::arg("lock", lock),
                      fmt::arg("status", config.status));
 }
 

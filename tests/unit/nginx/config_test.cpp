@@ -77,13 +77,24 @@ TEST(IngestConfig, NamesTheSettingAndItsValue) {
 TEST(EdgeConfig, FollowsTheRulesForCaches) {
   const auto text = render(good_edge());
   ASSERT_TRUE(text) << text.error().text;
-  for (const auto* part : {"proxy_cache_lock on;", "proxy_cache_lock_timeout 13s;", "proxy_cache_lock_age 13s;", "proxy_read_timeout 14s;", "updating",
-                           "proxy_cache_background_update off;", "proxy_cache_key $uri;", "keepalive 32;", "server 10.0.0.1:8080 max_fails", "server [fd00::1]:8080 max_fails",
+  for (const auto* part : {"proxy_cache_lock on;", "proxy_cache_lock_timeout 13s;", "proxy_cache_lock_age 13s;", "proxy_read_timeout 2s;", "updating",
+                           "proxy_cache_background_update off;", "proxy_cache_key $uri;", "keepalive 32;", "server 10.0.0.1:8080 max_fails=1 fail_timeout=10s;",
+                           "server [fd00::1]:8080 max_fails=1 fail_timeout=10s;", "server 10.0.0.1:8080 backup max_fails=0;", "server [fd00::1]:8080 backup max_fails=0;",
                            "proxy_next_upstream error timeout http_404 http_500 http_502 http_503 http_504;", "proxy_next_upstream_tries 2;",
                            "Access-Control-Allow-Origin \"*\" always;", "proxy_hide_header Access-Control-Allow-Origin;", "stub_status;",
                            "access_log syslog:server=unix:/run/weir/edge/log.sock,nohostname,tag=weir_edge weir;", "proxy_cache_valid 404 410 1s;", "use_temp_path=off"})
     EXPECT_TRUE(holds(text, part)) << part;
   EXPECT_FALSE(holds(text, "reuseport")) << "one worker needs none, and a forgotten nginx would keep its share";
+}
+
+TEST(EdgeConfig, WaitsLongerForAnOriginThatNobodyElseStandsInFor) {
+  auto config = good_edge();
+  config.origins = {"10.0.0.1:8080"};
+  const auto text = render(config);
+  ASSERT_TRUE(text) << text.error().text;
+  for (const auto* part : {"server 10.0.0.1:8080 max_fails=2 fail_timeout=2s;", "proxy_read_timeout 14s;", "proxy_next_upstream_tries 1;"})
+    EXPECT_TRUE(holds(text, part)) << part;
+  EXPECT_FALSE(holds(text, "backup"));
 }
 
 TEST(EdgeConfig, SeveralWorkersShareThePort) {
