@@ -43,6 +43,7 @@ constexpr double deviations_of_that = 5.61; ///< in a normal distribution
 constexpr auto reserved_epochs_key = "reserved_epochs";
 constexpr std::string_view copies_key = "origin_view";
 constexpr auto take_over_patience = 8s; ///< with a holder that is there and cannot take over
+constexpr auto time_to_call_again = 12s; ///< after our start: an UPLINK whose coordinator was away for long tries each 5 s, and its node joins after that
 constexpr lease_epoch highest_term = lease_epoch{1} << 47; ///< that is believed: epochs and writers' numbers are made of it
 constexpr auto newest_holds = 20s;                  ///< without a newer one: a segment is listed for longer than that
 constexpr auto authorities_read_every = 10s;
@@ -953,6 +954,9 @@ bool coordinator_state::judge_origins(time_point now, timestamp wall) {
     copies_lost = std::move(why);
     return false;
   }
+  // Who is left out never comes in again: also whoever is slow to call after our start has the time to.
+  if (copies.present.mark.term != 0 && decision.next.present.members.size() < copies.present.members.size() && now - started < time_to_call_again)
+    return false;
   next_epoch = std::max(next_epoch, highest + 1);
   auto term = take_epoch();
   if (!term) {

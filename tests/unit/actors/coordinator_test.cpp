@@ -1048,6 +1048,29 @@ TEST_F(CoordinatorOfOrigins, AnOriginThatCannotTakeOverIsNotWaitedForLong) {
   EXPECT_EQ(state->copies.former.size(), 1u) << "of the same members one is enough";
 }
 
+TEST_F(CoordinatorOfOrigins, NobodyIsLeftOutBeforeItHadTheTimeToCallAgain) {
+  auto of_two = [&](const std::string& name) {
+    auto news = keeper(name, worker);
+    news.origins.front().copies = 2;
+    state->take(news, t0, wall, over);
+    says(name);
+  };
+  of_two("m1");
+  of_two("m2");
+  ASSERT_TRUE(state->judge_origins(t0, wall));
+  const auto first = says("m1").present.term;
+  says("m1", first);
+  reopen();
+  state->started = t0 - 11s;
+  of_two("m2"); // m1 tries each 5 s, say
+  EXPECT_FALSE(state->judge_origins(t0, wall));
+  EXPECT_EQ(stored().present.mark.term, first);
+  state->started = t0 - 13s;
+  ASSERT_TRUE(state->judge_origins(t0, wall));
+  EXPECT_EQ(stored().present.mark.holder, "m2");
+  EXPECT_EQ(stored().present.members.size(), 1u);
+}
+
 TEST_F(Coordinator, PassesOnWhatEachDirectorSentWhereAndHowOldThatIs) {
   node("d1");
   node("d2");
