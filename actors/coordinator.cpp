@@ -878,13 +878,15 @@ origin_list coordinator_state::origins() const {
 
 const origin_place* coordinator_state::writes_to() const {
   auto usable = [](const node_entry& node) { return !node.origins.empty() && node.status.phase != node_phase::down && node.status.phase != node_phase::left; };
-  if (copies.present.mark.term != 0) {
+  // A view is left behind where all went back to stores of their own.
+  const bool shared = std::ranges::any_of(nodes, [](auto& n) { return !n.second.origins.empty() && n.second.origins.front().copies > 0; });
+  if (shared && copies.present.mark.term != 0) {
     auto holder = nodes.find(node_name{copies.present.mark.holder});
     return holder != nodes.end() && usable(holder->second) ? &holder->second.origins.front() : nullptr;
   }
   for (auto& [id, node] : nodes)
-    if (usable(node))
-      return node.origins.front().copies == 0 ? &node.origins.front() : nullptr; // those that keep copies wait for each other first
+    if (usable(node) && node.origins.front().copies == 0) // those that keep copies wait for each other first
+      return &node.origins.front();
   return nullptr;
 }
 

@@ -1071,6 +1071,27 @@ TEST_F(CoordinatorOfOrigins, NobodyIsLeftOutBeforeItHadTheTimeToCallAgain) {
   EXPECT_EQ(stored().present.members.size(), 1u);
 }
 
+TEST_F(CoordinatorOfOrigins, StoresOfTheirOwnAreUsedBesideAndAfterThoseThatAreShared) {
+  state->take(keeper("m1", worker), t0, wall, over);
+  auto own = keeper("own", worker);
+  own.origins.front().copies = 0;
+  state->take(own, t0, wall, over);
+  ASSERT_NE(state->writes_to(), nullptr) << "those that keep copies wait for each other";
+  EXPECT_EQ(state->writes_to()->url, "http://own");
+  state->take(leaving{node_name{"own"}, "i"}, wall);
+  begin();
+  EXPECT_EQ(state->writes_to()->url, "http://m1");
+  for (auto name : {"m1", "m2", "m3"}) {
+    auto back = keeper(name, worker);
+    back.origins.front().copies = 0;
+    state->take(back, t0, wall, over);
+  }
+  lose("m1");
+  state->nodes[node_name{"m1"}].status.phase = node_phase::down;
+  ASSERT_NE(state->writes_to(), nullptr) << "the view is left behind";
+  EXPECT_EQ(state->writes_to()->url, "http://m2");
+}
+
 TEST_F(Coordinator, PassesOnWhatEachDirectorSentWhereAndHowOldThatIs) {
   node("d1");
   node("d2");
