@@ -310,6 +310,8 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
       if (my.setup.copies) {
         if (my.in.ousted()) // another origin goes on; who it is the coordinator says
           stand_by("another origin has taken them over");
+        if (my.holds() && !my.ready) // the coordinator, without which nothing new is said, may be away
+          obey();
         ask_for_orders();
       }
       my.answer_readers(now(), wall());

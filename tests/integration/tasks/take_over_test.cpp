@@ -51,9 +51,7 @@ protected:
       m.name = fmt::format("o{}", i + 1);
       std::shared_ptr<origin::segment_store> local = origin::open_folder_store((folder / m.name).string(), m.name).value();
       m.desk = origin::replica_desk::open(local, folder / (m.name + ".copies")).value();
-      m.server = std::make_unique<http::server>(http::server_options{.name = m.name, .listen = "127.0.0.1:0"});
-      origin::add_replica_routes(*m.server, m.desk, "copies of " + m.name, 1 << 20);
-      ASSERT_TRUE(m.server->start());
+      serve(m, 0);
       origin::replicated_options how{.self = m.name};
       how.deadline = 2s;
       m.copies = std::make_shared<origin::replicated_store>(m.desk, *client, how);
@@ -74,6 +72,12 @@ protected:
     for (auto& m : members)
       m.desk->close(20s);
     std::filesystem::remove_all(folder);
+  }
+  void serve(member& m, std::uint16_t port) {
+    m.server = std::make_unique<http::server>(http::server_options{.name = m.name, .listen = fmt::format("127.0.0.1:{}", port)});
+    origin::add_replica_routes(*m.server, m.desk, "copies of " + m.name, 1 << 20);
+    auto started = m.server->start();
+    ASSERT_TRUE(started) << started.error().text;
   }
   /// As kill -9 does to its node: it asks nobody and answers nobody any more.
   void end(member& m) {
@@ -168,6 +172,26 @@ TEST_F(TakeOver, GoesOnAtAnotherOriginWithAllThatWasAcknowledged) {
     auto file = members[1].copies->open("show", {before.instance, before.entries[at].epoch, "720p", before.entries[at].msn});
     ASSERT_TRUE(file) << file.error().text;
   }
+}
+
+TEST_F(TakeOver, IsTriedAgainWhileTheCoordinatorIsAway) {
+  const auto orders_once = group(7, 0);
+  std::array<std::uint16_t, 2> ports{members[1].server->port(), members[2].server->port()};
+  members[1].server->stop(0s);
+  members[2].server->stop(0s);
+  decide({.present = orders_once, .former = {}});
+  auto trouble = [&] {
+    std::lock_guard lock(guard);
+    return said["o1"].trouble;
+  };
+  for (const auto until = std::chrono::steady_clock::now() + 20s; std::chrono::steady_clock::now() < until && trouble().empty(); std::this_thread::sleep_for(10ms)) {
+  }
+  ASSERT_NE(trouble(), "");
+  decide({}); // nothing that anybody obeys is said from now on
+  serve(members[1], ports[0]);
+  serve(members[2], ports[1]);
+  ASSERT_TRUE(holds(0, 7));
+  EXPECT_TRUE(present(0));
 }
 
 TEST_F(TakeOver, WhoeverIsToldThatAnotherWritesStandsBy) {
