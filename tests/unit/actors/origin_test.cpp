@@ -104,15 +104,15 @@ TEST_F(Origin, HeedsOrdersForThisStartOfItAlone) {
   state->setup.node = node_name{"m1"};
   state->setup.instance = "2";
   EXPECT_FALSE(state->holds());
-  origin_orders told{.present = {.term = 7, .holder = node_name{"m1"}, .instance = "1", .members = {}}, .former = {}};
-  EXPECT_TRUE(state->take(told));
+  auto takes = [&](std::uint64_t term, std::string instance) { // which keeps what it is given
+    origin_orders told{.present = {.term = term, .holder = node_name{"m1"}, .instance = std::move(instance), .members = {}}, .former = {}};
+    return state->take(told);
+  };
+  EXPECT_TRUE(takes(7, "1"));
   EXPECT_FALSE(state->holds()) << "meant for its former start";
-  told.present.term = 8;
-  told.present.instance = "2";
-  EXPECT_TRUE(state->take(told));
+  EXPECT_TRUE(takes(8, "2"));
   EXPECT_TRUE(state->holds());
-  told.present.term = 7;
-  EXPECT_FALSE(state->take(told)) << "of a coordinator that was there before";
+  EXPECT_FALSE(takes(7, "2")) << "of a coordinator that was there before";
   EXPECT_EQ(state->orders.present.term, 8u);
   origin_orders nothing;
   EXPECT_FALSE(state->take(nothing)) << "the coordinator has not heard of this node yet";
