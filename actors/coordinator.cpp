@@ -87,6 +87,15 @@ std::string host_of(const std::string& url) {
 
 std::string roster_list_key(std::uint64_t version) { return fmt::format("{}{:020}", roster_list_prefix, version); }
 
+std::int64_t unix_seconds(timestamp t) { return std::chrono::duration_cast<std::chrono::seconds>(t.time_since_epoch()).count(); }
+
+/// A setting that unix_seconds() made; what is none is long ago.
+timestamp at_unix_seconds(std::string_view text) {
+  std::int64_t seconds = 0;
+  std::from_chars(text.data(), text.data() + text.size(), seconds);
+  return timestamp{std::chrono::seconds(seconds)};
+}
+
 std::int64_t as_of(caf::actor_clock::time_point now) { return std::chrono::floor<std::chrono::milliseconds>(now.time_since_epoch()).count(); }
 
 /// Of an edge that is only remembered from before our start nothing is known but its name.
@@ -184,7 +193,7 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
     newest_epochs[id] = kept_lease.epoch;
   }
   // The clock as a floor: a store that was restored from yesterday's backup must not repeat today's epochs. Nobody grants 4,096 leases each second for long.
-  auto by_clock = static_cast<lease_epoch>(std::chrono::duration_cast<std::chrono::seconds>(wall.time_since_epoch()).count());
+  auto by_clock = static_cast<lease_epoch>(unix_seconds(wall));
   next_epoch = by_clock << 12;
   if (auto stored = kept->settings.find(reserved_epochs_key); stored != kept->settings.end()) {
     lease_epoch high = 0;
@@ -196,13 +205,10 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
   reserved_epochs = next_epoch;
   std::vector<edge_table> tables;
   for (auto& [key, text] : kept->settings)
-    if (std::int64_t unix_time = 0; key.starts_with(barred_prefix)) {
-      std::from_chars(text.data(), text.data() + text.size(), unix_time); // else it is over long since
-      barred_[key.substr(barred_prefix.size())] = timestamp{std::chrono::seconds(unix_time)};
-    }
-  for (auto& [key, text] : kept->settings)
     if (key.starts_with(request_prefix))
       requests[key.substr(request_prefix.size())] = text;
+    else if (key.starts_with(barred_prefix))
+      barred_[key.substr(barred_prefix.size())] = at_unix_seconds(text);
     else if (key.starts_with(edge_table_prefix)) {
       auto table = describe::from_json<edge_table>(text);
       if (!table)
@@ -266,10 +272,7 @@ expected<void> coordinator_state::load_secrets(const std::map<std::string, std::
   if (configured.empty()) {
     auto former = settings.find(viewing_key_former_key), since = settings.find(viewing_key_since_key);
     secrets = {made_once(viewing_key_key), former == settings.end() ? std::string{} : former->second};
-    std::int64_t unix_time = 0;
-    if (since != settings.end())
-      std::from_chars(since->second.data(), since->second.data() + since->second.size(), unix_time);
-    viewing_key_since_ = timestamp{std::chrono::seconds(unix_time)};
+    viewing_key_since_ = since == settings.end() ? timestamp{} : at_unix_seconds(since->second);
   }
   viewing_keys_.clear();
   viewing_revision_ = 0;
@@ -507,7 +510,7 @@ void coordinator_state::bar(const std::string& of, store::batch& batch, timestam
       batch.remove_setting(std::string(barred_prefix) + one.first);
     return over;
   });
-  batch.put_setting(std::string(barred_prefix) + of, std::to_string(std::chrono::duration_cast<std::chrono::seconds>(wall.time_since_epoch()).count()));
+  batch.put_setting(std::string(barred_prefix) + of, std::to_string(unix_seconds(wall)));
 }
 
 expected<std::string> coordinator_state::show(const show_key& wish, timestamp wall) {
@@ -550,7 +553,7 @@ expected<viewing_pass> coordinator_state::sign(const sign_viewing& wish, timesta
     return fail(error_code::invalid_input, "lifetime: must be 1 s to 366 days");
   viewing_pass pass;
   pass.expires = std::chrono::ceil<std::chrono::seconds>(wall + wish.lifetime);
-  pass.token = viewing::make_token(signs(wall), spec.name, std::chrono::duration_cast<std::chrono::seconds>(pass.expires.time_since_epoch()).count());
+  pass.token = viewing::make_token(signs(wall), spec.name, unix_seconds(pass.expires));
   pass.playback_url = fmt::format("{}/t/{}{}", setup.playback_base, pass.token, hls::multivariant_path(spec.name));
   return pass;
 }
@@ -564,7 +567,7 @@ expected<void> coordinator_state::rotate(const rotate_viewing_key& wish, timesta
   store::batch batch;
   batch.put_setting(viewing_key_key, next.secret);
   batch.put_setting(viewing_key_former_key, viewing_keys_.front().secret);
-  batch.put_setting(viewing_key_since_key, std::to_string(std::chrono::duration_cast<std::chrono::seconds>(wall.time_since_epoch()).count()));
+  batch.put_setting(viewing_key_since_key, std::to_string(unix_seconds(wall)));
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   viewing_keys_ = {std::move(next), viewing_keys_.front()};
   viewing_key_since_ = wall;
@@ -1371,9 +1374,7 @@ void coordinator_state::take(segment_listed news, time_point now, timestamp wall
   // An observer is a viewer like others.
   auto stream = std::ranges::find(streams, news.stream, [](auto& s) -> auto& { return s.second.spec.name; });
   if (stream == streams.end() ? barred_.contains(news.stream) : stream->second.spec.viewing == viewing_access::with_token)
-    newest_segment.path = fmt::format("/t/{}{}", viewing::make_token(signs(wall), news.stream,
-                                                                     std::chrono::duration_cast<std::chrono::seconds>((wall + probe_token_lasts).time_since_epoch()).count()),
-                                      newest_segment.path);
+    newest_segment.path = fmt::format("/t/{}{}", viewing::make_token(signs(wall), news.stream, unix_seconds(wall + probe_token_lasts)), newest_segment.path);
 }
 
 void coordinator_state::use_authorities(std::string pem) {
