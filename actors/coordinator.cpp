@@ -63,6 +63,8 @@ constexpr auto signing_seed_key = "signing_seed";
 constexpr auto viewing_key_key = "viewing_key"; ///< secret
 constexpr auto viewing_key_former_key = "viewing_key_former";
 constexpr auto viewing_key_since_key = "viewing_key_since"; ///< Unix time of the last change, seconds
+constexpr std::string_view barred_prefix = "barred/";       ///< and the name of a signed stream that is no more: Unix time of its end, seconds
+constexpr auto barred_for = 24h;                            ///< edges keep segments for 12 h, and playlists name none that are older
 constexpr auto viewing_key_known_after = 15s; ///< to every node that is reached
 constexpr auto probe_token_lasts = 1h;
 constexpr auto keys_signed_every = 1min; ///< that they still count; new ones at once
@@ -88,6 +90,15 @@ std::string host_of(const std::string& url) {
 }
 
 std::string roster_list_key(std::uint64_t version) { return fmt::format("{}{:020}", roster_list_prefix, version); }
+
+std::int64_t unix_seconds(timestamp t) { return std::chrono::duration_cast<std::chrono::seconds>(t.time_since_epoch()).count(); }
+
+/// A setting that unix_seconds() made; what is none is long ago.
+timestamp at_unix_seconds(std::string_view text) {
+  std::int64_t seconds = 0;
+  std::from_chars(text.data(), text.data() + text.size(), seconds);
+  return timestamp{std::chrono::seconds(seconds)};
+}
 
 std::int64_t as_of(caf::actor_clock::time_point now) { return std::chrono::floor<std::chrono::milliseconds>(now.time_since_epoch()).count(); }
 
@@ -193,7 +204,7 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
     newest_epochs[id] = kept_lease.epoch;
   }
   // The clock as a floor: a store that was restored from yesterday's backup must not repeat today's epochs. Nobody grants 4,096 leases each second for long.
-  auto by_clock = static_cast<lease_epoch>(std::chrono::duration_cast<std::chrono::seconds>(wall.time_since_epoch()).count());
+  auto by_clock = static_cast<lease_epoch>(unix_seconds(wall));
   next_epoch = by_clock << 12;
   if (auto stored = kept->settings.find(reserved_epochs_key); stored != kept->settings.end()) {
     lease_epoch high = 0;
@@ -207,6 +218,8 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
   for (auto& [key, text] : kept->settings)
     if (key.starts_with(request_prefix))
       requests[key.substr(request_prefix.size())] = text;
+    else if (key.starts_with(barred_prefix))
+      barred_[key.substr(barred_prefix.size())] = at_unix_seconds(text);
     else if (key.starts_with(edge_table_prefix)) {
       auto table = describe::from_json<edge_table>(text);
       if (!table)
@@ -275,10 +288,7 @@ expected<void> coordinator_state::load_secrets(const std::map<std::string, std::
   if (configured.empty()) {
     auto former = settings.find(viewing_key_former_key), since = settings.find(viewing_key_since_key);
     secrets = {made_once(viewing_key_key), former == settings.end() ? std::string{} : former->second};
-    std::int64_t unix_time = 0;
-    if (since != settings.end())
-      std::from_chars(since->second.data(), since->second.data() + since->second.size(), unix_time);
-    viewing_key_since_ = timestamp{std::chrono::seconds(unix_time)};
+    viewing_key_since_ = since == settings.end() ? timestamp{} : at_unix_seconds(since->second);
   }
   viewing_keys_.clear();
   viewing_revision_ = 0;
@@ -286,7 +296,8 @@ expected<void> coordinator_state::load_secrets(const std::map<std::string, std::
     if (!one.empty()) {
       if (auto good = viewing::check_secret(one); !good)
         return fail(good.error().in(viewing_keys_.empty() ? "coordinator.viewing_secret" : "coordinator.viewing_secret_former"));
-      viewing_keys_.push_back(viewing::key_of(one));
+      if (auto key = viewing::key_of(one); std::ranges::find(viewing_keys_, key) == viewing_keys_.end()) // the same one in both settings is one key
+        viewing_keys_.push_back(std::move(key));
     }
   return made.empty() ? expected<void>{} : setup.store->commit(made, store::durability::synced);
 }
@@ -463,7 +474,12 @@ expected<stream_spec> coordinator_state::set(set_stream wish, timestamp wall) {
     return fail(error_code::conflict, "name and app are part of the addresses in use: they can be changed only while the stream is offline");
   store::batch batch;
   batch.put_stream(spec);
+  const bool barred = spec.name != old.name && old.viewing == viewing_access::with_token;
+  if (barred)
+    bar(old.name, batch, wall);
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
+  if (barred)
+    barred_[old.name] = wall;
   bool toggled = spec.enabled != old.enabled;
   old = spec;
   vhosts.insert(spec.vhost);
@@ -489,14 +505,28 @@ expected<stream_spec> coordinator_state::remove(const remove_stream& wish, times
       batch.remove_task(id);
       batch.remove_lease(standby_seat(id));
     }
+  const bool barred = spec.viewing == viewing_access::with_token;
+  if (barred)
+    bar(spec.name, batch, wall);
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
+  if (barred)
+    barred_[spec.name] = wall;
   std::erase_if(newest_epochs, [&](auto& seat) { return tasks.contains(task_of(seat.first)) && tasks.at(task_of(seat.first)).spec.stream == spec.id; });
   std::erase_if(tasks, [&](auto& t) { return t.second.spec.stream == spec.id; });
-  if (spec.viewing == viewing_access::with_token)
-    removed_signed_.insert(spec.name);
   ++revision_;
   note("stream-removed", "stream/" + spec.name, "The stream and its tasks were removed.", wish.actor, wall);
   return spec;
+}
+
+/// What there was under a name of a signed stream lies at origins, in caches and in directors for hours, and is nobody's to see without a token all the time.
+void coordinator_state::bar(const std::string& of, store::batch& batch, timestamp wall) {
+  std::erase_if(barred_, [&](auto& one) {
+    const bool over = one.second + barred_for < wall;
+    if (over)
+      batch.remove_setting(std::string(barred_prefix) + one.first);
+    return over;
+  });
+  batch.put_setting(std::string(barred_prefix) + of, std::to_string(unix_seconds(wall)));
 }
 
 expected<std::string> coordinator_state::show(const show_key& wish, timestamp wall) {
@@ -539,7 +569,7 @@ expected<viewing_pass> coordinator_state::sign(const sign_viewing& wish, timesta
     return fail(error_code::invalid_input, "lifetime: must be 1 s to 366 days");
   viewing_pass pass;
   pass.expires = std::chrono::ceil<std::chrono::seconds>(wall + wish.lifetime);
-  pass.token = viewing::make_token(signs(wall), spec.name, std::chrono::duration_cast<std::chrono::seconds>(pass.expires.time_since_epoch()).count());
+  pass.token = viewing::make_token(signs(wall), spec.name, unix_seconds(pass.expires));
   pass.playback_url = fmt::format("{}/t/{}{}", setup.playback_base, pass.token, hls::multivariant_path(spec.name));
   return pass;
 }
@@ -547,11 +577,13 @@ expected<viewing_pass> coordinator_state::sign(const sign_viewing& wish, timesta
 expected<void> coordinator_state::rotate(const rotate_viewing_key& wish, timestamp wall) {
   if (!setup.options.viewing_secret.empty())
     return fail(error_code::conflict, "the secret is configured: change coordinator.viewing_secret, and keep the former one in coordinator.viewing_secret_former while it is still in use");
+  if (&signs(wall) != &viewing_keys_.front())
+    return fail(error_code::conflict, fmt::format("every node has to hear of the last change first: try again in {} s", viewing_key_known_after / 1s));
   auto next = viewing::key_of(random_token(""));
   store::batch batch;
   batch.put_setting(viewing_key_key, next.secret);
   batch.put_setting(viewing_key_former_key, viewing_keys_.front().secret);
-  batch.put_setting(viewing_key_since_key, std::to_string(std::chrono::duration_cast<std::chrono::seconds>(wall.time_since_epoch()).count()));
+  batch.put_setting(viewing_key_since_key, std::to_string(unix_seconds(wall)));
   WEIR_TRY(setup.store->commit(batch, store::durability::synced));
   viewing_keys_ = {std::move(next), viewing_keys_.front()};
   viewing_key_since_ = wall;
@@ -563,7 +595,9 @@ expected<void> coordinator_state::rotate(const rotate_viewing_key& wish, timesta
 viewing_rules coordinator_state::who_may_watch(std::uint64_t held) const {
   if (viewing_revision_ != revision_) {
     viewing_revision_ = revision_;
-    std::set<std::string> barred = removed_signed_;
+    std::set<std::string> barred;
+    for (auto& [one, since] : barred_)
+      barred.insert(one);
     for (auto& [id, entry] : streams)
       if (entry.spec.viewing == viewing_access::with_token)
         barred.insert(entry.spec.name);
@@ -1461,10 +1495,8 @@ void coordinator_state::take(segment_listed news, time_point now, timestamp wall
   newest_at = now;
   // An observer is a viewer like others.
   auto stream = std::ranges::find(streams, news.stream, [](auto& s) -> auto& { return s.second.spec.name; });
-  if (stream == streams.end() ? removed_signed_.contains(news.stream) : stream->second.spec.viewing == viewing_access::with_token)
-    newest_segment.path = fmt::format("/t/{}{}", viewing::make_token(signs(wall), news.stream,
-                                                                     std::chrono::duration_cast<std::chrono::seconds>((wall + probe_token_lasts).time_since_epoch()).count()),
-                                      newest_segment.path);
+  if (stream == streams.end() ? barred_.contains(news.stream) : stream->second.spec.viewing == viewing_access::with_token)
+    newest_segment.path = fmt::format("/t/{}{}", viewing::make_token(signs(wall), news.stream, unix_seconds(wall + probe_token_lasts)), newest_segment.path);
 }
 
 void coordinator_state::use_authorities(std::string pem) {

@@ -324,10 +324,11 @@ private:
   static expected<void> canonicalise(task_spec& spec);
   /// The key that signs now: a new one only when every node has had time to hear of it.
   const viewing_key& signs(timestamp wall) const;
+  void bar(const std::string& name, store::batch& batch, timestamp wall);
   signing_key signer_;
   std::vector<viewing_key> viewing_keys_; ///< the newest first; two at most
   timestamp viewing_key_since_{};         ///< of the newest
-  std::set<std::string> removed_signed_;  ///< since our start: what is left of them is nobody's to see either
+  std::map<std::string, timestamp> barred_; ///< names of signed streams that are no more, and their ends
   mutable viewing_rules viewing_;         ///< as told last
   mutable std::uint64_t viewing_revision_ = 0;
   mutable known_keys keys_; ///< as signed last

@@ -218,12 +218,18 @@ bool director_state::take(const edge_list& list) {
 
 bool director_state::gather_localities(const edge_list& list) {
   std::map<std::string, std::vector<std::string>> all;
-  for (auto& e : list.edges)
-    if (auto& mine = e.spec.networks; !e.spec.locality.empty() && !mine.empty()) {
-      auto& its = all[e.spec.locality];
-      if (its != mine) // nearly always they are written alike on each of its edges
-        its.insert(its.end(), mine.begin(), mine.end());
-    }
+  for (auto& e : list.edges) {
+    if (e.spec.locality.empty())
+      continue;
+    auto known = near.find(e.spec.locality);
+    const bool unheard = e.spec.node.value.empty(); // its coordinator was started anew, and knows it from the table only
+    auto& mine = unheard && known != near.end() ? known->second : e.spec.networks;
+    if (mine.empty())
+      continue;
+    auto& its = all[e.spec.locality];
+    if (its != mine) // nearly always they are written alike on each of its edges
+      its.insert(its.end(), mine.begin(), mine.end());
+  }
   if (std::exchange(near, all) == all)
     return false;
   auto made = std::make_shared<steering::localities>();

@@ -200,10 +200,19 @@ std::vector<edge_target> edge_set::targets(time_point now) const {
   for (auto& [name, e] : edges_)
     largest = std::max(largest, e.spec.capacity_bps);
   std::vector<edge_target> all;
-  for (auto& [name, e] : edges_)
-    if (e.phase == edge_phase::serving || e.phase == edge_phase::suspect)
-      all.push_back({.name = name, .url = e.spec.url, .weight_milli = e.weight_milli * e.spec.capacity_bps / largest, .capacity_bps = e.spec.capacity_bps,
-                     .locality = e.spec.locality, .networks_only = e.spec.networks_only});
+  auto take = [&](auto&& which) {
+    for (auto& [name, e] : edges_)
+      if (which(e)) // a small edge that is full has a weight, too: in its own locality it may be the largest
+        all.push_back({.name = name, .url = e.spec.url, .weight_milli = std::max<std::int64_t>(e.weight_milli * e.spec.capacity_bps / largest, 1),
+                       .capacity_bps = e.spec.capacity_bps, .locality = e.spec.locality, .networks_only = e.spec.networks_only});
+  };
+  auto well = [](auto& e) { return e.phase == edge_phase::serving || e.phase == edge_phase::suspect; };
+  take(well);
+  // A venue's edges are no help to those outside: without them the last word of a dead farm stands, as it does where there is no other edge at all.
+  if (!table().primary.empty() && !all.empty() && std::ranges::all_of(all, &edge_target::networks_only)) {
+    all.clear();
+    take([&](auto& e) { return well(e) || (!e.spec.networks_only && e.phase == edge_phase::dead); });
+  }
   return all;
 }
 

@@ -25,6 +25,8 @@ void load_rules(const keyring_setup& setup) {
     return;
   auto text = read_secret_file(setup.file, file_limit);
   auto kept = text ? describe::from_json<viewing_rules>(*text) : fail(text.error());
+  if (kept && kept->keys.empty()) // written by hand: it would open all streams
+    kept = fail(error_code::invalid_config, "it holds no keys");
   if (kept)
     setup.gate->use(viewing::with_version(std::move(*kept))); // whoever changed the file is found out by the version
   else
@@ -32,17 +34,21 @@ void load_rules(const keyring_setup& setup) {
 }
 
 void keyring_state::take(viewing_rules news) {
-  trouble.clear();
-  if (news.keys.empty() || !setup.gate->use(std::move(news)))
+  if (kept)
+    trouble.clear();
+  const bool others = !news.keys.empty() && setup.gate->use(std::move(news));
+  if (!others && kept)
     return;
   auto rules = setup.gate->rules();
-  log::info("keyring", "rules-changed", "keys={} signed_streams={}", rules.keys.size(), rules.signed_only.size());
+  if (others)
+    log::info("keyring", "rules-changed", "keys={} signed_streams={}", rules.keys.size(), rules.signed_only.size());
   if (setup.file.empty())
     return;
-  if (auto kept = write_file_atomically(setup.file, describe::to_json(rules, {.secrets = true}) + "\n", 0600); !kept) {
-    trouble = kept.error().text;
+  auto written = write_file_atomically(setup.file, describe::to_json(rules, {.secrets = true}) + "\n", 0600);
+  kept = written.has_value();
+  trouble = kept ? std::string{} : written.error().text;
+  if (!kept)
     log::error("keyring", "rules-not-kept", "file={} error={}", setup.file, trouble);
-  }
 }
 
 keyring_actor::behavior_type keyring(keyring_actor::stateful_pointer<keyring_state> self, keyring_setup setup, coordinator_actor coordinator) {

@@ -20,6 +20,7 @@ struct keyring_state {
   static inline const char* name = "keyring";
   keyring_setup setup;
   bool asking = false;
+  bool kept = true;    ///< the file holds what is in force; else it is written again each second
   std::string trouble; ///< why the rules are not fresh, or not kept
   caf::actor_clock::time_point started{};
 

@@ -1,6 +1,7 @@
 // `weir node …` and `weir edge …`
 #include "apps/weir/client_nouns.hpp"
 #include "apps/weir/signals.hpp"
+#include "runtime/steering/joins.hpp"
 #include "schemas/units.hpp"
 
 #include <CLI/CLI.hpp>
@@ -14,7 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
 
-constexpr double fullest = 0.9; ///< part of its capacity at which an edge takes no new viewers
+constexpr double fullest = steering::join_options{}.full;
 
 struct drain_wish {
   std::vector<std::string> names;

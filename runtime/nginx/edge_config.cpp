@@ -102,6 +102,8 @@ expected<std::string> render(const edge_config& config) {
     ssl_session_cache shared:tls:8m;
     ssl_session_timeout 1h;)", config.certificate);
 
+  // No `aio threads`: while a thread reads, nginx 1.22 knows of nothing to wait for, and a worker that is told to end, as at each reload, ends with the request
+  // unanswered (measured: 187 of 280 reloads cut a viewer off, none of 120 without).
   // reuseport only where several workers need it: with it, an nginx that should be dead would silently keep its share of the viewers.
   return fmt::format(R"(# Written by Weir for a caching edge. Changes are lost at the next start.
 {module}{user}daemon off;
@@ -136,7 +138,6 @@ http {{
   server_tokens off;
   sendfile on;
   tcp_nopush on;
-  aio threads;
   keepalive_timeout 30s;
   keepalive_requests 100000;
   client_max_body_size 1k;

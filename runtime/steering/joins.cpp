@@ -97,16 +97,23 @@ expected<void> join_admission::ready() const {
   return {};
 }
 
-bool join_admission::has_room(std::size_t edge) const {
+bool join_admission::has_room(std::size_t edge, bool even_closed) const {
   auto& target = table_->edges[edge];
   auto with_one_more = estimate(edge) + static_cast<double>(options_.viewer_bps);
-  return !counts_[edge]->closed && target.weight_milli > 0 && (target.capacity_bps <= 0 || with_one_more <= options_.full * static_cast<double>(target.capacity_bps));
+  return (even_closed || !counts_[edge]->closed) && target.weight_milli > 0 && (target.capacity_bps <= 0 || with_one_more <= options_.full * static_cast<double>(target.capacity_bps));
 }
 
-std::optional<std::uint16_t> join_admission::roomiest(const group& among) const {
+std::optional<std::uint32_t> join_admission::bucket_of(std::uint16_t edge, std::string_view locality, std::uint64_t random) const {
+  for (std::uint32_t i = 0; i < bucket_count; ++i)
+    if (auto bucket = static_cast<std::uint32_t>((random + i) % bucket_count); place_of(*table_, bucket, locality)->primary == edge)
+      return bucket;
+  return std::nullopt;
+}
+
+std::optional<std::uint16_t> join_admission::roomiest(const group& among, bool even_closed) const {
   std::optional<std::uint16_t> best;
   for (auto e : among.edges)
-    if (has_room(e) && (!best || relative(e) < relative(*best)))
+    if (has_room(e, even_closed) && (!best || relative(e) < relative(*best)))
       best = e;
   return best;
 }

@@ -59,10 +59,13 @@ public:
         if (open(other ? of_a : of_b, near.edges))
           return take(other ? a : b, other ? of_a : of_b, near);
       }
-      if (auto left = roomiest(near.edges)) // the shares of closed edges shut those that are left, too
-        for (auto from = random() % bucket_count, i = from; i < from + bucket_count; ++i)
-          if (auto bucket = static_cast<std::uint32_t>(i % bucket_count); place_of(*table_, bucket, locality)->primary == *left)
-            return take(bucket, *left, near);
+      if (auto left = roomiest(near.edges, false)) // the shares of closed edges shut those that are left, too
+        if (auto bucket = bucket_of(*left, locality, random()))
+          return take(*bucket, *left, near);
+      if (table_->primary.empty()) // a viewer on a suspect edge is better than one that is turned away
+        if (auto last = roomiest(near.edges, true))
+          if (auto bucket = bucket_of(*last, locality, random()))
+            return take(*bucket, *last, near);
       ++near.elsewhere; // full, closed, or nearly: spill crosses localities last, but it does (balancing.md 5.9)
     }
     WEIR_TRY(ready());
@@ -115,8 +118,10 @@ private:
   };
   farm whole(const group& of) const;
   bool open(std::size_t edge, const group& among) const;
-  bool has_room(std::size_t edge) const; ///< it takes viewers, and its capacity is not used up
-  std::optional<std::uint16_t> roomiest(const group& among) const;
+  bool has_room(std::size_t edge, bool even_closed = false) const; ///< it takes viewers, and its capacity is not used up
+  std::optional<std::uint16_t> roomiest(const group& among, bool even_closed) const;
+  /// One of the buckets that have this edge in a locality; nullopt: there is none.
+  std::optional<std::uint32_t> bucket_of(std::uint16_t edge, std::string_view locality, std::uint64_t random) const;
   double relative(std::size_t edge) const; ///< estimate by weight
   std::size_t least_loaded() const;
   std::size_t by_interpretation(std::uint64_t random) const;

@@ -152,7 +152,7 @@ const actions: PageActions = {
   watchSigned(id) {
     void during(`${id}/sign`, async () => {
       const { token } = await api.signViewing(id);
-      location.assign(`/watch/${encodeURIComponent(streamOf(id)?.name ?? "")}?token=${encodeURIComponent(token)}`);
+      location.assign(`/watch/${encodeURIComponent(streamOf(id)?.name ?? "")}#token=${encodeURIComponent(token)}`);
     });
   },
   showKey(stream) {

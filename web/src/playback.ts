@@ -191,9 +191,9 @@ export function manifestPolicy(targetDuration: number): LoadPolicy {
   };
 }
 
-/** Where the playlist is: behind the token that the page came with, if any. What has not its form is none. */
-export function sourceOf(name: string, query: string): string {
-  const token = new URLSearchParams(query).get("token") ?? "";
+/** Where the playlist is: behind the token in the page's fragment ("#token=…", which browsers send to nobody), if any. What has not its form is none. */
+export function sourceOf(name: string, fragment: string): string {
+  const token = new URLSearchParams(fragment.replace(/^#/, "")).get("token") ?? "";
   return `${/^[0-9a-f.]+$/.test(token) ? `/t/${token}` : ""}/hls/${encodeURIComponent(name)}/index.m3u8`;
 }
 

@@ -12,7 +12,7 @@ declare const Hls: typeof HlsType; // its own script, see build.mjs
 
 const { lang, t } = words(pickLanguage(localStorage.getItem("weir-language"), navigator.languages));
 const name = streamOfPath(location.pathname);
-const source = sourceOf(name, location.search);
+const source = sourceOf(name, location.hash);
 const video = document.getElementById("video") as HTMLVideoElement;
 const overlay = document.getElementById("overlay") as HTMLElement;
 const controls = document.getElementById("controls") as HTMLElement;

@@ -153,6 +153,6 @@ test("the pathway of a silent edge comes last, and stays where it is the only on
 
 test("a page that came with a token asks behind it", () => {
   assert.equal(sourceOf("main hall", ""), "/hls/main%20hall/index.m3u8");
-  assert.equal(sourceOf("main", "?token=1800000000.73337f47.a432b9f15d2141449a218c0d01e455ed"), "/t/1800000000.73337f47.a432b9f15d2141449a218c0d01e455ed/hls/main/index.m3u8");
-  assert.equal(sourceOf("main", "?token=../../x"), "/hls/main/index.m3u8");
+  assert.equal(sourceOf("main", "#token=1800000000.73337f47.a432b9f15d2141449a218c0d01e455ed"), "/t/1800000000.73337f47.a432b9f15d2141449a218c0d01e455ed/hls/main/index.m3u8");
+  assert.equal(sourceOf("main", "#token=../../x"), "/hls/main/index.m3u8");
 });

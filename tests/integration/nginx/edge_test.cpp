@@ -478,6 +478,31 @@ TEST(Edge, ReloadsWithoutLosingItsPort) {
   EXPECT_TRUE(one.nginx.running());
 }
 
+TEST(Edge, ReloadsWithoutLeavingAViewerUnanswered) {
+  const std::string body(200'000, 's');
+  tiny_http::server origin([&](const auto&) { return tiny_http::response(200, body); });
+  edge one(origin);
+  one.start();
+  std::atomic<int> served{0}, unanswered{0};
+  {
+    std::vector<std::jthread> viewers;
+    for (int i = 0; i < 3; ++i)
+      viewers.emplace_back([&](const std::stop_token& end) {
+        while (!end.stop_requested()) {
+          const auto got = tiny_http::ask(one.port, "/s/a/1/r/1.ts");
+          ++(got.status == 200 && got.body == body ? served : unanswered);
+        }
+      });
+    for (int reload = 0; reload < 30; ++reload) {
+      const auto before = nginx_in(one.at->path());
+      const auto by_then = served + 20;
+      one.nginx.signal(SIGHUP);
+      ASSERT_TRUE(eventually([&] { return nginx_in(one.at->path()) != before && served >= by_then; }));
+    }
+  }
+  EXPECT_EQ(unanswered, 0) << served << " were answered";
+}
+
 TEST(Edge, ComesBackAtItsPortWithinASecondWhicheverOfItsProcessesIsKilled) {
   tiny_http::server origin([](const auto&) { return tiny_http::response(200, std::string(1000, 'x')); });
   edge one(origin);

@@ -1247,6 +1247,9 @@ TEST_F(Coordinator, SignsWithANewKeyWhenEverybodyHasHadTimeToHearOfIt) {
   EXPECT_EQ(last_event().find(keys[0].secret), std::string::npos);
   EXPECT_EQ(id_of(wall + 14s), first);
   EXPECT_EQ(id_of(wall + 15s), keys[0].id);
+  auto again = state->rotate(rotate_viewing_key{"test"}, wall + 14s);
+  ASSERT_FALSE(again) << "addresses would get a signature that some nodes have never heard of";
+  EXPECT_EQ(again.error().code, error_code::conflict);
   reopen();
   EXPECT_EQ(state->who_may_watch(0).keys, keys);
   EXPECT_EQ(id_of(wall + 1s), first);
@@ -1266,6 +1269,30 @@ TEST_F(Coordinator, TakesTheSecretsThatAreConfigured) {
   ASSERT_EQ(keys.size(), 2u);
   EXPECT_EQ(keys[0].secret, state->setup.options.viewing_secret);
   EXPECT_EQ(state->rotate(rotate_viewing_key{"test"}, wall).error().code, error_code::conflict);
+  state->setup.options.viewing_secret_former = state->setup.options.viewing_secret;
+  ASSERT_TRUE(state->load(wall, t0));
+  EXPECT_EQ(state->who_may_watch(0).keys.size(), 1u) << "nginx refuses a key that is there twice";
+}
+
+TEST_F(Coordinator, ANameThatASignedStreamHadStaysBarredForADay) {
+  auto spec = stream();
+  spec.viewing = viewing_access::with_token;
+  spec = *state->set({.spec = spec, .if_revision = 0, .actor = "test"}, wall);
+  spec.name = "renamed";
+  ASSERT_TRUE(state->set({.spec = spec, .if_revision = 0, .actor = "test"}, wall));
+  auto barred = [&] { return state->who_may_watch(0).signed_only; };
+  EXPECT_EQ(barred(), (std::vector<std::string>{"conf", "renamed"}));
+  ASSERT_TRUE(state->remove({spec.id, 0, "test"}, wall + 1h));
+  state->streams.erase(spec.id); // as the actor does
+  reopen();
+  EXPECT_EQ(barred(), (std::vector<std::string>{"conf", "renamed"})) << "also for another coordinator";
+  auto other = stream("other", "another-key");
+  other.viewing = viewing_access::with_token;
+  ASSERT_TRUE(state->set({.spec = other, .if_revision = 0, .actor = "test"}, wall));
+  ASSERT_TRUE(state->remove({other.id, 0, "test"}, wall + 25h - 1s));
+  state->streams.erase(other.id);
+  reopen();
+  EXPECT_EQ(barred(), (std::vector<std::string>{"other", "renamed"})) << "what was there is gone everywhere";
 }
 
 TEST_F(Coordinator, GivesProbesATokenWhereViewersNeedOne) {

@@ -517,11 +517,12 @@ public:
     state.take(log_of(1, 6, 1), now);
     hear_hall({"10.20.0.0/16"});
   }
-  bool hear_hall(std::vector<std::string> networks) {
+  bool hear_hall(std::vector<std::string> networks, bool reported = true) {
     edge_list list;
     for (std::string name : {"a", "b", "h"}) {
       list.edges.emplace_back();
       list.edges.back().spec.name = edge_name{name};
+      list.edges.back().spec.node = node_name{reported ? "n1" : ""};
       list.edges.back().phase = edge_phase::serving;
       if (name == "h") {
         list.edges.back().spec.locality = "hall-1";
@@ -610,6 +611,8 @@ TEST_F(Locality, SteeringKnowsTheEdgeOfTheVenue) {
 
 TEST_F(Locality, NetworksFollowWhatEdgesSay) {
   EXPECT_FALSE(hear_hall({"10.20.0.0/16"})) << "nothing new";
+  EXPECT_FALSE(hear_hall({}, false)) << "its coordinator has just come, and knows the table alone";
+  EXPECT_TRUE(in_hall(joins_at("10.20.3.4")));
   EXPECT_TRUE(hear_hall({"192.0.2.0/24"}));
   EXPECT_FALSE(in_hall(joins_at("10.20.3.4")));
   EXPECT_TRUE(in_hall(joins_at("192.0.2.4")));

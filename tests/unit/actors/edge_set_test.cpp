@@ -137,6 +137,22 @@ TEST_F(EdgeSet, EdgesForTheirNetworksOnlyGetNobodyElseAndHaveNoPartInTheBalance)
   EXPECT_GT(set.table().epoch, epoch) << "its viewers go elsewhere";
 }
 
+TEST_F(EdgeSet, AVenuesEdgesAreNoHelpToThoseOutsideWhenAllOthersAreDead) {
+  add("a");
+  add("b");
+  for (std::string name : {"h1", "h2", "h3", "h4", "h5"})
+    set.add({.name = edge_name{name}, .node = {}, .url = "http://" + name + ":80", .capacity_bps = 1'000'000, .locality = "hall-1", .networks = {"10.20.0.0/16"}, .networks_only = true}, t);
+  std::map<std::string, edge_view> views{{"a", edge_view::up}, {"b", edge_view::up}, {"h1", edge_view::up}, {"h2", edge_view::up}, {"h3", edge_view::up}, {"h4", edge_view::up}, {"h5", edge_view::up}};
+  run(70s, views);
+  ASSERT_EQ(names().size(), 7u);
+  ASSERT_FALSE(set.table().primary.empty());
+  EXPECT_TRUE(std::ranges::all_of(set.table().edges, [](auto& e) { return e.weight_milli > 0; })) << "a thousandth of the largest, and it serves its own all the same";
+  views["a"] = views["b"] = edge_view::suspect;
+  run(30s, views);
+  EXPECT_FALSE(set.table().primary.empty()) << "the last word stands: nobody is better";
+  EXPECT_TRUE(names().contains("a") || names().contains("b"));
+}
+
 TEST_F(EdgeSet, ATableOfTheRunBeforeStillSaysWhoIsNearToWhom) {
   set.add({.name = edge_name{"h"}, .node = {}, .url = "http://h:80", .capacity_bps = 1'000'000'000, .locality = "hall-1", .networks = {"10.20.0.0/16"}, .networks_only = true}, t);
   add("a");

@@ -66,5 +66,27 @@ TEST_F(Keyring, StartsWithNothingWhenItsFileIsDamaged) {
   settle();
 }
 
+TEST_F(Keyring, AFileWithoutKeysOpensNothing) {
+  ASSERT_TRUE(write_file_atomically(file, "{}", 0600));
+  auto one = start();
+  settle();
+  EXPECT_EQ(gate->judge("conf", {}, timestamp{}), viewing::verdict::unheard);
+  tell(one, stop{});
+  settle();
+}
+
+TEST_F(Keyring, TriesAgainToKeepWhatIsInForce) {
+  std::filesystem::create_directory(file); // in the file's place
+  auto one = start();
+  script->viewing = rules;
+  advance(1s);
+  EXPECT_EQ(gate->rules(), rules) << "in force all the same";
+  std::filesystem::remove(file);
+  advance(1s);
+  EXPECT_TRUE(std::filesystem::is_regular_file(file));
+  tell(one, stop{});
+  settle();
+}
+
 } // namespace
 } // namespace weir::testing
