@@ -86,7 +86,9 @@ public:
 
   /// How streams are watched, since the start.
   audience::books& audience() { return audience_; }
-  /// A player page's word of a stream. Fails: not_found (the stream is not shown here), too_many.
+  /// The address that this request comes from, in front of the proxies that are trusted; valid as long as it.
+  std::string_view viewer_of(const http::request& r) const;
+  /// A player page's word of a stream, from the viewer at `address`. Fails: not_found (the stream is not shown here), too_many.
   expected<void> hear(std::string_view stream, const audience::beacon& word, std::string_view address, audience::books::steady_time now);
   /// Nodes whose origins' logs do not come, with what is wrong in words; none before anything was shown.
   std::map<node_name, std::string> unreached() const;
