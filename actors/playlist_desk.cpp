@@ -98,35 +98,13 @@ bool director_view::leaves(const edge_target& edge) const {
   return known == edges->end() || (known->second != edge_phase::serving && known->second != edge_phase::starting); // starting: its coordinator has only just come
 }
 
-void playlist_desk::show(std::shared_ptr<const director_view> view) {
-  {
-    std::lock_guard lock(showing_);
-    shown_ = std::move(view);
-  }
-  static std::atomic<std::uint64_t> shows{0};
-  version_.store(shows.fetch_add(1, std::memory_order_relaxed) + 1, std::memory_order_release);
-}
-
-const director_view* playlist_desk::view() const {
-  // Each thread keeps the view that it read last: a request costs one atomic load, not a reference count that all threads fight for.
-  thread_local std::uint64_t version = 0;
-  thread_local std::shared_ptr<const director_view> mine;
-  auto now = version_.load(std::memory_order_acquire);
-  if (version != now) {
-    std::lock_guard lock(showing_);
-    mine = shown_;
-    version = now;
-  }
-  return mine.get();
-}
-
 std::vector<std::string> playlist_desk::edge_urls() const {
-  auto* seen = view();
+  auto* seen = shown_.read();
   return seen && seen->edge_urls ? *seen->edge_urls : std::vector<std::string>{};
 }
 
 std::map<node_name, std::string> playlist_desk::unreached() const {
-  auto* seen = view();
+  auto* seen = shown_.read();
   return seen ? seen->unreached : std::map<node_name, std::string>{};
 }
 
@@ -153,7 +131,7 @@ bool playlist_desk::answer_signed(const http::fast_request& r, http::fast_answer
 }
 
 bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_answer& a) {
-  auto* seen = view();
+  auto* seen = shown_.read();
   const auto at = viewing::split(r.path);
   auto name = hls::parse_multivariant_path(at.path);
   if (name && !admits(at, *name, a))
@@ -199,7 +177,7 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
 
 bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer& a) {
   counts_.playlists.fetch_add(1, std::memory_order_relaxed);
-  auto* seen = view();
+  auto* seen = shown_.read();
   const auto at = viewing::split(r.path);
   auto address = hls::parse_playlist_path(at.path);
   if (address && !admits(at, address->stream, a))
@@ -256,7 +234,7 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
 }
 
 bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answer& a) {
-  auto* seen = view();
+  auto* seen = shown_.read();
   const auto at = viewing::split(r.path);
   auto address = hls::parse_steering_path(at.path);
   if (!address)
@@ -286,7 +264,7 @@ bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answ
 std::string_view playlist_desk::viewer_of(const http::request& r) const { return viewer_address(r.peer_address, r.headers, proxies_); }
 
 expected<void> playlist_desk::hear(std::string_view stream, const audience::beacon& word, std::string_view address, audience::books::steady_time now) {
-  auto* seen = view();
+  auto* seen = shown_.read();
   if (!seen || !seen->live.contains(stream)) // whoever invents names makes no numbers
     return fail(error_code::not_found, "this stream is not live");
   std::string_view edge;
