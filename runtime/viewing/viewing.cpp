@@ -140,8 +140,7 @@ verdict gate::judge(std::string_view stream, std::string_view token, timestamp n
       auto mac = mac_of(key.secret, stream, parts->expires_text);
       if (!constant_time_equal({mac.data(), mac.size()}, parts->mac))
         return verdict::wrong;
-      auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()) - grace;
-      return seconds.count() < parts->expires ? verdict::good : verdict::expired;
+      return unix_seconds(now - grace) < parts->expires ? verdict::good : verdict::expired;
     }
   return verdict::wrong;
 }
