@@ -91,8 +91,6 @@ std::string host_of(const std::string& url) {
 
 std::string roster_list_key(std::uint64_t version) { return fmt::format("{}{:020}", roster_list_prefix, version); }
 
-std::int64_t unix_seconds(timestamp t) { return std::chrono::duration_cast<std::chrono::seconds>(t.time_since_epoch()).count(); }
-
 /// A setting that unix_seconds() made; what is none is long ago.
 timestamp at_unix_seconds(std::string_view text) {
   std::int64_t seconds = 0;

@@ -18,6 +18,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto weigh_every = 5s;          ///< T of balancing.md 5.5
+constexpr auto shows_after = 4 * weigh_every; ///< a change of weights, in the loads: the delay that the feedback's gain is made for
 constexpr auto table_lives = 10min;       ///< at least, after another one replaced it: time for an origin to say after our start what it lists
 constexpr std::size_t few_buckets = 4;    ///< 0.4 % of the viewers: not worth a table for balance …
 constexpr auto few_wait = 30s;            ///< … unless it has stood off for that long
@@ -204,7 +205,8 @@ std::vector<edge_target> edge_set::targets(time_point now) const {
     for (auto& [name, e] : edges_)
       if (which(e)) // a small edge that is full has a weight, too: in its own locality it may be the largest
         all.push_back({.name = name, .url = e.spec.url, .weight_milli = std::max<std::int64_t>(e.weight_milli * e.spec.capacity_bps / largest, 1),
-                       .capacity_bps = e.spec.capacity_bps, .locality = e.spec.locality, .networks_only = e.spec.networks_only});
+                       .capacity_bps = e.spec.capacity_bps, .locality = e.spec.locality, .networks_only = e.spec.networks_only,
+                       .fair_milli = std::max<std::int64_t>(reports_.at(name).fair_milli * e.spec.capacity_bps / largest, 1)});
   };
   auto well = [](auto& e) { return e.phase == edge_phase::serving || e.phase == edge_phase::suspect; };
   take(well);
@@ -262,10 +264,11 @@ edge_set::change edge_set::derive(time_point now, edge_epoch oldest_named) {
     for (auto& [name, e] : edges_) {
       auto& r = reports_[name];
       r.pace = slow.contains(name) ? std::max(r.pace / 2, slowest_pace) : std::min(r.pace * 2, 1.0);
-      // An edge in its slow start has less than its share because we want it so: the feedback would make up for that, with a table each time.
-      // The same goes for a slow one. Of an edge whose reports are missing the last weight holds. What an edge for its networks only has is no part of what
-      // is shared, and no weight changes it.
-      if (!e.spec.networks_only && e.phase == edge_phase::serving && ramp(name, oldest, now) == 1 && r.pace == 1 && r.beats.phi(now) < options_.suspect_phi) {
+      // An edge in its slow start has less than its share because we want it so: the feedback would make up for that, with a table each time; and its last
+      // step shows in its load only when players have fetched what was listed before. The same goes for a slow one. Of an edge whose reports are missing
+      // the last weight holds. What an edge for its networks only has is no part of what is shared, and no weight changes it.
+      const bool settled = e.phase == edge_phase::serving && ramp(name, oldest, now - shows_after) == 1 && r.pace == 1;
+      if (!e.spec.networks_only && settled && r.beats.phi(now) < options_.suspect_phi) {
         // Over the whole interval: players fetch a segment at a time, and a single second tells more of that than of the load.
         const auto bps = mean(r.sent.end() - std::min<std::ptrdiff_t>(std::ssize(r.sent), weigh_every / 1s), r.sent.end());
         loads.push_back({name, bps / double(std::max<std::int64_t>(e.spec.capacity_bps, 1))});
@@ -284,8 +287,10 @@ edge_set::change edge_set::derive(time_point now, edge_epoch oldest_named) {
   for (auto& [name, e] : edges_) { // also of an edge that has only just come: else it had its whole share until the next interval
     if (e.phase != edge_phase::serving)
       continue;
-    auto weight = static_cast<std::int64_t>(1000 * feedback_.weight(name) * ramp(name, oldest, now) * reports_[name].pace);
-    e.weight_milli = std::max<std::int64_t>(weight, 1);
+    auto milli = [](double part) { return std::max<std::int64_t>(static_cast<std::int64_t>(1000 * part), 1); };
+    const auto part = ramp(name, oldest, now) * reports_[name].pace;
+    reports_[name].fair_milli = milli(part);
+    e.weight_milli = milli(part * feedback_.weight(name));
   }
   auto wanted = targets(now);
   auto& present = table();

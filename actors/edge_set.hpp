@@ -75,6 +75,7 @@ private:
     std::deque<std::int64_t> sent; ///< bit/s of the last seconds
     time_point urgent_until{}, urged{};
     double pace = 1; ///< part of its weight that a slow edge is left
+    std::int64_t fair_milli = 1000; ///< its weight without the feedback's part
   };
   struct listened {
     time_point heard{};

@@ -220,7 +220,7 @@ expected<std::string> api_access::sign_in(std::string_view token, const std::str
       return fail(error_code::too_many, "too many wrong tokens from this address; wait a moment");
     return fail(error_code::unauthorized, "the token is wrong");
   }
-  auto until = std::to_string(std::chrono::duration_cast<std::chrono::seconds>((now + session_lasts).time_since_epoch()).count());
+  auto until = std::to_string(unix_seconds(now + session_lasts));
   auto cookie = until + "." + base64url(hmac_sha256(cookie_key_, "session " + until));
   return fmt::format("weir_session={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}", cookie, std::chrono::seconds(session_lasts).count());
 }

@@ -18,13 +18,11 @@ constexpr std::size_t file_limit = 16 << 20;
 constexpr auto save_every = 10min; ///< that they count longer; new keys are written at once
 constexpr auto nobody = "?";        ///< signs nothing
 
-std::int64_t seconds_of(timestamp t) { return std::chrono::floor<std::chrono::seconds>(t.time_since_epoch()).count(); }
-
 } // namespace
 
 std::string known_keys_text(const known_keys& keys) {
   // Names are address words and digests are base64url: no separator can be inside.
-  auto text = fmt::format("weir known keys {} until {}\n", keys.version, seconds_of(keys.until));
+  auto text = fmt::format("weir known keys {} until {}\n", keys.version, unix_seconds(keys.until));
   for (auto& k : keys.keys)
     text += fmt::format("{} {} {} {}\n", k.app, k.stream, k.vhost, k.hash);
   return text;
@@ -97,7 +95,7 @@ expected<void> key_cache::save() const {
   auto keys = nlohmann::json::array();
   for (auto& k : keys_.keys)
     keys.push_back({{"app", k.app}, {"stream", k.stream}, {"vhost", k.vhost}, {"hash", k.hash}});
-  nlohmann::json j{{"version", keys_.version}, {"until", seconds_of(keys_.until)}, {"keys", keys}, {"signature", keys_.signature}};
+  nlohmann::json j{{"version", keys_.version}, {"until", unix_seconds(keys_.until)}, {"keys", keys}, {"signature", keys_.signature}};
   return write_file_atomically(file_, j.dump() + "\n", 0600);
 }
 

@@ -53,14 +53,16 @@ std::uint64_t random_bits() {
   return source();
 }
 
-/// Who asks, by the peer's address or what the proxies before us say of it.
-std::string_view viewer_address(const http::fast_request& r, const http::address_list& proxies) {
+/// Who asks, by the peer's address or what the proxies before us say of it in the fields of its request.
+std::string_view viewer_address(std::string_view peer, const auto& fields, const http::address_list& proxies) {
   std::array<std::string_view, 8> lines; // a proxy writes on or begins a line of its own; more of them than that are no work of proxies
   std::size_t n = 0;
-  for (auto field = r.fields.rbegin(); field != r.fields.rend() && n < lines.size(); ++field)
-    if (http::same_text(field->name, "X-Forwarded-For"))
-      lines[lines.size() - ++n] = field->value;
-  return http::address_behind(proxies, r.peer_address, std::span(lines).last(n));
+  for (auto field = std::make_reverse_iterator(fields.end()); field != std::make_reverse_iterator(fields.begin()) && n < lines.size(); ++field) {
+    const auto& [name, value] = *field;
+    if (http::same_text(name, "X-Forwarded-For"))
+      lines[lines.size() - ++n] = value;
+  }
+  return http::address_behind(proxies, peer, std::span(lines).last(n));
 }
 
 bool takes_coded(const http::fast_request& r) { return http::accepts_gzip(r.header("Accept-Encoding")); }
@@ -96,35 +98,13 @@ bool director_view::leaves(const edge_target& edge) const {
   return known == edges->end() || (known->second != edge_phase::serving && known->second != edge_phase::starting); // starting: its coordinator has only just come
 }
 
-void playlist_desk::show(std::shared_ptr<const director_view> view) {
-  {
-    std::lock_guard lock(showing_);
-    shown_ = std::move(view);
-  }
-  static std::atomic<std::uint64_t> shows{0};
-  version_.store(shows.fetch_add(1, std::memory_order_relaxed) + 1, std::memory_order_release);
-}
-
-const director_view* playlist_desk::view() const {
-  // Each thread keeps the view that it read last: a request costs one atomic load, not a reference count that all threads fight for.
-  thread_local std::uint64_t version = 0;
-  thread_local std::shared_ptr<const director_view> mine;
-  auto now = version_.load(std::memory_order_acquire);
-  if (version != now) {
-    std::lock_guard lock(showing_);
-    mine = shown_;
-    version = now;
-  }
-  return mine.get();
-}
-
 std::vector<std::string> playlist_desk::edge_urls() const {
-  auto* seen = view();
+  auto* seen = shown_.read();
   return seen && seen->edge_urls ? *seen->edge_urls : std::vector<std::string>{};
 }
 
 std::map<node_name, std::string> playlist_desk::unreached() const {
-  auto* seen = view();
+  auto* seen = shown_.read();
   return seen ? seen->unreached : std::map<node_name, std::string>{};
 }
 
@@ -151,7 +131,7 @@ bool playlist_desk::answer_signed(const http::fast_request& r, http::fast_answer
 }
 
 bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_answer& a) {
-  auto* seen = view();
+  auto* seen = shown_.read();
   const auto at = viewing::split(r.path);
   auto name = hls::parse_multivariant_path(at.path);
   if (name && !admits(at, *name, a))
@@ -163,7 +143,7 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
   }
   steering::join joined;
   // The group of edges goes into the viewer's addresses: whoever walks out of the venue while it watches finds what is listed where it was.
-  auto locality = seen->localities ? seen->localities->of(viewer_address(r, proxies_)) : std::string_view{};
+  auto locality = seen->localities ? seen->localities->of(viewer_address(r.peer_address, r.fields, proxies_)) : std::string_view{};
   if (!seen->tables.empty()) {
     std::lock_guard lock(joining_);
     auto drawn = admission_.admit(random_bits, locality);
@@ -197,7 +177,7 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
 
 bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer& a) {
   counts_.playlists.fetch_add(1, std::memory_order_relaxed);
-  auto* seen = view();
+  auto* seen = shown_.read();
   const auto at = viewing::split(r.path);
   auto address = hls::parse_playlist_path(at.path);
   if (address && !admits(at, address->stream, a))
@@ -254,7 +234,7 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
 }
 
 bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answer& a) {
-  auto* seen = view();
+  auto* seen = shown_.read();
   const auto at = viewing::split(r.path);
   auto address = hls::parse_steering_path(at.path);
   if (!address)
@@ -281,8 +261,10 @@ bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answ
   return true;
 }
 
+std::string_view playlist_desk::viewer_of(const http::request& r) const { return viewer_address(r.peer_address, r.headers, proxies_); }
+
 expected<void> playlist_desk::hear(std::string_view stream, const audience::beacon& word, std::string_view address, audience::books::steady_time now) {
-  auto* seen = view();
+  auto* seen = shown_.read();
   if (!seen || !seen->live.contains(stream)) // whoever invents names makes no numbers
     return fail(error_code::not_found, "this stream is not live");
   std::string_view edge;
@@ -307,7 +289,7 @@ void add_director_routes(http::server& server, const std::shared_ptr<playlist_de
     auto word = audience::parse_beacon(r.body());
     if (!word)
       return void(answer.fail(word.error()));
-    if (auto heard = desk->hear(r.param("stream"), *word, r.peer_address, std::chrono::steady_clock::now()); !heard)
+    if (auto heard = desk->hear(r.param("stream"), *word, desk->viewer_of(r), std::chrono::steady_clock::now()); !heard)
       return void(answer.fail(heard.error()));
     answer(http::empty_response(204));
   });

@@ -2,6 +2,7 @@
 // Where viewers' playlist requests are answered, on the HTTP threads, without a message to any actor: the DIRECTOR puts an immutable view here, requests
 // read it. Addresses: runtime/hls/addresses.hpp.
 #include "runtime/audience/audience.hpp"
+#include "runtime/base/read_mostly.hpp"
 #include "runtime/http/auth.hpp"
 #include "runtime/hls/playlist.hpp"
 #include "runtime/http/server.hpp"
@@ -66,7 +67,7 @@ public:
                          http::address_list proxies = {})
     : steering_ttl_(steering_ttl), own_base_(std::move(own_base)), gate_(std::move(gate)), proxies_(std::move(proxies)), admission_(joins) {}
 
-  void show(std::shared_ptr<const director_view> view);
+  void show(std::shared_ptr<const director_view> view) { shown_.publish(std::move(view)); }
   /// Runs `f` on the admission of new viewers.
   template <class F>
   void with_admission(F f) {
@@ -86,7 +87,9 @@ public:
 
   /// How streams are watched, since the start.
   audience::books& audience() { return audience_; }
-  /// A player page's word of a stream. Fails: not_found (the stream is not shown here), too_many.
+  /// The address that this request comes from, in front of the proxies that are trusted; valid as long as it.
+  std::string_view viewer_of(const http::request& r) const;
+  /// A player page's word of a stream, from the viewer at `address`. Fails: not_found (the stream is not shown here), too_many.
   expected<void> hear(std::string_view stream, const audience::beacon& word, std::string_view address, audience::books::steady_time now);
   /// Nodes whose origins' logs do not come, with what is wrong in words; none before anything was shown.
   std::map<node_name, std::string> unreached() const;
@@ -97,7 +100,6 @@ public:
   const counters& counts() const { return counts_; }
 
 private:
-  const director_view* view() const;
   /// Whether the viewer may see this stream; else the answer says why not.
   bool admits(const viewing::address& at, std::string_view stream, http::fast_answer& a);
 
@@ -105,9 +107,7 @@ private:
   std::string own_base_;
   std::shared_ptr<const viewing::gate> gate_;
   http::address_list proxies_;
-  std::atomic<std::uint64_t> version_{0}; ///< of what is shown; the same number for no other desk
-  mutable std::mutex showing_;
-  std::shared_ptr<const director_view> shown_;
+  read_mostly<director_view> shown_;
   std::mutex joining_;
   steering::join_admission admission_;
   audience::books audience_;

@@ -372,6 +372,8 @@ struct edge_target {
   std::int64_t capacity_bps = 0;
   std::string locality = {};        ///< as in edge_spec
   bool networks_only = false;       ///< only viewers of its locality are sent to it
+  std::int64_t fair_milli = 0;      ///< share of the load that is aimed at, relative: the weight is what leads there; 0: the same as the weight
+  constexpr std::int64_t fair() const { return fair_milli > 0 ? fair_milli : weight_milli; }
   static constexpr auto fields() {
     using o = edge_target;
     return std::tuple{
@@ -381,6 +383,7 @@ struct edge_target {
       field("capacity_bps", &o::capacity_bps, "Usable egress, bit/s."),
       field("locality", &o::locality, "The group of edges that it is in; empty: none."),
       field("networks_only", &o::networks_only, "Whether only viewers of its locality are sent to it."),
+      field("fair_milli", &o::fair_milli, "Share of the load that is aimed at, in thousandths; 0: the weight."),
     };
   }
 };

@@ -32,6 +32,8 @@ typename Inspector::result_type inspect(Inspector& f, byte_size& x) {
 }
 
 using timestamp = std::chrono::system_clock::time_point;
+/// Whole seconds since 1970, as Unix counts them.
+inline std::int64_t unix_seconds(timestamp t) { return std::chrono::floor<std::chrono::seconds>(t.time_since_epoch()).count(); }
 
 expected<bit_rate> parse_bit_rate(std::string_view text);
 expected<byte_size> parse_byte_size(std::string_view text);

@@ -19,7 +19,7 @@ void join_admission::use(std::shared_ptr<const edge_table> table) {
     kept[e.name.value] = std::move(by_name_[e.name.value]);
     auto add = [&](group& to) {
       to.edges.push_back(static_cast<std::uint16_t>(&e - table_->edges.data()));
-      to.weight_sum += static_cast<double>(e.weight_milli);
+      to.fair_sum += static_cast<double>(e.fair());
     };
     if (!e.networks_only)
       add(all_);
@@ -39,9 +39,11 @@ void join_admission::report(const edge_name& edge, std::uint64_t sequence, std::
   if (found == by_name_.end() || (sequence <= found->second.sequence && !restarted))
     return;
   auto& c = found->second;
+  // One for each that should have come: after a lost one, too, what was assigned is in flight for as long as on other edges.
+  const auto passed = restarted ? 1 : std::min<std::uint64_t>(sequence - c.sequence, options_.settle_reports);
   c.sequence = sequence;
   c.reported = static_cast<double>(std::max<std::int64_t>(bits_per_second, 0));
-  c.in_flight.push_back(0);
+  c.in_flight.resize(c.in_flight.size() + passed);
   while (c.in_flight.size() > options_.settle_reports)
     c.in_flight.pop_front();
 }
@@ -126,11 +128,18 @@ bool join_admission::open(std::size_t edge, const group& among) const {
   for (auto e : among.edges)
     total += estimate(e);
   auto viewer = static_cast<double>(options_.viewer_bps);
-  auto fair = static_cast<double>(table_->edges[edge].weight_milli) / among.weight_sum * (total + viewer);
+  auto fair = static_cast<double>(table_->edges[edge].fair()) / among.fair_sum * (total + viewer);
   return estimate(edge) + viewer <= std::ceil((1 + options_.epsilon) * fair / viewer) * viewer;
 }
 
-double join_admission::relative(std::size_t edge) const { return estimate(edge) / static_cast<double>(std::max<std::int64_t>(table_->edges[edge].weight_milli, 1)); }
+/// The more likely, the more their loads differ. These are a second old and in part estimated: if the least difference decided, the edge that looks
+/// emptiest would take twice its share of a crowd until it is heard of again.
+bool join_admission::prefers_other(std::size_t a, std::size_t b, std::uint64_t random) const {
+  const auto of_a = relative(a), of_b = relative(b), sum = of_a + of_b;
+  return sum > 0 && static_cast<double>(random >> 52) * 0x1p-12 < 0.5 + options_.pull * (of_a - of_b) / sum;
+}
+
+double join_admission::relative(std::size_t edge) const { return estimate(edge) / static_cast<double>(std::max<std::int64_t>(table_->edges[edge].fair(), 1)); }
 
 std::size_t join_admission::least_loaded() const {
   std::size_t best = counts_.size();
@@ -147,13 +156,13 @@ std::size_t join_admission::least_loaded() const {
 /// Draws edges in proportion to the room below the common level (Dahlin's load interpretation).
 std::size_t join_admission::by_interpretation(std::uint64_t random) const {
   double top = 0;
-  auto level = [&](std::size_t e) { return counts_[e]->reported / static_cast<double>(std::max<std::int64_t>(table_->edges[e].weight_milli, 1)); };
+  auto level = [&](std::size_t e) { return counts_[e]->reported / static_cast<double>(std::max<std::int64_t>(table_->edges[e].fair(), 1)); };
   auto usable = [&](std::size_t e) { return !buckets_[e].empty() && !counts_[e]->closed; };
   for (std::size_t e = 0; e < counts_.size(); ++e)
     if (!buckets_[e].empty())
       top = std::max(top, level(e));
   auto room = [&](std::size_t e) {
-    auto w = static_cast<double>(table_->edges[e].weight_milli);
+    auto w = static_cast<double>(table_->edges[e].fair());
     return usable(e) ? (top - level(e)) * w + 0.1 * w * (top + 1) : 0.0; // the tenth: nobody is shut out on old news
   };
   double sum = 0;

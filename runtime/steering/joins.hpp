@@ -16,8 +16,9 @@ struct join_options {
   double epsilon = 0.1;               ///< an edge this far above its fair share takes no new viewers
   std::uint32_t draws = 4;            ///< more draws of a bucket after the first
   std::int64_t viewer_bps = 3'000'000; ///< expected mean rate of a viewer
-  std::uint32_t settle_reports = 6;   ///< reports until a new viewer's traffic is fully in them
+  std::uint32_t settle_reports = 4;   ///< reports until a new viewer's traffic is fully in them
   double full = 0.9;                  ///< of an edge's capacity: closed to new viewers
+  double pull = 6;                    ///< the emptier of two edges is tried first in 0.5 + pull · (difference of their loads / their sum) of all cases
 };
 
 struct join {
@@ -53,7 +54,7 @@ public:
         auto bits = random();
         auto a = static_cast<std::uint32_t>(bits % bucket_count), b = static_cast<std::uint32_t>((bits >> 32) % bucket_count);
         auto of_a = place_of(*table_, a, locality)->primary, of_b = place_of(*table_, b, locality)->primary;
-        bool other = relative(of_b) < relative(of_a);
+        bool other = prefers_other(of_a, of_b, bits);
         if (open(other ? of_b : of_a, near.edges))
           return take(other ? b : a, other ? of_b : of_a, near);
         if (open(other ? of_a : of_b, near.edges))
@@ -74,7 +75,7 @@ public:
         // Of two buckets the one whose edge has more room: with mixed bit rates the bound alone lets a crowd reach 1.13 of fair.
         auto bits = random();
         auto a = static_cast<std::uint32_t>(bits % bucket_count), b = static_cast<std::uint32_t>((bits >> 32) % bucket_count);
-        auto bucket = relative(table_->primary[b]) < relative(table_->primary[a]) ? b : a;
+        auto bucket = prefers_other(table_->primary[a], table_->primary[b], bits) ? b : a;
         for (auto one : {bucket, a + b - bucket})
           if (open(table_->primary[one], all_))
             return take(one);
@@ -105,7 +106,7 @@ private:
   /// Edges that share viewers, as indices into the table.
   struct group {
     std::vector<std::uint16_t> edges;
-    double weight_sum = 0;
+    double fair_sum = 0;
   };
   struct near_group {
     group edges;
@@ -122,7 +123,9 @@ private:
   std::optional<std::uint16_t> roomiest(const group& among, bool even_closed) const;
   /// One of the buckets that have this edge in a locality; nullopt: there is none.
   std::optional<std::uint32_t> bucket_of(std::uint16_t edge, std::string_view locality, std::uint64_t random) const;
-  double relative(std::size_t edge) const; ///< estimate by weight
+  /// Whether of two edges that were drawn b is tried first. `random`: its highest 12 bits count.
+  bool prefers_other(std::size_t a, std::size_t b, std::uint64_t random) const;
+  double relative(std::size_t edge) const; ///< estimate by fair share
   std::size_t least_loaded() const;
   std::size_t by_interpretation(std::uint64_t random) const;
   join take(std::uint32_t bucket);

@@ -35,11 +35,6 @@ mac_text mac_of(std::string_view secret, std::string_view stream, std::string_vi
   return out;
 }
 
-std::uint64_t next_version() {
-  static std::atomic<std::uint64_t> all{0};
-  return all.fetch_add(1, std::memory_order_relaxed) + 1;
-}
-
 } // namespace
 
 expected<void> check_secret(std::string_view text) {
@@ -115,54 +110,37 @@ std::string_view words(verdict v) {
   return {};
 }
 
-gate::gate() : known_(std::make_shared<const known>()), version_(next_version()) {}
-
 bool gate::use(viewing_rules rules) {
-  std::lock_guard lock(guard_);
-  if (known_->rules == rules)
+  std::lock_guard lock(using_); // of two at once the second one compares with the first
+  if (gate::rules() == rules)
     return false;
   auto next = std::make_shared<known>();
   next->signed_only.insert(rules.signed_only.begin(), rules.signed_only.end());
   next->rules = std::move(rules);
-  known_ = std::move(next);
-  version_.store(next_version(), std::memory_order_release);
+  known_.publish(std::move(next));
   return true;
 }
 
 viewing_rules gate::rules() const {
-  std::lock_guard lock(guard_);
-  return known_->rules;
-}
-
-const gate::known& gate::read() const {
-  // As the director's desk reads its view: a request costs one atomic load, not a reference count that all threads fight for.
-  thread_local std::uint64_t version = 0;
-  thread_local std::shared_ptr<const known> mine;
-  auto now = version_.load(std::memory_order_acquire);
-  if (version != now) {
-    std::lock_guard lock(guard_);
-    mine = known_;
-    version = now;
-  }
-  return *mine;
+  auto* all = known_.read();
+  return all ? all->rules : viewing_rules{};
 }
 
 verdict gate::judge(std::string_view stream, std::string_view token, timestamp now, std::chrono::seconds grace) const {
-  auto& all = read();
-  if (all.rules.version == 0)
+  auto* all = known_.read();
+  if (!all || all->rules.version == 0)
     return verdict::unheard;
   if (token.empty())
-    return all.signed_only.contains(stream) ? verdict::missing : verdict::open;
+    return all->signed_only.contains(stream) ? verdict::missing : verdict::open;
   auto parts = parse_token(token);
   if (!parts || stream.size() > longest_stream)
     return verdict::wrong;
-  for (auto& key : all.rules.keys)
+  for (auto& key : all->rules.keys)
     if (key.id == parts->key) {
       auto mac = mac_of(key.secret, stream, parts->expires_text);
       if (!constant_time_equal({mac.data(), mac.size()}, parts->mac))
         return verdict::wrong;
-      auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()) - grace;
-      return seconds.count() < parts->expires ? verdict::good : verdict::expired;
+      return unix_seconds(now - grace) < parts->expires ? verdict::good : verdict::expired;
     }
   return verdict::wrong;
 }

@@ -8,11 +8,11 @@
 //
 // A token names nobody: whoever asks for the same stream until the same second gets the same one. It is made in three places, all by this description:
 // here, in nginx's JavaScript (runtime/nginx/edge_config.cpp), and at organisers' own sites (docs/3-operate.md).
+#include "runtime/base/read_mostly.hpp"
 #include "schemas/error.hpp"
 #include "schemas/units.hpp"
 #include "schemas/viewing.hpp"
 
-#include <atomic>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -68,7 +68,6 @@ std::string_view words(verdict v);
 /// Who may watch what, as this node knows it. Shared by all that answer viewers here; thread-safe.
 class gate {
 public:
-  gate();
   /// Takes other rules; true when they are others.
   bool use(viewing_rules rules);
   viewing_rules rules() const;
@@ -80,10 +79,8 @@ private:
     viewing_rules rules;
     std::set<std::string, std::less<>> signed_only;
   };
-  const known& read() const;
-  mutable std::mutex guard_;
-  std::shared_ptr<const known> known_;
-  std::atomic<std::uint64_t> version_; ///< of what is known; the same number for no other gate
+  std::mutex using_;
+  read_mostly<known> known_;
 };
 
 } // namespace weir::viewing

@@ -584,6 +584,18 @@ TEST_F(Locality, BehindAProxyTheViewersOwnAddressCounts) {
   EXPECT_FALSE(in_hall(joins_at("127.0.0.1", many))) << "nobody has so many proxies";
 }
 
+TEST_F(Locality, BehindAProxyBeaconsCountForTheViewersOwnAddress) {
+  http::request r;
+  r.peer_address = "127.0.0.1";
+  EXPECT_EQ(desk->viewer_of(r), "127.0.0.1");
+  r.headers.add("x-forwarded-for", "192.0.2.1, 10.20.3.4");
+  r.headers.add("Accept", "*/*");
+  r.headers.add("X-Forwarded-For", "127.0.0.9");
+  EXPECT_EQ(desk->viewer_of(r), "10.20.3.4");
+  r.peer_address = "192.0.2.9";
+  EXPECT_EQ(desk->viewer_of(r), "192.0.2.9") << "no proxy of ours";
+}
+
 TEST_F(Locality, WhatIsListedKeepsItsAddressWhenTheVenuesEdgeDies) {
   const auto before = get("/p/17.1~hall-1/conf~1/720p.m3u8").second;
   auto without = first.edges;
