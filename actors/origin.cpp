@@ -379,7 +379,7 @@ void add_log_route(http::server& server, const origin_actor& origin, const std::
 }
 
 void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options,
-                       std::shared_ptr<const viewing::gate> gate, std::shared_ptr<origin::replicated_store> copies) {
+                       std::shared_ptr<const viewing::gate> gate, segment_fetch fetch) {
   http::route_options writers;
   writers.deadline = std::max<std::chrono::milliseconds>(10s, options.write_deadline + 2s); // the ORIGIN answers in time itself; this is for when it cannot
   writers.guard = [token](const http::request& r) -> std::optional<http::response> {
@@ -429,7 +429,7 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
   readers.cors = true;
   // A disk that does not answer must hold up nobody else of this node.
   auto disk = std::make_shared<origin::disk_crew>(reading_threads, reads_waiting);
-  auto read = [store, copies, disk, gate](const http::request& r, http::responder answer) {
+  auto read = [store, fetch, disk, gate](const http::request& r, http::responder answer) {
     const auto at = viewing::split(r.path);
     auto address = hls::parse_segment_path(at.path);
     if (!address)
@@ -447,16 +447,21 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
       answer(std::move(page));
     };
     origin::segment_id wanted{std::string(address->stream), {address->instance, address->epoch, std::string(address->rung), address->msn}};
-    const bool taken = disk->run([store, copies, answer, show, wanted = std::move(wanted)] {
+    auto elsewhere = [fetch, answer, show](const origin::segment_id& segment) {
+      fetch(segment, [answer, show](expected<std::shared_ptr<const std::string>> got) {
+        got ? show(http::shared_response(std::move(*got), "video/mp2t")) : void(answer.fail(got.error()));
+      });
+    };
+    if (!store)
+      return elsewhere(wanted);
+    const bool taken = disk->run([store, elsewhere, here_only = !fetch, answer, show, wanted = std::move(wanted)] {
       auto file = store->open(wanted.stream, wanted.place);
       if (file)
         return show(file->bytes ? http::shared_response(file->bytes, "video/mp2t")
                                 : http::file_response(std::make_shared<http::open_file>(file->fd.release(), file->size), "video/mp2t"));
-      if (!copies || file.error().code != error_code::not_found)
+      if (here_only || file.error().code != error_code::not_found)
         return void(answer.fail(file.error()));
-      copies->fetch(wanted, [answer, show](expected<std::shared_ptr<const std::string>> got) {
-        got ? show(http::shared_response(std::move(*got), "video/mp2t")) : void(answer.fail(got.error()));
-      });
+      elsewhere(wanted);
     });
     if (!taken)
       answer.fail({error_code::unavailable, "the origin's disk does not answer: too much waits for it"});

@@ -103,10 +103,13 @@ struct origin_state {
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_state> self, origin_setup setup, coordinator_actor coordinator);
 
-/// PUT of writers and segments (by bearer token), GET of segments (for edges; those of a signed stream behind /t/TOKEN only, as `gate` says). With `copies`,
-/// `store` is what is here, and what is not is asked of the other origins, without a thread that waits.
+/// Gets a segment from elsewhere without a thread that waits; the other function is called once.
+using segment_fetch = std::function<void(const origin::segment_id&, std::function<void(expected<std::shared_ptr<const std::string>>)>)>;
+
+/// PUT of writers and segments (by bearer token), GET of segments (for edges; those of a signed stream behind /t/TOKEN only, as `gate` says). `store` is what is
+/// on this machine's disk, if anything is; `fetch`, if there is one, gets what is not there.
 void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options,
-                       std::shared_ptr<const viewing::gate> gate, std::shared_ptr<origin::replicated_store> copies = nullptr);
+                       std::shared_ptr<const viewing::gate> gate, segment_fetch fetch = nullptr);
 /// GET of the logs that changed (by a bearer token of its own), for directors.
 void add_log_route(http::server& server, const origin_actor& origin, const std::string& read_token);
 

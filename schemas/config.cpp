@@ -250,6 +250,29 @@ complaints rtmp_server_options::check() const {
   return out;
 }
 
+void check_bucket(complaints& out, const bucket_options& s3) {
+  check_url(out, "s3.endpoint", s3.endpoint.empty() ? " " : s3.endpoint, {"http", "https"});
+  if (constexpr std::string_view plain = "http://"; s3.endpoint.starts_with(plain)) {
+    auto host = std::string_view(s3.endpoint).substr(plain.size());
+    auto address = parse_host_port(host);
+    if (!is_loopback(address ? address->host : std::string(host)))
+      out.push_back({"s3.endpoint", fmt::format("{:?} leaves this machine without TLS: segments, and what is asked for, can be read and changed on the way", s3.endpoint), false});
+  }
+  const bool word = std::all_of(s3.bucket.begin(), s3.bucket.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.'; });
+  if (!word || s3.bucket.size() < 3)
+    out.push_back({"s3.bucket", fmt::format("{:?} is no bucket's name: 3 to 63 of a-z, 0-9, '-' and '.'", s3.bucket)});
+  check_word(out, "s3.region", s3.region);
+  std::string_view rest = s3.prefix;
+  while (!rest.empty()) {
+    const auto word_end = std::min(rest.find('/'), rest.size());
+    if (const auto part = rest.substr(0, word_end); part.empty() || part.front() == '.' || !plain_word(part)) {
+      out.push_back({"s3.prefix", fmt::format("{:?} is not made of words of letters, digits, '-', '_' and '.' with '/' between them", s3.prefix)});
+      break;
+    }
+    rest.remove_prefix(std::min(word_end + 1, rest.size()));
+  }
+}
+
 complaints origin_options::check() const {
   complaints out;
   check_url(out, "url", url, {"http", "https"});
@@ -260,6 +283,10 @@ complaints origin_options::check() const {
   if (window > listed_segments_limit * timing.target)
     out.push_back({"window", fmt::format("{} is more than {} segments of {}, and a playlist lists no more; take at most {}", to_string(window), listed_segments_limit,
                                          to_string(timing.target), to_string(listed_segments_limit * timing.target))});
+  if (store == store_kind::s3)
+    check_bucket(out, s3);
+  else if (!s3.bucket.empty())
+    out.push_back({"s3", "is not used: store is not s3", false});
   return out;
 }
 

@@ -308,11 +308,38 @@ struct worker_options {
 enum class store_kind : std::uint8_t {
   fs,         ///< in a folder of its own
   replicated, ///< there, and at other origins
+  s3,         ///< in a bucket of an S3 server
 };
 constexpr auto enum_names(store_kind) {
   using sv = std::string_view;
-  return std::array{std::pair{store_kind::fs, sv("fs")}, std::pair{store_kind::replicated, sv("replicated")}};
+  return std::array{std::pair{store_kind::fs, sv("fs")}, std::pair{store_kind::replicated, sv("replicated")}, std::pair{store_kind::s3, sv("s3")}};
 }
+
+/// The bucket of an origin, and how it is reached.
+struct bucket_options {
+  std::string endpoint;
+  std::string region = "us-east-1";
+  std::string bucket, prefix, credentials, ca;
+  bool virtual_host = false;
+  std::chrono::milliseconds deadline = std::chrono::seconds(5);
+  byte_size cache{64 << 20};
+
+  static constexpr auto fields() {
+    using o = bucket_options;
+    using namespace std::chrono_literals;
+    return std::tuple{
+      field("endpoint", &o::endpoint, {0, 500}, "Address of the S3 server, such as https://s3.eu-central-1.amazonaws.com.", needs_restart),
+      field("region", &o::region, {1, 64}, "The region that requests are signed for.", needs_restart),
+      field("bucket", &o::bucket, {0, 63}, "The bucket. It must be there; Weir does not make it.", needs_restart),
+      field("prefix", &o::prefix, {0, 200}, "What the keys of all objects begin with, such as live/one. Of two origins with the same bucket and prefix only the one that started last writes.", needs_restart),
+      field("credentials", &o::credentials, {0, 4096}, "File (mode 0600) with the access key, its secret and perhaps a session token, each on a line; AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of the environment when empty.", needs_restart),
+      field("ca", &o::ca, {0, 4096}, "Certificates that the server's is checked against (PEM); the system's when empty.", needs_restart),
+      field("virtual_host", &o::virtual_host, "Whether the bucket is named in the host, https://BUCKET.HOST/, instead of in the path.", needs_restart),
+      field("deadline", &o::deadline, {1s, 60s}, "Time for each object, further attempts included.", needs_restart),
+      field("cache", &o::cache, {byte_size{0}, byte_size{std::int64_t{64} << 30}}, "Memory for the segments that were stored or read last, so that edges which ask for them wait for no bucket.", needs_restart),
+    };
+  }
+};
 
 struct origin_options {
   std::string dir;
@@ -324,6 +351,7 @@ struct origin_options {
   std::uint32_t writers = 4;
   store_kind store = store_kind::fs;
   std::uint32_t copies = 3;
+  bucket_options s3;
 
   static constexpr auto fields() {
     using o = origin_options;
@@ -336,8 +364,9 @@ struct origin_options {
       field("upload_limit", &o::upload_limit, {byte_size{1 << 20}, byte_size{1 << 30}}, "Largest segment that a worker may put.", needs_restart),
       field("write_deadline", &o::write_deadline, {0ms, 60s}, "Time in which a segment must be stored; then its place becomes a gap. 0s takes the stream's target duration.", needs_restart),
       field("writers", &o::writers, {1, 64}, "Segments that are written at a time.", needs_restart),
-      field("store", &o::store, "Where segments are kept: fs (in dir) or replicated (there and at other origins of the cluster).", needs_restart),
+      field("store", &o::store, "Where segments are kept: fs (in dir), replicated (there and at other origins of the cluster) or s3 (in a bucket).", needs_restart),
       field("copies", &o::copies, {2, 9}, "With replicated: how many origins keep each segment. Nothing is published before so many have joined; more than half of them must have a segment before it is listed.", needs_restart),
+      field("s3", &o::s3, "With s3: the bucket."),
     };
   }
   std::vector<complaint> check() const;

@@ -85,6 +85,24 @@ std::string without_slash(std::string url) {
   return url;
 }
 
+expected<std::unique_ptr<origin::s3_store>> open_bucket(const origin_options& options, http::client& web) {
+  auto& s3 = options.s3;
+  auto known = origin::find_s3_credentials(s3.credentials);
+  if (!known)
+    return fail(known.error().in("origin.s3.credentials"));
+  return origin::s3_store::open(web, {.endpoint = s3.endpoint,
+                                      .region = s3.region,
+                                      .bucket = s3.bucket,
+                                      .prefix = s3.prefix,
+                                      .key = std::move(known->key),
+                                      .session_token = std::move(known->session_token),
+                                      .authorities = s3.ca,
+                                      .virtual_host = s3.virtual_host,
+                                      .deadline = s3.deadline,
+                                      .segment_limit = static_cast<std::uint64_t>(options.upload_limit.bytes),
+                                      .cache_bytes = static_cast<std::uint64_t>(s3.cache.bytes)});
+}
+
 } // namespace
 
 node_program::node_program(node_config config) : config_(std::move(config)), loaded_(config_) {}
@@ -238,9 +256,20 @@ expected<void> node_program::spawn() {
       options.dir = config_.data_dir + "/origin";
     const bool shared = options.store == store_kind::replicated;
     origin_place place{.url = without_slash(options.url.empty() ? internal_url_ : options.url), .token = {}, .node = node_name{config_.node.name}, .read_token = {}, .peer_token = {}, .copies = 0};
-    auto segments = origin::open_folder_store(options.dir, shared ? config_.node.name : std::string{});
-    WEIR_TRY(segments);
-    std::shared_ptr<origin::segment_store> store = std::move(*segments), whole = store;
+    std::shared_ptr<origin::segment_store> store, whole; // on this machine; all there is
+    segment_fetch fetch;
+    if (options.store == store_kind::s3) {
+      auto bucket = open_bucket(options, *client_);
+      WEIR_TRY(bucket);
+      bucket_ = std::move(*bucket);
+      options.dir = fmt::format("{}/{}", options.s3.bucket, options.s3.prefix); // for errors
+      whole = bucket_;
+      fetch = [bucket = bucket_](auto& segment, auto done) { bucket->fetch(segment, std::move(done)); };
+    } else {
+      auto segments = origin::open_folder_store(options.dir, shared ? config_.node.name : std::string{});
+      WEIR_TRY(segments);
+      whole = store = std::move(*segments);
+    }
     if (shared) {
       auto at = origin::replica_desk::open(store, config_.data_dir + "/origin-copies", options.writers);
       WEIR_TRY(at);
@@ -255,6 +284,7 @@ expected<void> node_program::spawn() {
       copying.segment_limit = static_cast<std::uint64_t>(options.upload_limit.bytes);
       copies_ = std::make_shared<origin::replicated_store>(replica_desk_, *client_, std::move(copying));
       whole = copies_;
+      fetch = [copies = copies_](auto& segment, auto done) { copies->fetch(segment, std::move(done)); };
     }
     auto keeper = system.spawn<caf::detached>(origin_keeper, origin_setup{whole, options, {.grace = config_.coordinator.publish_grace}, node_name{config_.node.name}, copies_, random_uuid()}, coordinator_);
     keep("origin", keeper);
@@ -266,7 +296,7 @@ expected<void> node_program::spawn() {
     place.token = *token;
     place.read_token = *read_token;
     origins.push_back(std::move(place));
-    add_origin_routes(*server_, keeper, store, *token, options, gate, copies_);
+    add_origin_routes(*server_, keeper, store, *token, options, gate, fetch);
     add_log_route(*server_, keeper, *read_token);
   }
 
@@ -483,6 +513,8 @@ void node_program::end() {
   }
   if (copies_) // also where ORIGIN hangs: its threads ask nobody any more
     copies_->close();
+  if (bucket_)
+    bucket_->close();
   server_->stop(1s);
   if (replica_desk_)
     replica_desk_->close(1s);

@@ -6,6 +6,7 @@
 #include "runtime/http/client.hpp"
 #include "runtime/http/server.hpp"
 #include "runtime/origin/replicated_store.hpp"
+#include "runtime/origin/s3_store.hpp"
 #include "schemas/config.hpp"
 
 #include <atomic>
@@ -57,6 +58,7 @@ private:
   std::shared_ptr<http::client> client_;
   std::shared_ptr<origin::replica_desk> replica_desk_;
   std::shared_ptr<origin::replicated_store> copies_; ///< asks peers by client_ until it is closed
+  std::shared_ptr<origin::s3_store> bucket_;         ///< is asked by client_ until it is closed
   std::unique_ptr<http::server> server_;
   std::shared_ptr<playlist_desk> desk_;
   struct root {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -20,6 +21,17 @@ namespace weir::http {
 struct fd_body {
   int fd = -1;
   std::uint64_t length = 0;
+};
+
+/// What an S3 server knows us by.
+struct aws_key {
+  std::string access, secret;
+};
+/// Signs a request as AWS wants it (SigV4, service s3). The caller gives the header x-amz-content-sha256, and an address that needs no further escaping, whose
+/// parameters are sorted by name and have values each; all given headers are signed.
+struct aws_signing {
+  aws_key key;
+  std::string region;
 };
 
 struct client_request {
@@ -35,6 +47,7 @@ struct client_request {
   std::string authorities_text;               ///< or those certificates themselves (PEM)
   std::string certificate, key;               ///< files (PEM) of what we show when the server asks who we are; empty: nothing
   std::string unix_socket;                    ///< path; empty: TCP
+  std::optional<aws_signing> sign;
   /// When set, the body goes here piece by piece, on the client's thread, and client_response.body stays empty. False ends the transfer
   /// (source_ended).
   std::function<bool(std::string_view piece)> on_piece;

@@ -35,7 +35,7 @@ struct store_usage {
 
 /// All calls block, as long as the disk or the network takes; they are safe from several threads, but writes to one stream come from its one owner.
 /// Whoever writes has claimed the store before: put, save_log, remove, remove_stream and sweep fail with `fenced`, and change nothing, once another handle has
-/// claimed it. Before the first claim of all anybody may write. Reads are never fenced.
+/// claimed it. Before the first claim of all anybody may write, but in a bucket nobody. Reads are never fenced.
 class segment_store {
 public:
   virtual ~segment_store() = default;

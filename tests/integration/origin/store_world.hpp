@@ -41,5 +41,6 @@ bool comes_alone();
 
 std::unique_ptr<store_world> make_fs_world();
 std::unique_ptr<store_world> make_replicated_world();
+std::unique_ptr<store_world> make_s3_world();
 
 } // namespace weir::origin

@@ -268,6 +268,22 @@ TEST(NodeConfigText, RulesAcrossSettingsHavePlaces) {
   EXPECT_EQ(complaints("edge: {first_port: 8080}\n"), "n.yaml:1:1: http.listen: port 8080 is one of the edges' ports 8080..8081\n");
 }
 
+TEST(NodeConfigText, ABucketIsNamedInFull) {
+  const std::string server = "origin: {store: s3, s3: {endpoint: \"https://s3.example.org\", ";
+  EXPECT_EQ(complaints(server + "bucket: live, prefix: studio/one}}\n"), "");
+  EXPECT_EQ(complaints("origin: {store: s3, s3: {endpoint: \"http://127.0.0.1:9000\", bucket: live}}\n"), "");
+  EXPECT_EQ(complaints("origin: {store: s3, s3: {endpoint: \"s3.example.org\", bucket: live}}\n"),
+            "n.yaml:1:36: origin.s3.endpoint: \"s3.example.org\" is not an address of the form http://HOST or https://HOST\n");
+  EXPECT_EQ(complaints("origin: {store: s3, s3: {endpoint: \"http://10.0.0.1:9000\", bucket: live}}\n"),
+            "n.yaml:1:36: warning: origin.s3.endpoint: \"http://10.0.0.1:9000\" leaves this machine without TLS: segments, and what is asked for, can be read and changed on the way\n");
+  EXPECT_EQ(complaints(server + "bucket: L}}\n"), "n.yaml:1:70: origin.s3.bucket: \"L\" is no bucket's name: 3 to 63 of a-z, 0-9, '-' and '.'\n");
+  for (auto wrong : {"/x", "x//y", ".x", "x/../y", "a b"})
+    EXPECT_EQ(complaints(server + "bucket: live, prefix: " + wrong + "}}\n"),
+              fmt::format("n.yaml:1:84: origin.s3.prefix: \"{}\" is not made of words of letters, digits, '-', '_' and '.' with '/' between them\n", wrong));
+  EXPECT_NE(complaints("origin: {store: s3}\n"), "");
+  EXPECT_EQ(complaints("origin: {s3: {bucket: live}}\n"), "n.yaml:1:14: warning: origin.s3: is not used: store is not s3\n");
+}
+
 TEST(NodeConfigText, NeverShowsASecretInAProblem) { EXPECT_EQ(complaints("hooks: {secret: \"hush hush\"}").find("hush"), std::string::npos); }
 
 TEST_F(NodeConfig, CheckPrintsEveryProblemAndTellsByItsStatus) {

@@ -1,0 +1,1 @@
+weir_fuzz(s3_answer LINK weir_origin)
