@@ -168,7 +168,8 @@ class Faults(NodeCase):
                 if isinstance(outcome, AssertionError):
                     raise outcome
                 self.assert_row(player, kind, outcome)
-        self.assertEqual([c for c in self.viewers.said("complaint") if c["what"] != "console" and c["page"].startswith("page-")], [], "neither an exception nor a breach of the page's policy")
+        ours = [c for c in self.viewers.said("complaint") if c["what"] != "console" and c["page"].startswith("page-")]
+        self.assertEqual(ours, [], "neither an exception nor a breach of the page's policy")
 
     def assert_row(self, player, kind, outcome):
         """What hls.md 8.4 says of this fault: with a buffer of the hold-back nobody notices."""

@@ -50,7 +50,8 @@ class Script:
         self.name, self.lines, self._changed = script, [], threading.Condition()
         self.profiles = tempfile.TemporaryDirectory(prefix="weir-chromium-")
         self.errors = tempfile.TemporaryFile()
-        self.process = weir_node._spawn(["node", os.path.join(HERE, script), *arguments], stdout=subprocess.PIPE, stderr=self.errors, env={**os.environ, "TMPDIR": self.profiles.name}, **how)
+        environment = {**os.environ, "TMPDIR": self.profiles.name}
+        self.process = weir_node._spawn(["node", os.path.join(HERE, script), *arguments], stdout=subprocess.PIPE, stderr=self.errors, env=environment, **how)
         self._telling = threading.Lock()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
