@@ -43,6 +43,10 @@ constexpr double deviations_of_that = 5.61; ///< in a normal distribution
 constexpr auto reserved_epochs_key = "reserved_epochs";
 constexpr std::string_view copies_key = "origin_view";
 constexpr auto take_over_patience = 8s; ///< with a holder that is there and cannot take over
+constexpr auto newcomer_patience = 3s;  ///< the same where only newcomers may be what hinders it
+constexpr auto member_patience = 60s;   ///< with an origin that is away, while the others can write: a restart changes nothing
+constexpr auto steady_for = 10s;        ///< a learner has everything for so long before it counts
+constexpr auto learner_barred_for = 5min; ///< after a view with it that could not be taken over
 constexpr auto time_to_call_again = 12s; ///< after our start: an UPLINK whose coordinator was away for long tries each 5 s, and its node joins after that
 constexpr lease_epoch highest_term = lease_epoch{1} << 47; ///< that is believed: epochs and writers' numbers are made of it
 constexpr auto newest_holds = 20s;                  ///< without a newer one: a segment is listed for longer than that
@@ -112,12 +116,20 @@ void put_or_remove(store::batch& batch, std::string_view prefix, const std::stri
 /// Of a publisher that only its server's list told of, the list may not say from where it publishes.
 std::string encoder_of(const publisher& who) { return who.address.empty() ? "client " + who.client_id : who.address; }
 
+origin_place place_of(const origin::replica& member) {
+  return {.url = member.url, .token = {}, .node = {}, .read_token = {}, .peer_token = member.token, .copies = 0, .member = member.name};
+}
+
 origin_group group_of(const origin::replica_view& view, std::string instance) {
-  origin_group group{.term = view.mark.term, .holder = node_name{view.mark.holder}, .instance = std::move(instance), .members = {}};
+  origin_group group{.term = view.mark.term, .holder = view.mark.holder, .instance = std::move(instance), .members = {}};
   for (auto& m : view.members)
-    group.members.push_back({.url = m.url, .token = {}, .node = node_name{m.name}, .read_token = {}, .peer_token = m.token, .copies = 0});
+    group.members.push_back(place_of(m));
   return group;
 }
+
+/// An origin's name among those that keep copies. What cannot be its own is not believed.
+std::string member_of(const node_name& node, const origin_place& place) { return origin::node_of(place.member) == node.value && origin::is_member_name(place.member) ? place.member : node.value; }
+node_name node_of_member(std::string_view member) { return node_name{std::string(origin::node_of(member))}; }
 
 bool live(task_phase p) { return p != task_phase::waiting && p != task_phase::done && p != task_phase::failed; }
 
@@ -908,13 +920,30 @@ origin_list coordinator_state::origins() const {
   return all;
 }
 
+origin_list coordinator_state::origins_for_edges() const {
+  origin_list all{.origins = {}, .complete = listened};
+  auto add = [&](const std::string& url) { all.origins.push_back({.url = url, .token = {}, .node = {}, .read_token = {}, .peer_token = {}, .copies = 0, .member = {}}); };
+  bool shared = false;
+  for (auto& [where, node] : nodes)
+    for (auto& place : node.origins) {
+      shared = shared || place.copies > 0;
+      if (node.status.phase != node_phase::left && (place.copies == 0 || copies.present.mark.term == 0))
+        add(place.url);
+    }
+  if (shared)
+    for (auto& m : origin::with_addresses(copies.present, origin_candidates(started)).members)
+      add(m.url);
+  return all;
+}
+
 const origin_place* coordinator_state::writes_to() const {
   auto usable = [](const node_entry& node) { return !node.origins.empty() && node.status.phase != node_phase::down && node.status.phase != node_phase::left; };
   // A view is left behind where all went back to stores of their own.
   const bool shared = std::ranges::any_of(nodes, [](auto& n) { return !n.second.origins.empty() && n.second.origins.front().copies > 0; });
   if (shared && copies.present.mark.term != 0) {
-    auto holder = nodes.find(node_name{copies.present.mark.holder});
-    return holder != nodes.end() && usable(holder->second) ? &holder->second.origins.front() : nullptr;
+    auto holder = nodes.find(node_of_member(copies.present.mark.holder));
+    const bool there = holder != nodes.end() && usable(holder->second) && member_of(holder->first, holder->second.origins.front()) == copies.present.mark.holder;
+    return there ? &holder->second.origins.front() : nullptr;
   }
   for (auto& [id, node] : nodes)
     if (usable(node) && node.origins.front().copies == 0) // those that keep copies wait for each other first
@@ -922,23 +951,64 @@ const origin_place* coordinator_state::writes_to() const {
   return nullptr;
 }
 
+nlohmann::json coordinator_state::origins_status(time_point now) const {
+  auto& present = copies.present;
+  nlohmann::json names = nlohmann::json::array(), learning = nlohmann::json::object();
+  for (auto& m : present.members)
+    names.push_back(origin::node_of(m.name));
+  for (auto& [name_, one] : learners)
+    learning[std::string(origin::node_of(name_))] = {{"seconds", std::chrono::duration<double>(now - one.since).count()}, {"complete", one.complete.has_value()}};
+  return {{"term", present.mark.term}, {"writes", origin::node_of(present.mark.holder)}, {"in_force", copies.in_force}, {"members", present.members.size()}, {"names", std::move(names)},
+          {"there", std::ranges::count_if(present.members, [&](auto& m) { return !members_away.contains(m.name); })}, {"wanted", copies_wanted}, {"learners", std::move(learning)}, {"former", copies.former.size()}, {"lost", copies_lost}};
+}
+
 std::vector<origin::candidate> coordinator_state::origin_candidates(time_point now) const {
   std::vector<origin::candidate> all;
+  const auto patience = origin::newcomers(copies).empty() ? take_over_patience : newcomer_patience;
   for (auto& [name_, node] : nodes) {
     if (node.origins.empty() || node.origins.front().copies == 0)
       continue;
     auto& place = node.origins.front();
     auto phase = node.status.phase;
-    origin::candidate one{.place = {name_.value, place.url, place.peer_token}, .instance = {}, .alive = false, .holds = false, .fails = false};
+    origin::candidate one{.place = {member_of(name_, place), place.url, place.peer_token}, .instance = {}, .alive = false, .holds = false, .fails = false, .gone = false, .steady = false};
     one.alive = node.actor && phase != node_phase::suspect && phase != node_phase::down && phase != node_phase::left && !silent_too_long(node, now);
     if (auto said = origins_said.find(name_); said != origins_said.end()) {
       one.instance = said->second.says.instance;
       one.holds = said->second.says.in_force == copies.present.mark.term;
-      one.fails = !one.holds && !said->second.says.trouble.empty() && name_.value == copies.present.mark.holder && now - copies_since > take_over_patience;
+      one.fails = !one.holds && !said->second.says.trouble.empty() && one.place.name == copies.present.mark.holder && now - copies_since > patience;
+    }
+    if (auto learns = learners.find(one.place.name); learns != learners.end() && learns->second.instance == one.instance && learns->second.complete) {
+      auto barred = learners_barred.find(one.place.name);
+      one.steady = now - *learns->second.complete >= steady_for && (barred == learners_barred.end() || now >= barred->second);
     }
     all.push_back(std::move(one));
   }
+  for (auto& m : copies.present.members) {
+    auto known = std::ranges::find(all, m.name, [](auto& one) -> auto& { return one.place.name; });
+    if (known == all.end()) // not there, or with another disk
+      known = all.insert(all.end(), origin::candidate{.place = m, .instance = {}, .alive = false, .holds = false, .fails = false, .gone = false, .steady = false});
+    auto away = members_away.find(m.name);
+    const bool replaced = std::ranges::any_of(all, [&](auto& one) { return one.alive && one.place.name != m.name && origin::node_of(one.place.name) == origin::node_of(m.name); });
+    known->gone = !known->alive && (replaced || (away != members_away.end() && now - away->second >= member_patience));
+  }
   return all;
+}
+
+void coordinator_state::follow_origins(const std::vector<origin::candidate>& there, time_point now, timestamp wall) {
+  auto alive = [&](const std::string& who) { return std::ranges::any_of(there, [&](auto& one) { return one.alive && one.place.name == who; }); };
+  std::erase_if(members_away, [&](auto& one) { return alive(one.first) || !copies.present.has(one.first); });
+  for (auto& m : copies.present.members)
+    if (!alive(m.name))
+      members_away.try_emplace(m.name, now);
+  std::erase_if(learners_barred, [&](auto& one) { return now >= one.second; });
+  const auto chosen = origin::learners(copies, there, copies_wanted);
+  auto instance_of = [&](const std::string& who) { return std::ranges::find(there, who, [](auto& one) -> auto& { return one.place.name; })->instance; };
+  std::erase_if(learners, [&](auto& one) { return std::ranges::find(chosen, one.first, &origin::replica::name) == chosen.end() || instance_of(one.first) != one.second.instance; });
+  for (auto& one : chosen)
+    if (learners.try_emplace(one.name, learner{instance_of(one.name), now, {}}).second)
+      note("origin-learns", "node/" + node_of_member(one.name).value,
+           fmt::format("It gets what the {} origins that keep copies have, and becomes one of them when it has had everything for {}.", copies.present.members.size(), to_string(std::chrono::milliseconds(steady_for))),
+           "coordinator", wall);
 }
 
 expected<void> coordinator_state::keep_copies(const origin::succession& next, store::durability how) {
@@ -955,16 +1025,29 @@ origin_orders coordinator_state::take(const origin_word& news, time_point now, t
   said = {news, now};
   said.says.instance.resize(std::min<std::size_t>(news.instance.size(), 64));
   said.says.trouble.resize(std::min<std::size_t>(news.trouble.size(), 500));
-  if (!copies.in_force && news.in_force != 0 && news.in_force == copies.present.mark.term && news.node.value == copies.present.mark.holder && news.instance == copies.instance) {
+  said.says.taught.clear(); // it is heeded below
+  const bool writes = news.in_force != 0 && news.in_force == copies.present.mark.term && member_of(news.node, node->second.origins.front()) == copies.present.mark.holder && news.instance == copies.instance;
+  if (writes)
+    for (auto& [who, one] : learners) {
+      if (std::ranges::find(news.taught, who) == news.taught.end())
+        one.complete.reset();
+      else if (!one.complete)
+        one.complete = now;
+    }
+  if (!copies.in_force && writes) {
     copies.in_force = true;
     if (auto kept = keep_copies(copies, store::durability::lazy); !kept) // forgotten it costs the word of more members, no more
       log::error("coordinator", "origin-view-not-stored", "term={} error={}", copies.present.mark.term, kept.error().text);
     note("origin-took-over", "node/" + news.node.value, fmt::format("Its origin has all streams, under term {}.", copies.present.mark.term), "coordinator", wall);
   }
   const auto there = origin_candidates(now);
-  origin_orders orders{.present = group_of(origin::with_addresses(copies.present, there), copies.instance), .former = {}};
+  origin_orders orders{.present = group_of(origin::with_addresses(copies.present, there), copies.instance), .former = {}, .learners = {}};
   for (auto& old : copies.former)
     orders.former.push_back(group_of(origin::with_addresses(old, there), {}));
+  if (writes)
+    for (auto& one : there)
+      if (learners.contains(one.place.name))
+        orders.learners.push_back(place_of(one.place));
   return orders;
 }
 
@@ -972,23 +1055,24 @@ bool coordinator_state::judge_origins(time_point now, timestamp wall) {
   if (copies.present.mark.term != 0 && now - started < setup.suspect_after) // whoever was there has that long to join
     return false;
   auto there = origin_candidates(now);
-  std::uint32_t wanted = 0;
   std::uint64_t highest = 0;
+  copies_wanted = 0;
   for (auto& [name_, node] : nodes)
     if (!node.origins.empty())
-      wanted = std::max(wanted, node.origins.front().copies);
+      copies_wanted = std::max(copies_wanted, node.origins.front().copies);
+  follow_origins(there, now, wall);
   for (auto& [name_, one] : origins_said)
     if (one.says.highest < highest_term)
       highest = std::max(highest, one.says.highest);
-  auto decision = origin::decide(copies, there, wanted, highest);
+  auto decision = origin::decide(copies, there, copies_wanted, highest);
   if (decision.verdict != origin::succession_verdict::next) {
     auto why = decision.verdict == origin::succession_verdict::lost ? decision.why : std::string{};
     if (!why.empty() && copies_lost.empty())
-      note("origin-quorum-lost", "node/" + copies.present.mark.holder, fmt::format("Nothing can be written, and nobody can take over: {}.", why), "coordinator", wall);
+      note("origin-quorum-lost", "node/" + node_of_member(copies.present.mark.holder).value, fmt::format("Nothing can be written, and nobody can take over: {}.", why), "coordinator", wall);
     copies_lost = std::move(why);
     return false;
   }
-  // Who is left out never comes in again: also whoever is slow to call after our start has the time to.
+  // Who is left out has to learn before it comes in again: also whoever is slow to call after our start has the time to.
   if (copies.present.mark.term != 0 && decision.next.present.members.size() < copies.present.members.size() && now - started < time_to_call_again)
     return false;
   next_epoch = std::max(next_epoch, highest + 1);
@@ -1003,10 +1087,13 @@ bool coordinator_state::judge_origins(time_point now, timestamp wall) {
     log::error("coordinator", "origin-view-not-stored", "term={} error={}", *term, kept.error().text);
     return false;
   }
+  for (auto& who : origin::newcomers(copies))
+    if (!next.present.has(who))
+      learners_barred[who] = now + learner_barred_for;
   copies = std::move(next);
   copies_since = now;
   copies_lost.clear();
-  note("origin-writes", "node/" + copies.present.mark.holder,
+  note("origin-writes", "node/" + node_of_member(copies.present.mark.holder).value,
        fmt::format("Of {} origins that keep copies it is the one that writes, by term {}: {}.", copies.present.members.size(), *term, decision.why), "coordinator", wall);
   ++version;
   return true;
@@ -2235,6 +2322,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       judge_origins(); // it hears of that with its next word
       return orders;
     },
+    [&my](const ask_origins&) { return my.origins_for_edges(); },
     [=, &my](audience_news& news) { my.take(std::move(news)); },
     [=, &my](const director_joins& news) {
       if (my.nodes.contains(news.director)) // it joins in a moment, and is told each second
@@ -2314,9 +2402,8 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       auto store = my.setup.store->measure();
       nlohmann::json status{{"streams", my.streams.size()}, {"tasks", my.tasks.size()}, {"nodes", my.nodes.size()}, {"leases", my.leases.size()},
                             {"edges", my.edge_set.statuses().size()}, {"edge_epoch", my.edge_set.table().epoch}, {"next_epoch", my.next_epoch}};
-      if (auto& present = my.copies.present; present.mark.term != 0)
-        status["origins"] = {{"term", present.mark.term}, {"writes", present.mark.holder}, {"in_force", my.copies.in_force}, {"members", present.members.size()},
-                             {"former", my.copies.former.size()}, {"lost", my.copies_lost}};
+      if (my.copies_wanted != 0 && my.copies.present.mark.term != 0)
+        status["origins"] = my.origins_status(now());
       status["store"] = {{"table_bytes", store.table_bytes}, {"wal_bytes", store.wal_bytes}, {"records", store.records}, {"failures", store.failures}};
       return report_of(self, "coordinator", status, my.started, std::move(children), restarts);
     },

@@ -18,6 +18,8 @@
 #include <optional>
 #include <set>
 
+#include <nlohmann/json_fwd.hpp>
+
 namespace weir {
 
 /// What the COORDINATOR needs to start.
@@ -131,6 +133,15 @@ struct coordinator_state {
   std::map<node_name, origin_said> origins_said;
   time_point copies_since{};   ///< the present view was decided, or we were started
   std::string copies_lost;     ///< why no origin can take over, while that is so
+  std::uint32_t copies_wanted = 0; ///< origins that should keep each segment; 0: none keeps copies
+  struct learner {
+    std::string instance; ///< of its start
+    time_point since{};
+    std::optional<time_point> complete; ///< since then whoever writes has said each time that it has everything
+  };
+  std::map<std::string, learner> learners;           ///< by their names as members
+  std::map<std::string, time_point> members_away;    ///< since when
+  std::map<std::string, time_point> learners_barred; ///< until when: a view with them could not be taken over
   std::map<node_name, std::vector<stream_audience>> told; ///< by directors: what each counted of viewers
   std::map<node_name, edges_named> named; ///< by playlists, as their origins say
   std::map<std::string, std::string> services; ///< RTMP server → its present service_id
@@ -239,6 +250,10 @@ struct coordinator_state {
   edge_epoch oldest_named(time_point now) const;
   /// Where segment logs are: at every origin that has joined and was not stopped, whether it is heard by us or not.
   origin_list origins() const;
+  /// Where edges find segments: at those that keep copies, whether they are there or not, and at those with a store of their own.
+  origin_list origins_for_edges() const;
+  /// For people and figures: who writes, who keeps copies and is there, who learns.
+  nlohmann::json origins_status(time_point now) const;
   /// The origin to which runs deliver; null: none can be written to now.
   const origin_place* writes_to() const;
   /// What an origin that keeps copies says; answers which of them writes. The word of one that has not joined counts for nothing.
@@ -296,6 +311,8 @@ struct coordinator_state {
 private:
   std::vector<origin::candidate> origin_candidates(time_point now) const;
   expected<void> keep_copies(const origin::succession& next, store::durability how);
+  /// Who learns, and who is away, as of now.
+  void follow_origins(const std::vector<origin::candidate>& there, time_point now, timestamp wall);
   std::map<std::string, std::int64_t> costs_; ///< measured, by type and options
   expected<void> load_secrets(const std::map<std::string, std::string>& settings);
   void enter(const node_spec& spec);

@@ -6,8 +6,12 @@
 #include "runtime/base/log.hpp"
 #include "runtime/cluster/authority.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <sstream>
+
+#include <fmt/ranges.h>
 
 namespace weir {
 
@@ -19,6 +23,8 @@ constexpr auto look_every = 5s; ///< at the files of the certificate
 constexpr auto patience = 4s;   ///< with downloads, when the edge is stopped; the node has promised to be gone within 10 s
 constexpr auto grace = 1s;      ///< from TERM to KILL after it
 constexpr const char* pair_file = "edge.pem";
+constexpr const char* origins_file = "origins"; ///< as the cluster said last, a line each
+constexpr std::size_t origins_limit = 16;
 
 /// The configuration's text with another certificate.
 nginx::certificate_keeper::text_with text_of(const nginx::edge_config& config) {
@@ -47,6 +53,19 @@ expected<void> edge_state::prepare() {
   WEIR_TRY(write_file_atomically(folder->file(nginx::viewing_script_file), nginx::viewing_script(), 0600));
   if (setup.gate)
     setup.config.viewing_keys = setup.gate->rules().keys;
+  if (setup.finds_origins) { // the coordinator may be away
+    if (auto kept = read_file(folder->file(origins_file), 64 << 10)) {
+      std::istringstream lines(*kept);
+      for (std::string line; std::getline(lines, line);)
+        if (std::ranges::find(setup.config.origins, line) == setup.config.origins.end())
+          setup.config.origins.push_back(line);
+      std::ranges::sort(setup.config.origins);
+    } else if (kept.error().code != error_code::not_found) {
+      return fail(kept.error());
+    }
+    if (setup.config.origins.empty()) // nobody answers there: 502 until the cluster has said
+      setup.config.origins.push_back("unix:" + folder->file("no-origin.sock"));
+  }
   auto reader = nginx::edge_log_reader::open(setup.config.log_socket, setup.spec.name, !setup.config.worker_user.empty());
   WEIR_TRY(reader);
   log = std::move(*reader);
@@ -59,6 +78,36 @@ expected<void> edge_state::prepare() {
   auto text = nginx::render(setup.config);
   WEIR_TRY(text);
   return folder->install(*text);
+}
+
+void edge_state::use_origins(const origin_list& told) {
+  if (!setup.finds_origins || stopping)
+    return;
+  std::vector<std::string> fresh;
+  for (auto& o : told.origins) {
+    const auto scheme = o.url.find("://");
+    auto address = o.url.substr(scheme == std::string::npos ? 0 : scheme + 3);
+    fresh.push_back(address.substr(0, address.find('/')));
+  }
+  std::ranges::sort(fresh);
+  fresh.erase(std::ranges::unique(fresh).begin(), fresh.end());
+  fresh.resize(std::min(fresh.size(), origins_limit));
+  if (fresh.empty() || fresh == setup.config.origins || fresh == refused_origins)
+    return;
+  auto other = setup.config;
+  other.origins = fresh;
+  auto text = nginx::render(other);
+  auto done = text ? folder->install(*text) : fail(text.error());
+  if (done)
+    done = write_file_atomically(folder->file(origins_file), fmt::format("{}\n", fmt::join(fresh, "\n")), 0644);
+  if (!done) {
+    refused_origins = std::move(fresh);
+    return log::error("edge", "origins-not-used", "edge={} origins={} error={}", setup.spec.name.value, fmt::join(refused_origins, ","), done.error().text);
+  }
+  refused_origins.clear();
+  setup.config.origins = std::move(fresh);
+  nginx.signal(SIGHUP); // one that is just dead reads them when it starts
+  log::info("edge", "origins-used", "edge={} origins={}", setup.spec.name.value, fmt::join(setup.config.origins, ","));
 }
 
 void edge_state::look_at_keys() {
@@ -134,6 +183,16 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       load.certificate = my.shown_certificate;
       load.certificate_trouble = my.certificate ? my.certificate->trouble() : std::string{};
       tell(self, coordinator, load);
+      if (my.setup.finds_origins && my.sequence % 2 == 1 && !my.asking_for_origins) {
+        my.asking_for_origins = true;
+        ask(self, 2s, coordinator, ask_origins{my.setup.spec.name})
+          .then(
+            [&my](const origin_list& told) {
+              my.asking_for_origins = false;
+              my.use_origins(told);
+            },
+            [&my](const caf::error&) { my.asking_for_origins = false; }); // it goes on with those that it has
+      }
       tell_after(self, 1s, me, tick{});
       my.look_at_certificate(now());
       my.look_at_keys();
@@ -173,7 +232,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       nlohmann::json streams = nlohmann::json::object();
       for (auto& [name, of] : my.log->totals_by_stream())
         streams[name] = {{"bytes", of.bytes}, {"hit", of.hits}, {"miss", of.misses}};
-      nlohmann::json status{{"url", my.setup.spec.url}, {"up", my.up}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"connections", my.status.active},
+      nlohmann::json status{{"url", my.setup.spec.url}, {"up", my.up}, {"origins", my.setup.config.origins}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"connections", my.status.active},
                             {"log_lines_unreadable", my.log->unreadable()}, {"trouble", my.trouble}, {"certificate", my.shown_certificate},
                             {"certificate_trouble", my.certificate ? my.certificate->trouble() : ""}, {"requests", {{"hit", totals.hits}, {"miss", totals.misses}, {"none", totals.uncached}}},
                             {"streams", std::move(streams)}};

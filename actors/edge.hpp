@@ -23,6 +23,7 @@ struct edge_setup {
   std::string program = "/usr/sbin/nginx";
   std::string status_url; ///< where its stub_status answers
   nginx::certificate_files certificate; ///< the operator's; without names it speaks plain HTTP
+  bool finds_origins = false; ///< as the cluster has them; until it says so those that it said last, and those of `config`
   std::shared_ptr<const viewing::gate> gate; ///< whose tokens open signed streams; null: nobody's
 };
 
@@ -42,11 +43,15 @@ struct edge_state {
   nginx::stub_status status;
   bool up = false;
   std::string trouble;
+  std::vector<std::string> refused_origins; ///< that nginx does not take
+  bool asking_for_origins = false;
   bool stopping = false;
   caf::actor_clock::time_point started{};
 
   /// Makes its folder and what nginx reads there. Errors: those of prefix::prepare(), certificate_keeper::take() and prefix::install(), io_failed.
   expected<void> prepare();
+  /// Lets nginx ask the origins that the cluster has now. Where it names none they stay as they are.
+  void use_origins(const origin_list& told);
   /// Lets nginx know the keys that viewing tokens are signed with now.
   void look_at_keys();
   /// Takes over a renewed certificate and lets nginx read it; what it refuses stands in the log and in the reports. At most each 5 s.
@@ -56,7 +61,7 @@ struct edge_state {
 /// nginx as one caching edge: configured, run, measured, restarted at its address.
 ///
 /// Parent:  the program; its end ends the node. Detached: it waits for `nginx -t` and for old processes to end.
-/// Tells:   COORDINATOR each second: that it is there, and its load.
+/// Tells:   COORDINATOR each second: that it is there, and its load; each other second it asks where the origins are.
 /// Fails:   to start when nginx refuses its configuration, as it does without its JavaScript module; nginx's own words are in the log.
 /// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s; a renewed certificate is in use after 5 to 12 s; when the edge is
 ///          stopped, downloads under way have 4 s to end.

@@ -107,6 +107,14 @@ void show_actor(metrics::scrape& out, const json& actor, tree_sums& sums) {
     out.set<family::store_bytes>(store.value("wal_bytes", 0.0), "log");
     out.set<family::store_records>(store.value("records", 0.0));
     out.set<family::store_failures>(store.value("failures", 0.0));
+    if (auto origins = status.find("origins"); origins != status.end()) {
+      out.set<family::origin_copies>(origins->value("wanted", 0.0), "wanted");
+      out.set<family::origin_copies>(origins->value("there", 0.0), "there");
+      out.set<family::origin_quorum_lost>(origins->value("lost", "").empty() ? 0.0 : 1.0);
+      const auto learners = origins->value("learners", json::object()); // items() is a view of it
+      for (auto& [name, one] : learners.items())
+        out.set<family::origin_learning_seconds>(one.value("seconds", 0.0), name);
+    }
   } else if (kind == "seat" && status.is_object()) {
     for (auto& one : status.value("etcd", json::array()))
       out.set<family::election_etcd_member_up>(one.value("up", false) ? 1 : 0, one.value("member", ""));

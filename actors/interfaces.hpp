@@ -247,6 +247,8 @@ using coordinator_actor = typed_actor_t<
   void(edge_hello), void(edge_load), probe_orders(edge_sighting), void(drain_edge), void(forget_edge), void(segment_listed), void(edges_in_use),
   // Which origin writes, of those that keep copies for each other.
   origin_orders(origin_word),
+  // Where edges find segments.
+  origin_list(ask_origins),
   // Whom a DIRECTOR sent where, and how they fare.
   void(director_joins), void(audience_news),
   // How many edges there are.

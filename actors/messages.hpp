@@ -392,16 +392,17 @@ struct origin_place {
   std::string read_token; ///< bearer token for its logs
   std::string peer_token; ///< bearer token for origins that keep copies at it; not told to directors
   std::uint32_t copies = 0; ///< origins that it wants to keep each segment, itself included; 0: it keeps its own alone
+  std::string member = {};  ///< its name among those that keep copies: of its node and its disk
 };
 WEIR_MESSAGE(rtmp_server, name, read_url, publish_url)
-WEIR_MESSAGE(origin_place, url, token, node, read_token, peer_token, copies)
+WEIR_MESSAGE(origin_place, url, token, node, read_token, peer_token, copies, member)
 
 /// Origins that keep copies for each other, and which of them writes.
 struct origin_group {
   std::uint64_t term = 0; ///< 0: none has been decided yet
-  node_name holder;
+  std::string holder;     ///< a member
   std::string instance;   ///< of the holder's start: another start of it needs another term
-  std::vector<origin_place> members; ///< only node, url and peer_token are told
+  std::vector<origin_place> members; ///< only member, url and peer_token are told
 };
 /// Origin → coordinator, a few times a second. Only of origins that keep copies for each other.
 struct origin_word {
@@ -410,15 +411,17 @@ struct origin_word {
   std::uint64_t in_force = 0; ///< the term that it holds, and has taken over with
   std::uint64_t highest = 0;  ///< term that it has accepted, whoever's
   std::string trouble;        ///< why it could not take over
+  std::vector<std::string> taught = {}; ///< learners that have all that it has
 };
 /// Coordinator → origin, as the answer.
 struct origin_orders {
   origin_group present;
   std::vector<origin_group> former; ///< that may have written until now: whoever takes over must have the word of each of them. The oldest first
+  std::vector<origin_place> learners = {}; ///< that are to become members: whoever writes sends them all there is
 };
 WEIR_MESSAGE(origin_group, term, holder, instance, members)
-WEIR_MESSAGE(origin_word, node, instance, in_force, highest, trouble)
-WEIR_MESSAGE(origin_orders, present, former)
+WEIR_MESSAGE(origin_word, node, instance, in_force, highest, trouble, taught)
+WEIR_MESSAGE(origin_orders, present, former, learners)
 
 /// RTMP watch → coordinator, at each change and every few seconds: whether a server tells who publishes there.
 struct rtmp_health {
@@ -524,6 +527,11 @@ struct origin_list {
   bool complete = false; ///< everybody had time to join: who is not named is no origin any more
 };
 WEIR_MESSAGE(origin_list, origins, complete)
+/// Edge → coordinator, every two seconds; answered with an origin_list. An edge needs nothing else that watchers hear.
+struct ask_origins {
+  edge_name edge;
+};
+WEIR_MESSAGE(ask_origins, edge)
 /// Autoscaler → edge farm: starts a spare edge / ends it.
 struct run_edge {};
 struct edge_begun {

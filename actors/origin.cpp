@@ -37,20 +37,37 @@ struct writer_body {
   }
 };
 
+std::vector<origin::replica> members_of(const std::vector<origin_place>& places) {
+  std::vector<origin::replica> all;
+  for (auto& m : places)
+    all.push_back({m.member, m.url, m.peer_token});
+  return all;
+}
+
 /// As the store wants it.
 origin::replica_view view_of(const origin_group& group) {
-  origin::replica_view view{.mark = {group.term, group.holder.value}, .members = {}, .quorum = 0};
-  for (auto& m : group.members)
-    view.members.push_back({m.node.value, m.url, m.peer_token});
-  return view;
+  return {.mark = {group.term, group.holder}, .members = members_of(group.members), .quorum = 0};
+}
+
+/// A node whose disk was lost is two members until the former one is left out.
+std::map<std::string, std::size_t, std::less<>> by_node(const std::map<std::string, std::size_t>& owed) {
+  std::map<std::string, std::size_t, std::less<>> sums;
+  for (auto& [member, things] : owed)
+    sums[std::string(origin::node_of(member))] += things;
+  return sums;
 }
 
 } // namespace
 
-bool origin_state::holds() const { return orders.present.term != 0 && orders.present.holder == setup.node && orders.present.instance == setup.instance; }
+bool origin_state::holds() const { return orders.present.term != 0 && orders.present.holder == setup.member && orders.present.instance == setup.instance; }
 
 origin_word origin_state::word() const {
-  return {.node = setup.node, .instance = setup.instance, .in_force = ready ? held : 0, .highest = setup.copies->state().highest, .trouble = trouble};
+  auto copies = setup.copies->state();
+  origin_word says{.node = setup.node, .instance = setup.instance, .in_force = ready ? held : 0, .highest = copies.highest, .trouble = trouble, .taught = {}};
+  for (auto& [learner, has_all] : copies.learners)
+    if (has_all)
+      says.taught.push_back(learner);
+  return says;
 }
 
 bool origin_state::take(origin_orders& fresh) {
@@ -128,6 +145,8 @@ void origin_state::note_ages(const hls::stream_log& shown, std::size_t listed, t
 origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_state> self, origin_setup setup, coordinator_actor coordinator) {
   auto& my = self->state;
   my.setup = std::move(setup);
+  if (my.setup.member.empty())
+    my.setup.member = my.setup.node.value;
   my.started = self->clock().now();
   auto me = origin_actor{self};
   auto now = [self] { return self->clock().now(); };
@@ -176,12 +195,15 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
     if (present.term == 0)
       return;
     if (!my.holds()) {
-      stand_by(fmt::format("origin {} has them", present.holder.value));
+      stand_by(fmt::format("origin {} has them", origin::node_of(present.holder)));
       my.trouble.clear();
-      if (!my.loading.joinable())
+      if (!my.loading.joinable()) {
         my.setup.copies->follow(view_of(present));
+        my.setup.copies->teach({}); // that is for whoever writes
+      }
     } else if (my.ready && my.held == present.term) {
       my.setup.copies->follow(view_of(present)); // whose members may have other addresses
+      my.setup.copies->teach(members_of(my.orders.learners));
     } else {
       if (my.ready)
         stand_by("its turn begins anew");
@@ -290,7 +312,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
       auto edges = my.in.oldest_named(); // with nothing listed the one in force
       my.in = std::move(*loaded.in);
       my.in.use_edges(edges);
-      my.queue->use(my.setup.copies->under({loaded.term, my.setup.node.value})); // what waits there from a former turn fails
+      my.queue->use(my.setup.copies->under({loaded.term, my.setup.member})); // what waits there from a former turn fails
       my.ready = true;
       my.held = loaded.term;
       my.trouble.clear();
@@ -339,8 +361,8 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
                             {"readers", my.readers.size()}, {"ages", {{"buckets", ages.buckets}, {"sum", ages.sum}}}};
       if (my.setup.copies) {
         auto copies = my.setup.copies->state();
-        status["copies"] = {{"writes", my.ready}, {"term", copies.view.mark.term}, {"holder", copies.view.mark.holder}, {"members", copies.view.members.size()}, {"needed", copies.view.needed()},
-                            {"owed", copies.owed}, {"trouble", copies.trouble}};
+        status["copies"] = {{"writes", my.ready}, {"term", copies.view.mark.term}, {"holder", origin::node_of(copies.view.mark.holder)}, {"members", copies.view.members.size()}, {"needed", copies.view.needed()},
+                            {"owed", by_node(copies.owed)}, {"trouble", copies.trouble}, {"learners", copies.learners}};
         if (!my.ready)
           status["copies"]["stands_by"] = my.not_ready_why;
       }

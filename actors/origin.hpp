@@ -28,6 +28,7 @@ struct origin_setup {
   /// Set: `store` is this one, and other origins have a part in it. It is taken over when the coordinator says so, and only then.
   std::shared_ptr<origin::replicated_store> copies = nullptr;
   std::string instance = {}; ///< of this start: a term counts for one start only
+  std::string member = {};   ///< its name among those that keep copies; the node's when empty
 };
 
 struct origin_state {

@@ -446,8 +446,8 @@ complaints node_config::check() const {
   }
   if (!coordinates && cluster.join.empty())
     out.push_back({"cluster.join", "is empty, but without the role coordinator this node needs the address of one, such as control.example.org:4700"});
-  if (has(role::edge) && edge.origins.empty() && !has(role::origin))
-    out.push_back({"edge.origins", "is empty and this node has no role origin: the edges would have nothing to fetch from"});
+  if (has(role::edge) && edge.origins.empty() && !has(role::origin) && cluster.join.empty() && cluster.listen.empty())
+    out.push_back({"edge.origins", "is empty, this node has no role origin and is in no cluster that could have one: the edges would have nothing to fetch from"});
   if (has(role::edge) && has(role::ingest) && edge.first_port != 0)
     if (auto rtmp = parse_host_port(ingest.rtmp_listen); rtmp && rtmp->port >= edge.first_port && rtmp->port < edge.first_port + edge.instances + edge.spare)
       out.push_back({"ingest.rtmp_listen", fmt::format("port {} is one of the edges' ports {}..{}", rtmp->port, edge.first_port, edge.first_port + edge.instances + edge.spare - 1)});

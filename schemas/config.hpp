@@ -362,10 +362,10 @@ struct origin_options {
       field("profile", &o::profile, "Timing of streams that do not choose one: standard (6 s segments), quick (4 s) or short (2 s).", needs_restart),
       field("window", &o::window, {0ms, 12h}, "How much a playlist lists; 0s takes the profile's 60s. At least six segments, at most 512.", needs_restart),
       field("upload_limit", &o::upload_limit, {byte_size{1 << 20}, byte_size{1 << 30}}, "Largest segment that a worker may put.", needs_restart),
-      field("write_deadline", &o::write_deadline, {0ms, 60s}, "Time in which a segment must be stored; then its place becomes a gap. 0s takes the stream's target duration.", needs_restart),
+      field("write_deadline", &o::write_deadline, {0ms, 60s}, "Time in which a segment must be stored; then its place becomes a gap. 0s takes the stream's target duration. With store: replicated it is 5 s at least: another origin may have to take over meanwhile.", needs_restart),
       field("writers", &o::writers, {1, 64}, "Segments that are written at a time.", needs_restart),
       field("store", &o::store, "Where segments are kept: fs (in dir), replicated (there and at other origins of the cluster) or s3 (in a bucket).", needs_restart),
-      field("copies", &o::copies, {2, 9}, "With replicated: how many origins keep each segment. Nothing is published before so many have joined; more than half of them must have a segment before it is listed.", needs_restart),
+      field("copies", &o::copies, {2, 9}, "With replicated: how many origins keep each segment. Nothing is published before so many have joined; more than half of them must have a segment before it is listed. Fewer go on when one is lost; one that comes joins them when it has caught up.", needs_restart),
       field("s3", &o::s3, "With s3: the bucket."),
     };
   }
@@ -507,7 +507,7 @@ struct edge_options {
       field("egress", &o::egress, {bit_rate{1'000'000}, bit_rate{1'000'000'000'000}}, "Bit rate that each of them can send: its share of the machine's network.", needs_restart),
       field("cache_size", &o::cache_size, {byte_size{16 << 20}, byte_size{1LL << 40}}, "Disk space of each cache.", needs_restart),
       field("cache_dir", &o::cache_dir, {0, 4096}, "Folder of the caches; DATA_DIR/edge when empty.", needs_restart),
-      field("origins", &o::origins, {0, 16}, "Addresses of the origins, such as http://control.example.org:8080; this node's own when empty.", needs_restart),
+      field("origins", &o::origins, {0, 16}, "Addresses of the origins, such as http://control.example.org:8080. When empty they are those that the cluster has, as it says from time to time.", needs_restart),
       field("networks", &o::networks, {0, 64}, "Networks whose viewers these edges serve first, such as those of the venue that they stand in: 10.20.0.0/16, 2001:db8::/32.", needs_restart),
       field("networks_only", &o::networks_only, "Whether they serve viewers of edge.networks only: nobody else reaches them.", needs_restart),
       field("locality", &o::locality, {0, 64}, "Name of the group of edges that share edge.networks, written alike on each node of it; the node's name when empty. A cluster has at most 16.", needs_restart),

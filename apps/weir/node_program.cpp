@@ -255,7 +255,7 @@ expected<void> node_program::spawn() {
     if (options.dir.empty())
       options.dir = config_.data_dir + "/origin";
     const bool shared = options.store == store_kind::replicated;
-    origin_place place{.url = without_slash(options.url.empty() ? internal_url_ : options.url), .token = {}, .node = node_name{config_.node.name}, .read_token = {}, .peer_token = {}, .copies = 0};
+    origin_place place{.url = without_slash(options.url.empty() ? internal_url_ : options.url), .token = {}, .node = node_name{config_.node.name}, .read_token = {}, .peer_token = {}, .copies = 0, .member = {}};
     std::shared_ptr<origin::segment_store> store, whole; // on this machine; all there is
     segment_fetch fetch;
     if (options.store == store_kind::s3) {
@@ -279,14 +279,15 @@ expected<void> node_program::spawn() {
       place.peer_token = *peer_token;
       place.copies = options.copies;
       origin::add_replica_routes(*server_, replica_desk_, place.peer_token, static_cast<std::uint64_t>(options.upload_limit.bytes));
-      origin::replicated_options copying{.self = config_.node.name};
+      place.member = origin::member_name(config_.node.name, replica_desk_->disk());
+      origin::replicated_options copying{.self = place.member};
       copying.deadline = 4s; // less than the patience of a store_queue
       copying.segment_limit = static_cast<std::uint64_t>(options.upload_limit.bytes);
       copies_ = std::make_shared<origin::replicated_store>(replica_desk_, *client_, std::move(copying));
       whole = copies_;
       fetch = [copies = copies_](auto& segment, auto done) { copies->fetch(segment, std::move(done)); };
     }
-    auto keeper = system.spawn<caf::detached>(origin_keeper, origin_setup{whole, options, {.grace = config_.coordinator.publish_grace}, node_name{config_.node.name}, copies_, random_uuid()}, coordinator_);
+    auto keeper = system.spawn<caf::detached>(origin_keeper, origin_setup{whole, options, {.grace = config_.coordinator.publish_grace}, node_name{config_.node.name}, copies_, random_uuid(), place.member}, coordinator_);
     keep("origin", keeper);
     // The runs that write to it keep it over a restart of this node.
     auto token = kept_token(config_.data_dir + "/origin-token", "origin_");
@@ -344,7 +345,8 @@ expected<void> node_program::spawn() {
       setup.config.status = status;
       for (auto& o : config_.edge.origins)
         setup.config.origins.push_back(host_and_port(o));
-      if (setup.config.origins.empty())
+      setup.finds_origins = config_.edge.origins.empty();
+      if (setup.finds_origins && has(role::origin))
         setup.config.origins.push_back(host_and_port(internal_url_));
       if (!config_.edge.cache_dir.empty())
         setup.config.cache_path = fmt::format("{}/edge-{}", config_.edge.cache_dir, i + 1);

@@ -40,7 +40,7 @@ expected<log_stamp> parse_stamp(std::string_view& line) {
   auto whole = line;
   auto term = number(cut(line, ' ')), version = number(cut(line, ' '));
   auto owner = cut(line, ' ');
-  if (!term || !version || !hls::is_address_word(owner))
+  if (!term || !version || !is_member_name(owner))
     return corrupt("stamp of a log", whole);
   return log_stamp{*term, *version, std::string(owner)};
 }
@@ -55,6 +55,23 @@ error_code code_of(std::string_view word) {
 }
 
 } // namespace
+
+std::string member_name(std::string_view node, std::string_view disk) { return fmt::format("{}.{}", node, disk); }
+
+std::string_view disk_of(std::string_view member) {
+  constexpr std::size_t digits = 8;
+  if (member.size() <= digits + 1 || member[member.size() - digits - 1] != '.')
+    return {};
+  auto disk = member.substr(member.size() - digits);
+  return disk.find_first_not_of("0123456789abcdef") == std::string_view::npos ? disk : std::string_view{};
+}
+
+std::string_view node_of(std::string_view member) {
+  const auto disk = disk_of(member).size();
+  return disk == 0 ? member : member.substr(0, member.size() - disk - 1);
+}
+
+bool is_member_name(std::string_view text) { return hls::is_address_word(text, 73) && hls::is_address_word(node_of(text)); }
 
 std::size_t replica_view::needed() const { return quorum != 0 ? quorum : members.size() / 2 + 1; }
 
@@ -74,14 +91,14 @@ expected<void> check(const replica_view& view) {
     return bad(fmt::format("{} copies of {} origins are wanted; it must be more than half of them, or two parts of a cut network would both go on", view.needed(), view.members.size()));
   std::set<std::string_view> names;
   for (auto& m : view.members) {
-    if (!hls::is_address_word(m.name))
+    if (!is_member_name(m.name))
       return bad(fmt::format("{:?} cannot be the name of an origin", m.name.substr(0, 100)));
     if (!names.insert(m.name).second)
       return bad(fmt::format("origin {} is named twice", m.name));
     if (m.url.size() > 500 || !(m.url.starts_with("http://") || m.url.starts_with("https://")))
       return bad(fmt::format("{:?} is not the address of origin {}: it should begin with http:// or https://", m.url.substr(0, 100), m.name));
   }
-  if (view.mark.term != 0 && !hls::is_address_word(view.mark.holder))
+  if (view.mark.term != 0 && !is_member_name(view.mark.holder))
     return bad(fmt::format("{:?} cannot hold a term", view.mark.holder.substr(0, 100)));
   return {};
 }
@@ -138,7 +155,7 @@ std::string to_text(const claim_mark& mark) { return fmt::format("{} {}", mark.t
 expected<claim_mark> parse_mark(std::string_view text) {
   auto whole = text;
   auto term = number(cut(text, ' '));
-  if (!term || (*term != 0 && !hls::is_address_word(text)) || (*term == 0 && !text.empty()))
+  if (!term || (*term != 0 && !is_member_name(text)) || (*term == 0 && !text.empty()))
     return corrupt("term and holder", whole);
   return claim_mark{*term, std::string(text)};
 }
@@ -147,10 +164,12 @@ expected<replica_word> parse_word(std::string_view text) {
   auto word = describe::from_json<replica_word>(text);
   if (!word)
     return fail(error_code::corrupt, word.error().text.substr(0, longest_refusal));
-  if (word->mark.term != 0 && !hls::is_address_word(word->mark.holder))
+  if (word->mark.term != 0 && !is_member_name(word->mark.holder))
     return corrupt("holder of a term", word->mark.holder);
   if (!word->settled.members.empty())
     WEIR_TRY(check(word->settled));
+  if (!word->disk.empty() && disk_of(member_name("node", word->disk)) != word->disk)
+    return corrupt("name of a disk", word->disk);
   return word;
 }
 

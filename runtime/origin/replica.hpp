@@ -21,14 +21,24 @@ inline constexpr std::size_t most_members = 9;
 /// Bytes of a log, and of any list that members send each other.
 inline constexpr std::uint64_t replica_text_limit = 8U << 20;
 
+/// A member is a node and what is on its disk: NODE.DISK, where DISK are eight hexadecimal digits that a disk is given once. Who has lost its disk is another one: it
+/// has forgotten what it promised, and must not be asked as who it was.
+std::string member_name(std::string_view node, std::string_view disk);
+/// Without the disk; a name without one is that of a node.
+std::string_view node_of(std::string_view member);
+/// Empty: the name has none.
+std::string_view disk_of(std::string_view member);
+/// Whether it can be a member's.
+bool is_member_name(std::string_view text);
+
 struct replica {
-  std::string name; ///< of its node
+  std::string name; ///< of its node and disk
   std::string url;  ///< without a slash at its end
   std::string token; ///< that it wants to be shown; never stored nor sent with a view
 
   static constexpr auto fields() {
     using o = replica;
-    return std::tuple{field("name", &o::name, {1, 64}, "Name of the node."), field("url", &o::url, {1, 500}, "Where its origin answers.")};
+    return std::tuple{field("name", &o::name, {1, 73}, "Name of the node and of its disk."), field("url", &o::url, {1, 500}, "Where its origin answers.")};
   }
   bool operator==(const replica&) const = default;
 };
@@ -40,7 +50,7 @@ struct claim_mark {
 
   static constexpr auto fields() {
     using o = claim_mark;
-    return std::tuple{field("term", &o::term, "Grows with each claim; 0: nobody has claimed yet."), field("holder", &o::holder, {0, 64}, "Whose term it is.")};
+    return std::tuple{field("term", &o::term, "Grows with each claim; 0: nobody has claimed yet."), field("holder", &o::holder, {0, 73}, "Whose term it is.")};
   }
   bool operator==(const claim_mark&) const = default;
 };
@@ -71,10 +81,13 @@ expected<void> check(const replica_view& view);
 struct replica_word {
   claim_mark mark;      ///< it refuses everything older
   replica_view settled; ///< the newest view that it knows to be in force; without members: none yet
+  std::string disk = {}; ///< its own, as in its name
+  std::uint64_t claims = 0; ///< of its folder, with its present start's: a folder that has had fewer, or many more, is not the one that goes with this
 
   static constexpr auto fields() {
     using o = replica_word;
-    return std::tuple{field("mark", &o::mark, "The newest claim that it accepted."), field("settled", &o::settled, "The newest view in force that it knows.")};
+    return std::tuple{field("mark", &o::mark, "The newest claim that it accepted."), field("settled", &o::settled, "The newest view in force that it knows."),
+                      field("disk", &o::disk, {0, 8}, "What its disk is called."), field("claims", &o::claims, "How often its folder was claimed.")};
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include "runtime/base/file.hpp"
 #include "runtime/base/log.hpp"
+#include "runtime/base/secret.hpp"
 #include "runtime/describe/decode.hpp"
 #include "runtime/describe/encode.hpp"
 #include "runtime/hls/addresses.hpp"
@@ -37,6 +38,16 @@ expected<std::shared_ptr<replica_desk>> replica_desk::open(std::shared_ptr<segme
   auto claimed = desk->local_->claimed();
   WEIR_TRY(claimed);
   WEIR_TRY(desk->local_->claim(*claimed + 1));
+  // Each start claims the folder once and writes that down here: one more than that is a start that ended in between.
+  auto word = desk->word();
+  if (word.disk.empty() || *claimed < word.claims || *claimed > word.claims + 1) {
+    auto fresh = random_uuid().substr(0, 8);
+    log::info("origin", "new-disk", "disk={} former={} claims={} known={}", fresh, word.disk, *claimed, word.claims);
+    word = {.mark = {}, .settled = {}, .disk = std::move(fresh), .claims = 0};
+  }
+  desk->disk_ = word.disk;
+  word.claims = *claimed + 1;
+  WEIR_TRY(desk->save_state(word));
   auto streams = desk->local_->streams();
   WEIR_TRY(streams);
   for (auto& stream : *streams) {
@@ -194,10 +205,13 @@ bool replica_desk::was_removed(const segment_id& segment) const {
 void add_replica_routes(http::server& server, const std::shared_ptr<replica_desk>& desk, const std::string& token, std::uint64_t segment_limit) {
   http::route_options options;
   options.deadline = 30s;
-  options.guard = [token](const http::request& r) -> std::optional<http::response> {
+  options.guard = [token, disk = desk->disk()](const http::request& r) -> std::optional<http::response> {
     auto given = http::bearer_token(r);
-    if (given && http::matches_secret(*given, token))
+    if (given && http::matches_secret(*given, token)) {
+      if (auto meant = r.header("Weir-Disk"); meant && *meant != disk)
+        return http::problem_response({error_code::unavailable, fmt::format("disk {} is not here any more, but disk {}", meant->substr(0, 16), disk)}, r.id);
       return std::nullopt;
+    }
     return http::problem_response({error_code::unauthorized, "origins speak to each other with the token that all of them have"}, r.id);
   };
   auto with_body = [&](std::uint64_t limit) {

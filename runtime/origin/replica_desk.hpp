@@ -21,7 +21,8 @@ namespace weir::origin {
 
 class replica_desk {
 public:
-  /// `state` is the file of the claim and the view. Reads it and the stamps of all logs, and claims `local` for itself. Fails: corrupt, io_failed.
+  /// `state` is the file of the claim and the view. Reads it and the stamps of all logs, and claims `local` for itself. Where it does not go with the folder, one of
+  /// them is lost or put back from a copy: this is another member then, which has promised nothing. Fails: corrupt, io_failed.
   static expected<std::shared_ptr<replica_desk>> open(std::shared_ptr<segment_store> local, std::filesystem::path state, unsigned writers = 4);
 
   /// Its threads take nothing more; what has begun gets `patience`. What hangs even then is left behind.
@@ -36,6 +37,8 @@ public:
   // All of these block as the disk does, and are safe from several threads.
 
   replica_word word() const;
+  /// What stands behind the node's in the name of this member.
+  const std::string& disk() const { return disk_; }
   /// From here on nothing older is accepted. The same mark again is fine. Fails: fenced (another holder's term, or an older one), io_failed.
   expected<replica_word> accept(const claim_mark& mark);
   /// A view is in force; an older one than the known is passed over. Fails: fenced, invalid_config, io_failed.
@@ -74,6 +77,7 @@ private:
 
   std::shared_ptr<segment_store> local_;
   std::filesystem::path state_;
+  std::string disk_;
   std::mutex claiming_; // held while the state is written
   mutable std::mutex guard_;
   replica_word word_;
@@ -84,7 +88,8 @@ private:
   disk_crew writers_, others_;
 };
 
-/// The routes below /replica/v1/ for whoever has the token. Nothing that is asked here is passed on to another member.
+/// The routes below /replica/v1/ for whoever has the token. Nothing that is asked here is passed on to another member. Whoever means another disk (Weir-Disk) than
+/// the one that is here is not answered (unavailable).
 void add_replica_routes(http::server& server, const std::shared_ptr<replica_desk>& desk, const std::string& token, std::uint64_t segment_limit);
 
 } // namespace weir::origin

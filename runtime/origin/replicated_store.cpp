@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <future>
 #include <optional>
+#include <ranges>
 #include <set>
 #include <tuple>
 
@@ -22,6 +23,8 @@ namespace {
 
 using steady = std::chrono::steady_clock;
 using answered = std::function<void(expected<std::string>)>;
+
+constexpr auto trouble_counts = 10s; ///< of a peer: it is asked after others
 
 /// Answers of members to one question; who asked waits until they decide it. What comes later is dropped.
 template <class T>
@@ -132,6 +135,18 @@ struct peer {
   std::size_t under_way = 0;
   std::uint64_t bytes_under_way = 0;
   std::string trouble;
+  steady::time_point silent{}; // it did not answer a question then
+};
+
+/// A segment that is looked for at one peer after the other; the next one also when those before are slow. Under core::guard.
+struct search {
+  segment_id segment;
+  std::string path;
+  std::vector<replica> peers;
+  std::size_t asked = 0, answered = 0; // of these
+  std::vector<http::client::request_id> under_way;
+  error why;
+  bool over = false;
 };
 
 std::uint64_t microseconds_now() {
@@ -168,6 +183,9 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
   std::map<std::string, log_stamp, std::less<>> newest_taken; // of each stream's log: as they were when `view` was taken over, or given since
   bool compare_here = false;
   bool ending = false;
+  std::vector<replica> learners;        // members are not among them
+  std::multimap<steady::time_point, std::function<void()>> alarms;
+  std::condition_variable alarm;
   std::mutex using_view; // one use() at a time
 
   steady::time_point deadline() const { return steady::now() + options.deadline; }
@@ -185,6 +203,8 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     r.method = std::move(q.method);
     r.url = to.url + q.path;
     r.headers.add("Authorization", "Bearer " + (to.token.empty() ? options.token : to.token));
+    if (auto disk = disk_of(to.name); !disk.empty())
+      r.headers.add("Weir-Disk", std::string(disk));
     if (!q.mark.empty())
       r.headers.add("Weir-Term", std::move(q.mark));
     if (q.body)
@@ -254,7 +274,13 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
   expected<void> write(std::string_view what, const replica_view& of, std::uint64_t size, std::function<expected<void>()> here, const question& there, Note note) {
     auto votes = std::make_shared<ballot<void>>();
     auto me = shared_from_this();
-    for (auto& m : of.members) {
+    auto targets = of.members;
+    {
+      std::lock_guard lock(guard);
+      if (of.mark == view.mark)
+        targets.insert(targets.end(), learners.begin(), learners.end()); // whose answers count for nothing
+    }
+    for (auto& m : targets) {
       if (m.name == options.self)
         continue;
       if (auto waiting = begin_write(m.name, size); waiting > 0) {
@@ -262,8 +288,8 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
         owe(m.name, note);
         continue;
       }
-      ask(m, there, [me, votes, name = m.name, size, note](expected<std::string> got) {
-        const bool missed = !got && got.error().code != error_code::fenced;
+      ask(m, there, [me, votes, name = m.name, size, note, learns = !of.has(m.name)](expected<std::string> got) {
+        const bool missed = !got && (learns || got.error().code != error_code::fenced);
         {
           std::lock_guard inner(me->guard);
           auto& back = me->peers[name];
@@ -418,15 +444,21 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
   /// Under the lock.
   bool is_mine() const { return writes && view.mark.holder == options.self; }
 
+  /// Under the lock.
+  bool is_learner(std::string_view name) const { return std::ranges::find(learners, name, &replica::name) != learners.end(); }
+
   /// Under the lock. What a former owner owed is not known here.
   void take(const replica_view& next, bool to_write) {
     const bool anew = next.mark != view.mark || !next.same_members(view) || to_write != writes;
     view = next;
     writes = to_write;
-    std::erase_if(peers, [&](auto& p) { return !next.has(p.first) && p.second.under_way == 0; });
+    std::erase_if(learners, [&](auto& one) { return next.has(one.name); });
+    std::erase_if(peers, [&](auto& p) { return !next.has(p.first) && !is_learner(p.first) && p.second.under_way == 0; });
     if (!anew)
       return;
     compare_here = true;
+    for (auto& one : learners)
+      peers[one.name].owed = {.segments = {}, .removals = {}, .logs = {}, .compare = true};
     for (auto& m : next.members)
       if (m.name == options.self)
         continue;
@@ -472,39 +504,123 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
       return;
     if (*turn)
       return (*turn)(fail(error_code::too_many, fmt::format("{} segments are being asked of other origins already", options.most_fetches)));
-    std::vector<replica> others;
+    auto wanted = std::make_shared<search>(search{.segment = segment, .path = path, .peers = {}, .under_way = {}, .why = {}});
+    auto& others = wanted->peers;
     error none{error_code::not_found, fmt::format("segment {}: no origin has it", path)};
     {
       std::lock_guard lock(guard);
       if (view.members.empty())
         none = {error_code::unavailable, fmt::format("segment {}: this origin does not know yet whom to ask for it", path)};
       std::ranges::copy_if(view.members, std::back_inserter(others), [&](auto& m) { return m.name != options.self; });
-      std::ranges::stable_partition(others, [&](auto& m) { return m.name == view.mark.holder; }); // it has it, or had; one that was lost is asked after it
+      std::ranges::stable_partition(others, [&](auto& m) { return m.name == view.mark.holder; }); // it has it, or had
+      const auto now = steady::now();
+      std::ranges::stable_partition(others, [&](auto& m) { // one that stands still has it, too, and says so when it is too late
+        auto known = peers.find(m.name);
+        return known == peers.end() || known->second.silent == steady::time_point{} || now - known->second.silent > trouble_counts;
+      });
     }
-    ask_next(segment, std::move(path), std::move(others), 0, std::move(none));
+    wanted->why = std::move(none);
+    ask_next(wanted);
   }
 
-  void ask_next(segment_id segment, std::string path, std::vector<replica> others, std::size_t at, error why) {
-    if (at == others.size())
-      return finish_fetch(path, fail(std::move(why)));
-    auto& to = others[at];
-    ask(to, {.path = "/replica/v1/segments" + path.substr(2), .answer_limit = options.segment_limit},
-        [me = shared_from_this(), segment = std::move(segment), path, others, at, why = std::move(why)](expected<std::string> got) mutable {
-          if (!got) {
-            // Nobody may conclude that a segment is nowhere while one that may have it is not reached.
-            if (got.error().code != error_code::not_found)
-              why = {error_code::unavailable, fmt::format("segment {}: {}: {}", path, others[at].name, got.error().text)};
-            return me->ask_next(std::move(segment), std::move(path), std::move(others), at + 1, std::move(why));
-          }
-          auto bytes = std::make_shared<const std::string>(std::move(*got));
-          me->desk->writers().run([desk = me->desk, segment = std::move(segment), bytes] {
-            if (desk->was_removed(segment))
-              return;
-            if (auto kept = desk->local().put(segment.stream, segment.place, std::as_bytes(std::span(*bytes))); !kept)
-              log::warn("origin", "copy-not-kept", "segment={} error={}", path_of(segment), kept.error().text);
-          });
-          me->finish_fetch(path, std::move(bytes));
-        });
+  /// The next peer that was not asked yet. When it has not answered in a moment, the one after it is asked as well.
+  void ask_next(const std::shared_ptr<search>& wanted) {
+    std::size_t at = 0;
+    {
+      std::lock_guard lock(guard);
+      if (wanted->over)
+        return;
+      at = wanted->asked;
+      if (at < wanted->peers.size())
+        ++wanted->asked;
+      else if (wanted->answered < wanted->asked)
+        return; // somebody may have it yet
+      else
+        wanted->over = true;
+    }
+    if (at == wanted->peers.size())
+      return finish_fetch(wanted->path, fail(wanted->why));
+    auto me = shared_from_this();
+    if (at + 1 < wanted->peers.size())
+      later(options.hedge_after, [me, wanted, at] {
+        {
+          std::lock_guard lock(me->guard);
+          if (wanted->over || wanted->asked != at + 1)
+            return;
+          me->peers[wanted->peers[at].name].silent = steady::now();
+        }
+        me->ask_next(wanted);
+      });
+    auto id = ask(wanted->peers[at], {.path = "/replica/v1/segments" + wanted->path.substr(2), .answer_limit = options.segment_limit},
+                  [me, wanted, at](expected<std::string> got) { me->answer(wanted, at, std::move(got)); });
+    std::lock_guard lock(guard);
+    wanted->under_way.push_back(id);
+  }
+
+  /// What one peer says to it.
+  void answer(const std::shared_ptr<search>& wanted, std::size_t at, expected<std::string> got) {
+    std::vector<http::client::request_id> slower;
+    {
+      std::lock_guard lock(guard);
+      ++wanted->answered;
+      if (wanted->over)
+        return;
+      const bool silent = !got && got.error().code != error_code::not_found;
+      if (auto known = peers.find(wanted->peers[at].name); silent)
+        peers[wanted->peers[at].name].silent = steady::now();
+      else if (known != peers.end())
+        known->second.silent = {};
+      // Nobody may conclude that a segment is nowhere while one that may have it is not reached.
+      if (silent)
+        wanted->why = {error_code::unavailable, fmt::format("segment {}: {}: {}", wanted->path, wanted->peers[at].name, got.error().text)};
+      wanted->over = got.has_value();
+      if (wanted->over)
+        slower = std::exchange(wanted->under_way, {});
+    }
+    if (!got)
+      return ask_next(wanted);
+    for (auto id : slower)
+      cancel(id);
+    auto bytes = std::make_shared<const std::string>(std::move(*got));
+    desk->writers().run([desk = desk, segment = wanted->segment, bytes] {
+      if (desk->was_removed(segment))
+        return;
+      if (auto kept = desk->local().put(segment.stream, segment.place, std::as_bytes(std::span(*bytes))); !kept)
+        log::warn("origin", "copy-not-kept", "segment={} error={}", path_of(segment), kept.error().text);
+    });
+    finish_fetch(wanted->path, std::move(bytes));
+  }
+
+  /// On the timer's thread.
+  void later(std::chrono::milliseconds in, std::function<void()> what) {
+    {
+      std::lock_guard lock(guard);
+      if (ending)
+        return;
+      alarms.emplace(steady::now() + in, std::move(what));
+    }
+    alarm.notify_one();
+  }
+
+  void keep_time() {
+    std::unique_lock lock(guard);
+    while (!ending) {
+      if (alarms.empty()) {
+        alarm.wait(lock);
+        continue;
+      }
+      if (auto at = alarms.begin()->first; at > steady::now()) {
+        alarm.wait_until(lock, at);
+        continue;
+      }
+      auto what = std::move(alarms.begin()->second);
+      alarms.erase(alarms.begin());
+      lock.unlock();
+      what();
+      what = {};
+      lock.lock();
+    }
+    alarms.clear();
   }
 
   void finish_fetch(const std::string& path, const expected<std::shared_ptr<const std::string>>& result) {
@@ -536,14 +652,18 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
       if (ending || view.members.empty())
         continue;
       auto of = view;
+      auto taught = learners;
       const bool mine = is_mine();
-      auto here = std::exchange(compare_here, false);
+      auto here = std::exchange(compare_here, false) && of.has(options.self); // else whoever writes sends what is missing
       lock.unlock();
       if (here && !fill_here())
         owe_here();
       for (auto& m : of.members)
         if (mine && m.name != options.self)
-          pay(of, m);
+          pay(of, m, false);
+      for (auto& m : taught)
+        if (mine)
+          pay(of, m, true);
       lock.lock();
     }
   }
@@ -580,7 +700,8 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
   }
 
   /// Sends a peer what it lacks, until it does not answer.
-  void pay(const replica_view& of, const replica& to) {
+  void pay(const replica_view& of, const replica& to, bool learns) {
+    const auto until = learns ? steady::now() + options.lesson : steady::time_point::max();
     debt owed;
     {
       std::lock_guard lock(guard);
@@ -593,11 +714,12 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     auto began = owed.size();
     expected<void> done;
     if (owed.compare) {
-      if (done = compare(of, to); done)
-        owed.compare = false;
+      auto all = compare(of, to, until, learns);
+      done = all ? expected<void>{} : fail(all.error());
+      owed.compare = !all || !*all;
     }
     auto pay_all = [&](std::set<std::string>& things, auto one) {
-      while (done && !things.empty()) {
+      while (done && !things.empty() && steady::now() < until) {
         auto last = std::prev(things.end());
         if (done = one(*last); done)
           things.erase(last);
@@ -609,13 +731,13 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     std::lock_guard lock(guard);
     auto& p = peers[to.name];
     p.paying = 0;
-    if (done) {
+    if (done && owed.size() == 0) {
       p.trouble.clear();
       log::info("origin", "peer-has-all", "peer={} sent={}", to.name, began);
       return;
     }
-    p.trouble = done.error().text;
-    if (done.error().code == error_code::fenced) // somebody else writes now, and sends it what it lacks
+    p.trouble = done ? std::string{} : done.error().text;
+    if (!done && done.error().code == error_code::fenced && !learns) // somebody else writes now, and sends it what it lacks
       return;
     p.owed.segments.merge(owed.segments);
     p.owed.removals.merge(owed.removals);
@@ -630,21 +752,24 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     return {};
   }
 
+  /// Of what is here. Fails: not_found, io_failed.
+  expected<std::shared_ptr<const std::string>> bytes_of(const segment_id& segment) const {
+    auto file = desk->local().open(segment.stream, segment.place);
+    WEIR_TRY(file);
+    if (file->bytes)
+      return file->bytes;
+    auto mapped = mapping::of(file->fd.get());
+    WEIR_TRY(mapped);
+    return std::make_shared<const std::string>(mapped->bytes());
+  }
+
   /// A segment that is nowhere any more is owed to nobody.
   expected<void> send_segment(const replica_view& of, const replica& to, const segment_id& segment) {
-    std::shared_ptr<const std::string> bytes;
-    if (auto file = desk->local().open(segment.stream, segment.place); file && file->bytes) {
-      bytes = file->bytes;
-    } else if (file) {
-      auto mapped = mapping::of(file->fd.get());
-      WEIR_TRY(mapped);
-      bytes = std::make_shared<const std::string>(mapped->bytes());
-    } else if (file.error().code == error_code::not_found) {
+    auto bytes = bytes_of(segment);
+    if (!bytes && bytes.error().code == error_code::not_found)
       return {};
-    } else {
-      return fail(file.error());
-    }
-    return sent(wait_for(to, {"PUT", "/replica/v1/segments" + path_of(segment).substr(2), to_text(of.mark), bytes}));
+    WEIR_TRY(bytes);
+    return sent(wait_for(to, {"PUT", "/replica/v1/segments" + path_of(segment).substr(2), to_text(of.mark), *bytes}));
   }
 
   /// What was put again since is not removed: a take-over sweeps what its writer brings once more.
@@ -681,10 +806,11 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     return sent(wait_for(to, {"PUT", fmt::format("/replica/v1/logs/{}", stream), to_text(of.mark), std::make_shared<const std::string>(to_text(*log))}));
   }
 
-  /// The view, everything that the logs here list, newest first, and the logs.
-  expected<void> compare(const replica_view& of, const replica& to) {
+  /// The view, the logs, and everything that they list: of all streams the newest segments first. False: there was not enough time for all.
+  expected<bool> compare(const replica_view& of, const replica& to, steady::time_point until, bool paced) {
     if (of.mark.term > 0)
       WEIR_TRY(wait_for(to, {"PUT", "/replica/v1/view", {}, std::make_shared<const std::string>(describe::to_json(of))}));
+    std::multimap<std::size_t, segment_id> missing; // by how many of its stream are newer
     for (auto& s : desk->streams()) {
       auto log = desk->load_log(s.stream);
       WEIR_TRY(log);
@@ -696,12 +822,96 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
       }
       auto text = wait_for(to, {"POST", "/replica/v1/lacking", {}, std::make_shared<const std::string>(to_text(*listed)), replica_text_limit});
       WEIR_TRY(text);
-      auto missing = parse_segments(*text);
-      WEIR_TRY(missing);
-      for (auto at = missing->rbegin(); at != missing->rend(); ++at)
-        WEIR_TRY(send_segment(of, to, *at));
+      auto lacks = parse_segments(*text);
+      WEIR_TRY(lacks);
+      for (std::size_t newer = 0; auto& segment : std::ranges::reverse_view(*lacks))
+        missing.emplace(newer++, std::move(segment));
     }
+    for (auto& [newer, segment] : missing) {
+      const auto began = steady::now();
+      if (began >= until)
+        return false;
+      WEIR_TRY(send_segment(of, to, segment));
+      if (paced) // the live writes need the line, and its disk, more
+        rest(steady::now() - began);
+    }
+    return true;
+  }
+
+  void rest(steady::duration time) {
+    std::unique_lock lock(guard);
+    wake.wait_for(lock, time, [&] { return ending; });
+  }
+
+  /// Where the view has members that the last one in force had not: W of its members have what the logs list, or get it now. Nothing writes meanwhile.
+  expected<void> spread(const replica_view& next, const std::vector<replica_view>& former, const std::map<std::string, found_stream>& found) {
+    if (std::ranges::all_of(next.members, [&](auto& m) { return former.front().has(m.name); }))
+      return {};
+    std::vector<segment_id> listed;
+    for (auto& [stream, one] : found) {
+      if (one.best.removed)
+        continue;
+      auto log = desk->load_log(stream);
+      if (!log || log->stamp.order(one.best.stamp) < 0)
+        log = newest_log(former, stream);
+      WEIR_TRY(log);
+      if (auto of_it = log->json.empty() ? expected<std::vector<segment_id>>() : listed_segments(log->json))
+        listed.insert(listed.end(), of_it->begin(), of_it->end());
+      else
+        log::warn("origin", "log-not-compared", "stream={} peer={} error={}", stream, options.self, of_it.error().text);
+    }
+    const auto until = deadline();
+    constexpr std::size_t at_once = 5'000;
+    for (std::size_t from = 0; from < listed.size(); from += at_once)
+      WEIR_TRY(spread(next, {listed.begin() + static_cast<std::ptrdiff_t>(from), listed.begin() + static_cast<std::ptrdiff_t>(std::min(from + at_once, listed.size()))}, until));
     return {};
+  }
+
+  expected<void> spread(const replica_view& next, std::vector<segment_id> wanted, steady::time_point until) {
+    for (bool again = false;; again = true) {
+      auto text = std::make_shared<const std::string>(to_text(wanted));
+      auto votes = poll<std::vector<segment_id>>(next.members, [d = desk.get(), wanted]() -> expected<std::vector<segment_id>> { return d->lacking(wanted); },
+                                                 {"POST", "/replica/v1/lacking", {}, text, replica_text_limit}, [](std::string_view answer) { return parse_segments(answer); });
+      auto have_all = [&](auto& answers) { return static_cast<std::size_t>(std::ranges::count_if(answers, [](auto& a) { return a.second && a.second->empty(); })); };
+      auto answers = votes->wait(until, [&](auto& a) { return have_all(a) >= next.needed() || a.size() == next.members.size(); });
+      if (have_all(answers) >= next.needed())
+        return {};
+      if (again || answers.size() < next.members.size()) {
+        std::vector<std::string> lack;
+        for (auto& [name, missing] : answers)
+          if (!missing || !missing->empty())
+            lack.push_back(missing ? fmt::format("{} lacks {} segments", name, missing->size()) : fmt::format("{}: {}", name, missing.error().text));
+        return fail(error_code::unavailable, fmt::format("of {} origins {} have all that is listed, {} are needed: {}", next.members.size(), have_all(answers), next.needed(), fmt::join(lack, "; ")));
+      }
+      for (auto& [name, missing] : answers) {
+        if (!missing)
+          continue;
+        for (auto& segment : std::ranges::reverse_view(*missing)) {
+          if (steady::now() >= until)
+            return fail(error_code::unavailable, fmt::format("{} lacks {} segments that are listed, and could not get them in time", name, missing->size()));
+          auto sent = bring(next, name, segment, until);
+          if (!sent && sent.error().code == error_code::not_found)
+            std::erase(wanted, segment); // it is nowhere: nobody misses it
+          else if (!sent)
+            log::warn("origin", "copy-not-sent", "peer={} segment={} error={}", name, path_of(segment), sent.error().text);
+        }
+      }
+    }
+  }
+
+  /// One segment to one member of a view that is about to come into force.
+  expected<void> bring(const replica_view& next, const std::string& name, const segment_id& segment, steady::time_point until) {
+    auto bytes = bytes_of(segment);
+    if (!bytes && bytes.error().code == error_code::not_found)
+      bytes = fetch_and_wait(segment);
+    WEIR_TRY(bytes);
+    if (name == options.self)
+      return desk->put(next.mark, segment, **bytes);
+    auto votes = std::make_shared<ballot<std::string>>();
+    ask(*std::ranges::find(next.members, name, &replica::name), {"PUT", "/replica/v1/segments" + path_of(segment).substr(2), to_text(next.mark), *bytes},
+        [votes](expected<std::string> got) { votes->cast("", std::move(got)); });
+    auto answers = votes->wait(until, [](auto& a) { return !a.empty(); });
+    return answers.empty() ? fail(error_code::timeout, "no answer in time") : sent(answers.begin()->second);
   }
 };
 
@@ -710,6 +920,7 @@ replicated_store::replicated_store(std::shared_ptr<replica_desk> desk, http::cli
   core_->web = &web;
   core_->options = std::move(options);
   mender_ = std::thread([core = core_] { core->mend(); });
+  timer_ = std::thread([core = core_] { core->keep_time(); });
 }
 
 replicated_store::replicated_store(std::shared_ptr<core> of, claim_mark only) : core_(std::move(of)), only_(std::move(only)) {}
@@ -727,10 +938,13 @@ void replicated_store::close() {
     mending = core_->mending;
   }
   core_->wake.notify_all();
+  core_->alarm.notify_all();
   core_->cancel(mending);
   core_->end_fetches();
   if (mender_.joinable())
     mender_.join();
+  if (timer_.joinable())
+    timer_.join();
   std::lock_guard lock(core_->web_guard);
   core_->web = nullptr;
 }
@@ -761,6 +975,7 @@ expected<void> replicated_store::use(const replica_view& view, std::vector<repli
       WEIR_TRY(my.write(fmt::format("copy the log of {}", stream), view, text->size(), [d = my.desk.get(), mark = view.mark, name = stream, l = *log] { return d->save_log(mark, name, l, false); },
                         {"PUT", fmt::format("/replica/v1/logs/{}", stream), to_text(view.mark), text}, [name = stream](debt& owed) { owed.logs.insert(name); }));
     }
+    WEIR_TRY(my.spread(view, *claimed, *found));
     auto text = std::make_shared<const std::string>(describe::to_json(view));
     WEIR_TRY(my.write(fmt::format("agree on the view of term {}", view.mark.term), view, text->size(), [d = my.desk.get(), view] { return d->settle(view); }, {"PUT", "/replica/v1/view", {}, text},
                       [](debt& owed) { owed.compare = true; }));
@@ -770,6 +985,20 @@ expected<void> replicated_store::use(const replica_view& view, std::vector<repli
   my.newest_taken = std::move(newest);
   log::info("origin", "view-in-force", "term={} holder={} members={} quorum={}", view.mark.term, view.mark.holder, view.members.size(), view.needed());
   return {};
+}
+
+void replicated_store::teach(const std::vector<replica>& learners) {
+  auto& my = *core_;
+  std::lock_guard lock(my.guard);
+  auto former = std::exchange(my.learners, {});
+  for (auto& one : learners) {
+    if (one.name == my.options.self || my.view.has(one.name))
+      continue;
+    if (std::ranges::find(former, one.name, &replica::name) == former.end())
+      my.peers[one.name].owed.compare = true;
+    my.learners.push_back(one);
+  }
+  std::erase_if(my.peers, [&](auto& p) { return !my.view.has(p.first) && !my.is_learner(p.first) && p.second.under_way == 0; });
 }
 
 void replicated_store::follow(const replica_view& view) {
@@ -802,9 +1031,16 @@ expected<replica_view> replicated_store::writable() const {
 
 replica_state replicated_store::state() const {
   std::lock_guard lock(core_->guard);
-  replica_state s{.view = core_->view, .owed = {}, .trouble = {}, .highest = core_->desk->word().mark.term};
+  replica_state s{.view = core_->view, .owed = {}, .trouble = {}, .learners = {}, .highest = core_->desk->word().mark.term};
+  if (core_->is_mine())
+    for (auto& one : core_->learners)
+      s.learners[one.name] = false;
   for (auto& [name, p] : core_->peers) {
+    if (!core_->view.has(name) && !core_->is_learner(name)) // something is still under way to one that was
+      continue;
     s.owed[name] = p.owed.size() + p.paying;
+    if (auto learner = s.learners.find(name); learner != s.learners.end())
+      learner->second = s.owed[name] == 0;
     if (!p.trouble.empty())
       s.trouble[name] = p.trouble;
   }

@@ -6,7 +6,8 @@
 //   load_log         the newest of N - W + 1 members
 //   open             here, else from a peer, and kept here from then on
 //
-// What a peer lacks because it was slow or away is noted and sent later, by one thread.
+// What a peer lacks because it was slow or away is noted and sent later, by one thread. So is what a learner lacks: an origin that is to become a member. It gets each
+// write, too, and counts for nothing.
 #include "runtime/http/client.hpp"
 #include "runtime/origin/replica_desk.hpp"
 
@@ -27,12 +28,15 @@ struct replicated_options {
   std::size_t most_under_way = 64;                ///< writes that a peer has not answered; more are not sent but noted
   std::uint64_t most_bytes_under_way = 64U << 20; ///< of these
   std::size_t most_fetches = 256;                 ///< segments that are asked of peers at a time
+  std::chrono::milliseconds hedge_after{300};     ///< a peer that has not answered so long is not waited for alone
+  std::chrono::milliseconds lesson{2'000};        ///< sending to one learner at a time: what members lack comes between
 };
 
 struct replica_state {
   replica_view view;                         ///< in force; without members: none yet
   std::map<std::string, std::size_t> owed;   ///< things that each peer lacks, as far as is known
   std::map<std::string, std::string> trouble; ///< why a peer did not answer last time
+  std::map<std::string, bool> learners;       ///< whether it has all that is listed here, as far as is known
   std::uint64_t highest = 0;                 ///< term that this member has accepted, whoever's
 };
 
@@ -51,6 +55,9 @@ public:
   /// A view of term 0 claims nothing: for members whom nobody has claimed yet.
   /// Fails, and changes nothing here: invalid_config, fenced (a newer term was accepted), unavailable (too few answered).
   expected<void> use(const replica_view& view, std::vector<replica_view> former = {});
+  /// From here on these get what they lack and each write, uncounted, while this member writes; the newest segments first, and at no more than half of the pace that
+  /// is possible. Members are passed over. Whoever was one before and is not named is one no more.
+  void teach(const std::vector<replica>& learners);
   /// Another member writes, or nobody: these are asked for what is not here, and nothing is written from now on. Of the view in force: their present addresses.
   void follow(const replica_view& view);
   /// This store for one turn: what is written through it fails with `fenced` as soon as any other view counts, also where it had to wait until then. It must not
@@ -59,7 +66,7 @@ public:
   replica_state state() const;
 
   using fetched = std::function<void(expected<std::shared_ptr<const std::string>>)>;
-  /// From the first peer that has it, and kept here. `done` runs once, on the client's thread or this one. Fails: not_found, unavailable, too_many.
+  /// From the first peer that has it, and kept here. Those that had trouble within the last ten seconds are asked last, and nobody is waited for alone for long. `done` runs once, on the client's thread or this one. Fails: not_found, unavailable, too_many.
   void fetch(const segment_id& segment, fetched done) const;
 
   expected<void> claim(std::uint64_t term) override;
@@ -84,7 +91,7 @@ private:
   expected<replica_view> writable() const;
   std::shared_ptr<core> core_;
   std::optional<claim_mark> only_; ///< set: a turn's, which ends nothing
-  std::thread mender_;
+  std::thread mender_, timer_;
 };
 
 } // namespace weir::origin

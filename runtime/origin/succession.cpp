@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace weir::origin {
 
@@ -37,6 +38,29 @@ replica_view with_addresses(replica_view view, const std::vector<candidate>& ori
   return view;
 }
 
+std::vector<std::string> newcomers(const succession& now) {
+  std::vector<std::string> names;
+  if (!now.in_force && !now.former.empty())
+    for (auto& m : now.present.members)
+      if (!now.former.front().has(m.name))
+        names.push_back(m.name);
+  return names;
+}
+
+std::vector<replica> learners(const succession& now, const std::vector<candidate>& origins, std::size_t copies) {
+  std::vector<replica> all;
+  if (now.present.mark.term == 0)
+    return all;
+  const auto stay = static_cast<std::size_t>(std::ranges::count_if(now.present.members, [&](auto& m) {
+    auto* one = find(origins, m.name);
+    return !one || !one->gone;
+  }));
+  for (auto& one : origins)
+    if (one.alive && !one.instance.empty() && !now.present.has(one.place.name) && stay + all.size() < std::min(copies, most_members))
+      all.push_back(one.place);
+  return all;
+}
+
 succession_decision decide(const succession& now, const std::vector<candidate>& origins, std::size_t copies, std::uint64_t highest) {
   using enum succession_verdict;
   auto alive = [&](const replica& m) {
@@ -64,22 +88,46 @@ succession_decision decide(const succession& now, const std::vector<candidate>& 
   const auto there = alive_in(present);
   auto* holder = find(origins, present.mark.holder);
   const bool well = there >= present.needed();
+  const auto who = std::string(node_of(present.mark.holder));
   if (!holder || !holder->alive)
-    to.why = present.mark.holder + " is not heard any more";
+    to.why = who + " is not heard any more";
   else if (!well)
     to.why = fmt::format("{} of {} origins are heard, {} are needed to write", there, present.members.size(), present.needed());
   else if (!holder->instance.empty() && holder->instance != now.instance)
-    to.why = present.mark.holder + " was started anew";
+    to.why = who + " was started anew";
   else if (holder->fails)
-    to.why = present.mark.holder + " cannot take over";
+    to.why = who + " cannot take over";
   else if (highest > present.mark.term && !holder->instance.empty() && !holder->holds) // only of views that the store of who decides has lost
     to.why = fmt::format("term {} was accepted already", highest);
-  else
-    return {stays, now, {}};
 
   to.next.present = with_addresses(present, origins);
-  if (!well)
-    std::erase_if(to.next.present.members, [&](auto& m) { return !alive(m); });
+  auto& members = to.next.present.members;
+  if (to.why.empty()) {
+    if (!now.in_force || !holder->holds)
+      return {stays, now, {}};
+    std::vector<std::string> changes;
+    std::erase_if(members, [&](auto& m) {
+      auto* one = find(origins, m.name);
+      if (!one || !one->gone)
+        return false;
+      changes.push_back(fmt::format("{} is gone", node_of(m.name)));
+      return true;
+    });
+    for (auto& one : origins)
+      if (one.steady && one.alive && !present.has(one.place.name) && members.size() < std::min(copies, most_members)) {
+        members.push_back(one.place);
+        changes.push_back(fmt::format("{} has everything", node_of(one.place.name)));
+      }
+    if (changes.empty() || alive_in(to.next.present) < to.next.present.needed())
+      return {stays, now, {}};
+    to.why = fmt::format("{}", fmt::join(changes, ", "));
+  } else {
+    if (holder && holder->fails) // whatever hinders it: who is new can wait
+      for (auto& name : newcomers(now))
+        std::erase_if(members, [&](auto& m) { return m.name == name; });
+    if (alive_in(to.next.present) < to.next.present.needed())
+      std::erase_if(members, [&](auto& m) { return !alive(m); });
+  }
   to.next.former = now.in_force ? std::vector<replica_view>{} : now.former;
   // Of views with the same members the word of so many of them counts for all: only the newest is needed.
   std::erase_if(to.next.former, [&](auto& old) { return old.same_members(present); });

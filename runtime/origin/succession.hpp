@@ -20,6 +20,8 @@ struct candidate {
   bool alive = false;
   bool holds = false;   ///< it says that it writes, under the present term
   bool fails = false;   ///< it was told to take over and could not
+  bool gone = false;    ///< not alive, and not waited for any more
+  bool steady = false;  ///< a learner that has had everything for a while
 };
 
 struct succession {
@@ -49,8 +51,16 @@ struct succession_decision {
 
 /// What should follow `now`. The first view begins when `copies` origins are there. Its members stay while so many of them are alive that they can write; else those
 /// that are go on alone, if they are enough to take over. Who writes stays as long as it is alive, has not been started anew, and can.
+/// In a view that is in force whoever is gone is left out, and learners that are steady come in until there are `copies` members. When such a view cannot be taken over,
+/// it goes on without them.
 /// `highest`: the highest term that any origin has accepted.
 succession_decision decide(const succession& now, const std::vector<candidate>& origins, std::size_t copies, std::uint64_t highest);
+
+/// Origins that should learn: those alive that are no members, as many as are missing to `copies`.
+std::vector<replica> learners(const succession& now, const std::vector<candidate>& origins, std::size_t copies);
+
+/// Members of the newest view that the last one in force had not.
+std::vector<std::string> newcomers(const succession& now);
 
 /// The view with the addresses and tokens that its members have now; those of who is not there stay.
 replica_view with_addresses(replica_view view, const std::vector<candidate>& origins);

@@ -1,11 +1,12 @@
-"""Three origins that keep copies for each other, and what the loss of the one that writes costs a broadcast.
+"""Origins that keep copies for each other, three and two, and what the loss of the one that writes costs a broadcast.
 
-    boss    coordinator      o1, o2, o3   origin      lists   director      work   ingest, worker      cache   an edge that knows the three
+    boss    coordinator      o1, o2, o3   origin      lists   director      work   ingest, worker      cache   an edge
 
-All tests go through one broadcast in order, and one viewer watches all of it: a player with a buffer, who keeps every picture that it got.
+All tests of a class go through one broadcast in order, and one viewer watches all of it: a player with a buffer, who keeps every picture that it got.
 """
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -17,20 +18,22 @@ from weir_node import Encoder, Follower, Player, eventually, free_ports, main, w
 TAKES_OVER = 4.5 + SANITIZED  # seconds: 2.5 of silence, then claims, logs and the runs' next try
 
 
-class Origins(ClusterCase):
+class Broadcast(ClusterCase):
+    NAMES = ("o1", "o2", "o3")
+
     @classmethod
     def setUpClass(cls):
         cls.authority = tempfile.TemporaryDirectory(prefix="weir-ca-")
         cls.addClassCleanup(cls.authority.cleanup)
         folder = Member.authority = os.path.join(cls.authority.name, "ca")
         weir("cluster", "init-ca", "--dir", folder, "--name", "hall")
-        weir("cluster", "issue", "--dir", folder, "boss", "o1", "o2", "o3", "lists", "work", "cache")
+        weir("cluster", "issue", "--dir", folder, "boss", *cls.NAMES, "lists", "work", "cache")
         door = f"127.0.0.1:{free_ports(1)}"
         cls.boss = Member("boss", ["coordinator"], door, listens=True, coordinator={"publish_grace": "8s"})
-        cls.origins = [Member(name, ["origin"], door, origin={"store": "replicated", "copies": 3}) for name in ("o1", "o2", "o3")]
+        cls.origins = [Member(name, ["origin"], door, origin={"store": "replicated", "copies": len(cls.NAMES)}) for name in cls.NAMES]
         cls.lists = Member("lists", ["director"], door)
         cls.work = Member("work", ["ingest", "worker"], door, worker={"cores": 4})
-        cls.cache = Member("cache", ["edge"], door, edge={"instances": 1, "origins": [o.url for o in cls.origins]})
+        cls.cache = Member("cache", ["edge"], door, edge={"instances": 1, **cls.edge_options()})
         cls.nodes = [cls.boss, *cls.origins, cls.lists, cls.work, cls.cache]
         for node in cls.nodes:
             cls.addClassCleanup(node.remove)
@@ -48,6 +51,10 @@ class Origins(ClusterCase):
             cls.addClassCleanup(one.stop)
             one.start()
 
+    @classmethod
+    def edge_options(cls):
+        return {}  # it hears of the origins from the cluster
+
     # what is seen of origins
 
     def view(self):
@@ -58,18 +65,18 @@ class Origins(ClusterCase):
         return next(o for o in self.origins if o.name == name)
 
     def wait_until_at_rest(self):
-        """One writes, and the two others have all that it has: any one of them may be lost now."""
+        """One writes, and the others have all that it has: any one of them may be lost now."""
 
         def at_rest():
             phases = self.phases()
             assert phases == {n.name: "ready" for n in self.nodes}, phases
             view = self.view()
-            assert view["in_force"] and view["members"] == 3, view
+            assert view["in_force"] and view["members"] == view["there"] == len(self.NAMES), view
             copies = self.owner().actors("origin", here=True)[0]["status"]["copies"]
             assert copies["writes"] and copies["term"] == view["term"] and set(copies["owed"].values()) == {0}, copies
             return True
 
-        eventually("every origin has everything", at_rest, 40)
+        eventually("every origin has everything", at_rest, 60)
 
     def lose(self, break_it):
         """The one that writes is lost; returns it, and when another one had all streams."""
@@ -106,6 +113,13 @@ class Origins(ClusterCase):
     def start_again(self, node):
         node.launch()
         node.wait_until_ready()
+
+
+
+class Origins(Broadcast):
+    @classmethod
+    def edge_options(cls):
+        return {"origins": [o.url for o in cls.origins]}
 
     def test_1_the_one_that_writes_is_killed(self):
         pids = self.work.pipelines()
@@ -155,6 +169,47 @@ class Origins(ClusterCase):
     def test_4_all_end_in_order(self):
         self.camera.stop()
         for node in [self.work, self.cache, self.lists, *self.origins, self.boss]:
+            node.stop()
+
+
+class TwoOrigins(Broadcast):
+    """Each is lost after the other has come back: what it was lost with, and what it learned since, is what the broadcast goes on with."""
+
+    NAMES = ("o1", "o2")
+
+    def lose_and_go_on_alone(self):
+        owner, began, took = self.lose(lambda node: node.kill())
+        sys.stderr.write(f"killed: the other one had all streams after {took:.1f} s\n")
+        self.assertEqual(self.view()["names"], [self.owner().name], "it goes on alone")
+        return owner, began
+
+    def come_back(self, node):
+        began = time.monotonic()
+        self.start_again(node)
+        self.wait_until_at_rest()
+        sys.stderr.write(f"{node.name} keeps copies again after {time.monotonic() - began:.1f} s\n")
+        self.assertNotEqual(self.owner().name, node.name, "who writes goes on")
+
+    def test_1_one_is_lost_and_comes_back_and_then_the_other(self):
+        self.wait_until_at_rest()
+        self.assertEqual({f"http://{o}" for o in self.cache.actors("edge", here=True)[0]["status"]["origins"]}, {o.url for o in self.origins})
+        first, began = self.lose_and_go_on_alone()
+        self.come_back(first)
+        second, _ = self.lose_and_go_on_alone()
+        self.assertEqual(self.owner().name, first.name)
+        self.judge(began)
+        self.start_again_without_disk(second)
+        self.judge(began)
+
+    def start_again_without_disk(self, node):
+        shutil.rmtree(os.path.join(node.data, "origin"))
+        self.come_back(node)
+        self.lose_and_go_on_alone()
+        self.assertEqual(self.owner().name, node.name)
+
+    def test_2_all_end_in_order(self):
+        self.camera.stop()
+        for node in [self.work, self.cache, self.lists, self.owner(), self.boss]:
             node.stop()
 
 

@@ -91,6 +91,51 @@ TEST_F(SecuredEdge, LetsNginxKnowTheKeysOfViewingTokens) {
   EXPECT_EQ(lines_of("viewing-keys-used").size(), 2u);
 }
 
+TEST(EdgeState, FindsTheOriginsThatTheClusterHas) {
+  folder home;
+  auto make = [&](bool finds, std::vector<std::string> configured) {
+    auto state = std::make_unique<edge_state>();
+    state->setup.spec.name = edge_name{"edge-1"};
+    state->setup.folder = home / "edge-1";
+    state->setup.config.listen = fmt::format("127.0.0.1:{}", tiny_http::free_port());
+    state->setup.config.status = fmt::format("127.0.0.1:{}", tiny_http::free_port());
+    state->setup.config.origins = std::move(configured);
+    state->setup.finds_origins = finds;
+    auto ready = state->prepare();
+    EXPECT_TRUE(ready) << ready.error().text;
+    return state;
+  };
+  auto written = [&] {
+    std::ifstream file(home / "edge-1/nginx.conf");
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  auto told = [](std::vector<std::string> urls) {
+    origin_list list;
+    for (auto& url : urls)
+      list.origins.push_back({.url = url, .token = {}, .node = {}, .read_token = {}, .peer_token = {}});
+    return list;
+  };
+  {
+    auto edge = make(true, {});
+    EXPECT_NE(written().find("server unix:"), std::string::npos) << "it starts all the same";
+    edge->use_origins(told({"http://10.0.0.2:8080", "https://10.0.0.1:8080/"}));
+    EXPECT_EQ(edge->setup.config.origins, (std::vector<std::string>{"10.0.0.1:8080", "10.0.0.2:8080"}));
+    EXPECT_NE(written().find("server 10.0.0.1:8080 "), std::string::npos);
+    edge->use_origins(told({}));
+    EXPECT_EQ(edge->setup.config.origins.size(), 2u) << "a coordinator that has just started knows of none";
+    edge->use_origins(told({"http://10.0.0.3:8080; evil"}));
+    EXPECT_EQ(edge->setup.config.origins.size(), 2u) << "nginx goes on with what it has";
+    EXPECT_EQ(edge->refused_origins.size(), 1u);
+    edge->use_origins(told({"http://10.0.0.3:8080"}));
+    EXPECT_EQ(edge->setup.config.origins, std::vector<std::string>{"10.0.0.3:8080"});
+  }
+  EXPECT_EQ(make(true, {"127.0.0.1:1"})->setup.config.origins, (std::vector<std::string>{"10.0.0.3:8080", "127.0.0.1:1"})) << "as it was told last, while the coordinator is away";
+  auto by_hand = make(false, {"127.0.0.1:1"});
+  by_hand->use_origins(told({"http://10.0.0.4:8080"}));
+  EXPECT_EQ(by_hand->setup.config.origins, std::vector<std::string>{"127.0.0.1:1"});
+  EXPECT_EQ(written().find("10.0.0.4"), std::string::npos);
+}
+
 TEST(EdgeState, SaysWhichPackageIsMissing) {
   folder home;
   edge_state state;

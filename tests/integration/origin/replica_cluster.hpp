@@ -32,6 +32,7 @@ public:
   explicit ailing_store(std::unique_ptr<segment_store> whole) : whole_(std::move(whole)) {}
   std::atomic<int> slow_ms{0};      ///< each write takes so long
   std::atomic<int> slow_puts_ms{0}; ///< and each put so long besides
+  std::atomic<int> slow_reads_ms{0}; ///< each open takes so long
   std::atomic<bool> full{false};
 
   expected<void> claim(std::uint64_t term) override { return whole_->claim(term); }
@@ -41,7 +42,10 @@ public:
     std::this_thread::sleep_for(std::chrono::milliseconds(slow_puts_ms));
     return whole_->put(stream, place, b);
   }
-  expected<open_segment> open(std::string_view stream, const hls::segment_place& place) const override { return whole_->open(stream, place); }
+  expected<open_segment> open(std::string_view stream, const hls::segment_place& place) const override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(slow_reads_ms));
+    return whole_->open(stream, place);
+  }
   expected<void> remove(std::string_view stream, const hls::segment_place& place) override { return whole_->remove(stream, place); }
   expected<void> save_log(std::string_view stream, std::string_view json, bool durable) override {
     WEIR_TRY(write());

@@ -672,6 +672,151 @@ TEST(ReplicatedStore, WhatIsBroughtAgainAfterASweepStays) {
   }
 }
 
+/// Whether all that the log lists is there.
+bool has_all(replica_cluster& c, std::size_t i, const hls::segment_log& log) {
+  auto shown = log.snapshot();
+  return !shown.entries.empty() && std::ranges::all_of(shown.entries, [&](auto& e) { return has(c, i, {shown.instance, e.epoch, "720p", e.msn}); });
+}
+/// Of one learner.
+bool knows_all(replica_cluster& c, std::size_t teacher, const std::string& learner) {
+  auto state = c.store(teacher).state();
+  return state.learners.contains(learner) && state.learners.at(learner);
+}
+
+TEST(ReplicatedStore, ALearnerGetsEverythingAndCountsForNothing) {
+  replica_cluster c(3, {.mend_every = 50ms});
+  ASSERT_TRUE(c.store(0).use(held_by(c, 0, 1, {0, 1})));
+  auto log = broadcast(c.store(0), 12);
+  ASSERT_TRUE(c.store(0).save_log("show", log.to_json(), false));
+  EXPECT_FALSE(has(c, 2, {1, 65'536, "720p", 1}));
+  auto third = c.view_of(0, {2}).members;
+  c.store(0).teach(third);
+  ASSERT_TRUE(comes_true([&] { return knows_all(c, 0, "o3"); }));
+  EXPECT_TRUE(has_all(c, 2, log));
+  EXPECT_TRUE(c.at(2).desk->load_log("show"));
+  // Each write goes there.
+  ASSERT_TRUE(c.store(0).put("show", nth(50), bytes("abc")));
+  EXPECT_TRUE(comes_true([&] { return has(c, 2, nth(50)); }));
+  // It is no member: with it alone nothing is stored, without it everything.
+  c.cut(0, 2);
+  ASSERT_TRUE(c.store(0).put("show", nth(51), bytes("abc")));
+  EXPECT_TRUE(comes_true([&] { return !knows_all(c, 0, "o3"); }));
+  c.mend(0, 2);
+  EXPECT_TRUE(comes_true([&] { return knows_all(c, 0, "o3") && has(c, 2, nth(51)); }));
+  c.cut(0, 1);
+  EXPECT_FALSE(c.store(0).put("show", nth(52), bytes("abc")));
+  c.mend(0, 1);
+  c.store(0).teach({});
+  EXPECT_TRUE(c.store(0).state().learners.empty());
+  EXPECT_FALSE(c.store(0).state().owed.contains("o3"));
+}
+
+/// What a view with two copies is for: one is lost, comes back without its disk, and then the other one is lost.
+TEST(ReplicatedStore, OneAfterTheOtherMayBeLost) {
+  replica_cluster c(2, {.mend_every = 50ms});
+  auto both = held_by(c, 0, 1, {0, 1});
+  ASSERT_TRUE(c.store(0).use(both));
+  auto log = broadcast(c.store(0), 8);
+  ASSERT_TRUE(c.store(0).save_log("show", log.to_json(), false));
+  c.cut_off(1);
+  auto alone = held_by(c, 0, 2, {0});
+  ASSERT_TRUE(c.store(0).use(alone, {both}));
+  ASSERT_TRUE(c.store(0).remove("show", {1, 65'536, "720p", 1}));
+  std::filesystem::remove_all(c.at(1).folder);
+  c.restart(1);
+  EXPECT_TRUE(c.at(1).desk->streams().empty());
+  c.mend(1);
+  c.store(0).teach(c.view_of(0, {1}).members);
+  ASSERT_TRUE(comes_true([&] { return knows_all(c, 0, "o2"); }));
+  auto again = held_by(c, 0, 3, {0, 1});
+  ASSERT_TRUE(c.store(0).use(again, {alone}));
+  EXPECT_TRUE(c.store(0).state().learners.empty());
+  ASSERT_TRUE(c.store(0).save_log("show", log.to_json(), false));
+  c.cut_off(0);
+  ASSERT_TRUE(c.store(1).use(held_by(c, 1, 4, {1}), {seen_from(c, 1, again)}));
+  EXPECT_EQ(c.store(1).load_log("show").value(), log.to_json());
+  auto shown = log.snapshot();
+  for (auto& e : shown.entries)
+    if (e.msn != 1) { // which was removed
+      auto file = c.store(1).open("show", {shown.instance, e.epoch, "720p", e.msn});
+      ASSERT_TRUE(file) << e.msn << ": " << file.error().text;
+    }
+}
+
+TEST(ReplicatedStore, ANewcomerHasEverythingBeforeItCounts) {
+  replica_cluster c(2, {.deadline = 1s, .mend_every = 1h});
+  auto alone = held_by(c, 0, 1, {0});
+  ASSERT_TRUE(c.store(0).use(alone));
+  auto log = broadcast(c.store(0), 8);
+  ASSERT_TRUE(c.store(0).save_log("show", log.to_json(), false));
+  ASSERT_FALSE(has_all(c, 1, log));
+  c.at(1).disk->slow_puts_ms = 700; // so that not all of them get there in time
+  auto both = held_by(c, 0, 2, {0, 1});
+  auto taken = c.store(0).use(both, {alone});
+  ASSERT_FALSE(taken) << "it lacks what the log lists";
+  EXPECT_EQ(taken.error().code, error_code::unavailable) << taken.error().text;
+  EXPECT_NE(taken.error().text.find("o2"), std::string::npos) << taken.error().text;
+  EXPECT_EQ(c.at(1).desk->word().settled.mark.term, 0U) << "and nobody takes that view for one in force";
+  c.at(1).disk->slow_puts_ms = 0;
+  taken = c.store(0).use(both, {alone});
+  ASSERT_TRUE(taken) << taken.error().text;
+  EXPECT_TRUE(has_all(c, 1, log));
+}
+
+TEST(ReplicatedStore, WhoHasLostItsDiskIsAnotherMember) {
+  replica_cluster c(2, {.deadline = 1s, .mend_every = 1h});
+  auto both = held_by(c, 0, 1, {0, 1});
+  const auto disk = c.at(1).desk->disk();
+  both.members[1].name = member_name("o2", disk);
+  ASSERT_TRUE(c.store(0).use(both));
+  ASSERT_TRUE(c.store(0).put("show", first, bytes("abc")));
+  c.restart(1);
+  EXPECT_EQ(c.at(1).desk->disk(), disk);
+  c.restart(1);
+  EXPECT_EQ(c.at(1).desk->disk(), disk);
+  EXPECT_EQ(c.at(1).desk->word().mark, both.mark);
+  EXPECT_TRUE(c.store(0).put("show", nth(2), bytes("abc")));
+  std::filesystem::remove_all(c.at(1).folder);
+  c.restart(1);
+  EXPECT_NE(c.at(1).desk->disk(), disk);
+  EXPECT_EQ(c.at(1).desk->word().mark.term, 0U) << "it has promised nothing";
+  auto refused = c.store(0).put("show", nth(3), bytes("abc"));
+  ASSERT_FALSE(refused) << "whoever it was is asked";
+  EXPECT_NE(refused.error().text.find(disk), std::string::npos) << refused.error().text;
+  EXPECT_FALSE(c.store(0).claim(2)) << "nor can it answer for who it was";
+  std::filesystem::remove_all(c.at(1).folder.string() + ".replica");
+  const auto second = c.at(1).desk->disk();
+  c.restart(1);
+  EXPECT_NE(c.at(1).desk->disk(), second) << "without the file of its promises, too";
+}
+
+TEST(ReplicatedStore, APeerThatStandsStillIsNotWaitedForAlone) {
+  replica_cluster c(3, {.mend_every = 1h});
+  all_use(c);
+  c.cut(0, 2);
+  for (std::uint64_t n = 1; n <= 2; ++n) {
+    ASSERT_TRUE(c.store(0).put("show", nth(n), bytes("abc")));
+    ASSERT_TRUE(comes_true([&] { return has(c, 1, nth(n)); }));
+  }
+  c.mend(0, 2);
+  auto view = c.view_of(2);
+  view.mark = {1, "o1"};
+  c.store(2).follow(view);
+  c.at(0).disk->slow_reads_ms = 3'000; // who writes, and so is asked first
+  auto began = steady::now();
+  auto read = c.store(2).open("show", nth(1));
+  ASSERT_TRUE(read) << read.error().text;
+  EXPECT_LT(steady::now() - began, 2s) << "an edge gives it that";
+  EXPECT_GE(steady::now() - began, 250ms) << "nobody is asked beside it in vain";
+  began = steady::now();
+  read = c.store(2).open("show", nth(2));
+  ASSERT_TRUE(read) << read.error().text;
+  EXPECT_LT(steady::now() - began, 250ms) << "the next time others are asked before it";
+  auto nowhere = c.store(2).open("show", nth(3));
+  ASSERT_FALSE(nowhere);
+  EXPECT_EQ(nowhere.error().code, error_code::not_found) << "after all have said so";
+}
+
 /// As above, with members that change at random, as a coordinator would decide them that hears of a take-over only now and then, and holders that are told late.
 /// The log alone: where its segments are follows by and by.
 class AcrossViews : public ::testing::TestWithParam<unsigned> {};

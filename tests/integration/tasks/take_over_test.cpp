@@ -92,9 +92,9 @@ protected:
     m.keeper = nullptr;
   }
   origin_group group(std::uint64_t term, std::size_t holder) {
-    origin_group g{.term = term, .holder = node_name{members[holder].name}, .instance = "start of " + members[holder].name, .members = {}};
+    origin_group g{.term = term, .holder = members[holder].name, .instance = "start of " + members[holder].name, .members = {}};
     for (auto& m : members)
-      g.members.push_back({.url = fmt::format("http://127.0.0.1:{}", m.server->port()), .token = {}, .node = node_name{m.name}, .read_token = {}, .peer_token = "copies of " + m.name, .copies = 0});
+      g.members.push_back({.url = fmt::format("http://127.0.0.1:{}", m.server->port()), .token = {}, .node = {}, .read_token = {}, .peer_token = "copies of " + m.name, .copies = 0, .member = m.name});
     return g;
   }
   void decide(origin_orders next) {

@@ -46,6 +46,7 @@ struct coordinator_script {
   farm_view farms;
   probe_orders orders;
   std::function<origin_orders(const origin_word&)> write = [](const origin_word&) { return origin_orders{}; };
+  origin_list origins; ///< for edges
   viewing_rules viewing;
   std::optional<cluster_view> view; ///< none: it fails
 };
@@ -125,6 +126,7 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
       log->origin_words.push_back(news);
       return script->write(news);
     },
+    [=](const ask_origins&) { return script->origins; },
     [=](audience_news& news) { log->audiences.push_back(std::move(news)); },
     [=](const director_joins& news) { log->director_joins_.push_back(news); },
     [=](const watch&) { ++log->watches; },

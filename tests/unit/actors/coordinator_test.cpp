@@ -942,7 +942,7 @@ TEST_F(CoordinatorOfOrigins, AnOriginThatDiesIsOutOfTheViewBeforeAnyoneHears) {
   EXPECT_EQ(state->writes_to(), nullptr) << "whoever began to write now would have to begin anew";
   const auto first = begin();
   auto orders = says("m2");
-  EXPECT_EQ(orders.present.holder, node_name{"m1"});
+  EXPECT_EQ(orders.present.holder, "m1");
   EXPECT_EQ(orders.present.instance, "1");
   EXPECT_EQ(orders.present.term, first);
   ASSERT_EQ(orders.present.members.size(), 3u);
@@ -961,7 +961,7 @@ TEST_F(CoordinatorOfOrigins, AnOriginThatDiesIsOutOfTheViewBeforeAnyoneHears) {
   EXPECT_GT(stored().present.mark.term, first);
   EXPECT_EQ(last_event().substr(0, 14), "origin-writes:");
   orders = says("m2");
-  EXPECT_EQ(orders.present.holder, node_name{"m2"});
+  EXPECT_EQ(orders.present.holder, "m2");
   EXPECT_EQ(orders.present.term, stored().present.mark.term);
   EXPECT_EQ(orders.present.members.size(), 3u) << "it is caught up when it is back";
   ASSERT_EQ(orders.former.size(), 1u);
@@ -982,7 +982,7 @@ TEST_F(CoordinatorOfOrigins, ALostQuorumChangesNothing) {
   EXPECT_FALSE(state->judge_origins(t0, wall));
   EXPECT_EQ(last_event().substr(0, 19), "origin-quorum-lost:");
   EXPECT_EQ(says("m3").present.term, first);
-  EXPECT_EQ(says("m3").present.holder, node_name{"m1"});
+  EXPECT_EQ(says("m3").present.holder, "m1");
   state->note("test", "test", "after it", "test", wall);
   EXPECT_FALSE(state->judge_origins(t0, wall));
   EXPECT_EQ(last_event(), "test: after it") << "said once";
@@ -1003,7 +1003,7 @@ TEST_F(CoordinatorOfOrigins, AViewSurvivesARestart) {
   join_all();
   auto orders = says("m2");
   EXPECT_EQ(orders.present.term, first);
-  EXPECT_EQ(orders.present.holder, node_name{"m1"});
+  EXPECT_EQ(orders.present.holder, "m1");
   EXPECT_EQ(orders.present.members[1].peer_token, "copies m2");
   state->started = t0 - 10s;
   EXPECT_FALSE(state->judge_origins(t0, wall)) << "m1 has not spoken since, but its node is there";
@@ -1069,6 +1069,144 @@ TEST_F(CoordinatorOfOrigins, NobodyIsLeftOutBeforeItHadTheTimeToCallAgain) {
   ASSERT_TRUE(state->judge_origins(t0, wall));
   EXPECT_EQ(stored().present.mark.holder, "m2");
   EXPECT_EQ(stored().present.members.size(), 1u);
+}
+
+TEST_F(CoordinatorOfOrigins, WhoComesBackIsTakenInWhenItHasHadEverythingForAWhile) {
+  auto of_two = [&](const std::string& name) {
+    auto news = keeper(name, worker);
+    news.origins.front().copies = 2;
+    state->take(news, t0, wall, over);
+    says(name);
+  };
+  state->started = t0 - 20s;
+  of_two("m1");
+  of_two("m2");
+  ASSERT_TRUE(state->judge_origins(t0, wall));
+  says("m1", says("m1").present.term);
+  EXPECT_TRUE(state->learners.empty());
+  lose("m1");
+  ASSERT_TRUE(state->judge_origins(t0, wall));
+  const auto alone = says("m2").present.term;
+  EXPECT_TRUE(says("m2").learners.empty()) << "it has not taken over";
+  says("m2", alone);
+  EXPECT_EQ(state->copies.present.members.size(), 1u);
+  hear("m1");
+  auto at = [&](std::chrono::milliseconds after) {
+    for (auto name : {"m1", "m2"})
+      state->nodes[node_name{name}].last_beat = t0 + after;
+    return t0 + after;
+  };
+  auto teaches = [&](std::vector<std::string> taught, std::chrono::milliseconds after) {
+    auto said = word("m2", alone);
+    said.taught = std::move(taught);
+    return state->take(said, at(after), wall);
+  };
+  EXPECT_FALSE(state->judge_origins(t0, wall));
+  EXPECT_EQ(last_event().substr(0, 14), "origin-learns:");
+  auto orders = says("m2", alone);
+  ASSERT_EQ(orders.learners.size(), 1u);
+  EXPECT_EQ(orders.learners[0].member, "m1");
+  EXPECT_EQ(orders.learners[0].url, "http://m1");
+  EXPECT_EQ(orders.learners[0].peer_token, "copies m1");
+  EXPECT_TRUE(says("m1").learners.empty()) << "that is for whoever writes";
+  auto boast = word("m1");
+  boast.taught = {"m1"};
+  state->take(boast, at(1s), wall);
+  EXPECT_FALSE(state->judge_origins(at(12s), wall)) << "who learns does not judge itself";
+  teaches({"m1"}, 20s);
+  EXPECT_FALSE(state->judge_origins(at(29s), wall));
+  teaches({}, 29s); // it missed something
+  teaches({"m1"}, 30s);
+  EXPECT_FALSE(state->judge_origins(at(39s), wall)) << "it has to be good for ten seconds on end";
+  ASSERT_TRUE(state->judge_origins(at(41s), wall));
+  EXPECT_EQ(stored().present.members.size(), 2u);
+  EXPECT_EQ(stored().present.mark.holder, "m2") << "who writes goes on";
+  ASSERT_EQ(stored().former.size(), 1u);
+  EXPECT_EQ(stored().former[0].members.size(), 1u);
+  // It cannot be taken over: it goes on without m1, which is left alone for a while.
+  auto trouble = word("m2");
+  trouble.trouble = "m1 lacks 3 segments";
+  state->take(trouble, at(43s), wall);
+  EXPECT_FALSE(state->judge_origins(at(43s), wall));
+  ASSERT_TRUE(state->judge_origins(at(45s), wall));
+  EXPECT_EQ(stored().present.members.size(), 1u);
+  const auto again = says("m2").present.term;
+  auto goes_on = word("m2", again);
+  state->take(goes_on, at(46s), wall);
+  EXPECT_FALSE(state->judge_origins(at(46s), wall)) << "it learns again";
+  goes_on.taught = {"m1"};
+  state->take(goes_on, at(47s), wall);
+  EXPECT_FALSE(state->judge_origins(at(100s), wall));
+  EXPECT_TRUE(state->judge_origins(at(346s), wall));
+}
+
+TEST_F(CoordinatorOfOrigins, WhoIsAwayForAMinuteIsNotWaitedForAnyMore) {
+  begin();
+  state->started = t0 - 20s;
+  auto at = [&](std::chrono::milliseconds after) {
+    for (auto name : {"m1", "m2", "m3"})
+      state->nodes[node_name{name}].last_beat = t0 + after;
+    return t0 + after;
+  };
+  lose("m3");
+  EXPECT_FALSE(state->judge_origins(at(0s), wall));
+  EXPECT_FALSE(state->judge_origins(at(59s), wall)) << "a restart changes nothing";
+  hear("m3");
+  EXPECT_FALSE(state->judge_origins(at(60s), wall));
+  lose("m3");
+  EXPECT_FALSE(state->judge_origins(at(61s), wall));
+  EXPECT_FALSE(state->judge_origins(at(120s), wall));
+  ASSERT_TRUE(state->judge_origins(at(122s), wall));
+  EXPECT_EQ(stored().present.members.size(), 2u);
+  EXPECT_EQ(stored().present.mark.holder, "m1");
+  says("m1", stored().present.mark.term);
+  // Its machine comes with a new disk: that is another member.
+  auto news = keeper("m3", worker);
+  news.origins.front().member = "m3.0123abcd";
+  state->take(news, at(130s), wall, over);
+  says("m3", 0, "2");
+  EXPECT_FALSE(state->judge_origins(at(130s), wall));
+  EXPECT_TRUE(state->learners.contains("m3.0123abcd"));
+  news.origins.front().member = "m1.0123abcd"; // no origin can be another one
+  state->take(news, at(131s), wall, over);
+  EXPECT_FALSE(state->judge_origins(at(131s), wall));
+  EXPECT_TRUE(state->learners.contains("m3"));
+}
+
+TEST_F(CoordinatorOfOrigins, WhoWritesWithANewDiskIsNotWhoItWas) {
+  begin();
+  state->started = t0 - 20s;
+  auto news = keeper("m1", worker);
+  news.origins.front().member = "m1.0123abcd";
+  state->take(news, t0, wall, over);
+  says("m1", 0, "2");
+  EXPECT_EQ(state->writes_to(), nullptr) << "what it was told to have is gone";
+  ASSERT_TRUE(state->judge_origins(t0, wall));
+  EXPECT_EQ(state->copies.present.mark.holder, "m2");
+  EXPECT_EQ(says("m1", 0, "2").present.holder, "m2");
+}
+
+TEST_F(CoordinatorOfOrigins, EdgesHearOfAllThatKeepCopies) {
+  auto urls = [&] {
+    std::set<std::string> all;
+    for (auto& o : state->origins_for_edges().origins) {
+      EXPECT_EQ(o.read_token + o.token + o.peer_token, "");
+      all.insert(o.url);
+    }
+    return all;
+  };
+  EXPECT_TRUE(urls().empty());
+  join_all();
+  EXPECT_EQ(urls().size(), 3u) << "before any view, too";
+  begin();
+  state->take(keeper("m4", worker), t0, wall, over);
+  auto own = keeper("own", worker);
+  own.origins.front().copies = 0;
+  state->take(own, t0, wall, over);
+  const std::set<std::string> all{"http://m1", "http://m2", "http://m3", "http://own"};
+  EXPECT_EQ(urls(), all) << "m4 keeps nothing";
+  state->take(leaving{node_name{"m2"}, "i"}, wall);
+  EXPECT_EQ(urls(), all) << "nginx asks the others meanwhile, without being told";
 }
 
 TEST_F(CoordinatorOfOrigins, StoresOfTheirOwnAreUsedBesideAndAfterThoseThatAreShared) {

@@ -134,7 +134,8 @@ TEST_F(HttpMetrics, TheTreeTellsWhatEachActorCounted) {
   metrics::histogram ages(metrics::scale::media);
   ages.observe(7);
   auto tree = json::array();
-  tree.push_back(actor("coordinator", "coordinator", R"({"store": {"table_bytes": 1000, "wal_bytes": 20, "records": 7, "failures": 1}})"));
+  tree.push_back(actor("coordinator", "coordinator", R"({"store": {"table_bytes": 1000, "wal_bytes": 20, "records": 7, "failures": 1},
+                                                          "origins": {"wanted": 3, "there": 2, "lost": "2 of 3 are needed", "learners": {"o4": {"seconds": 12.5, "complete": false}}}})"));
   tree.back()["children"].push_back(actor("stream", "stream/main"));
   tree.push_back(actor("origin", "origin", R"({"written": 5, "bytes": 100, "fenced": 1, "refused": 2, "full": 3, "ages": {}})"));
   tree.back()["status"]["ages"]["buckets"] = ages.now().buckets;
@@ -155,6 +156,10 @@ TEST_F(HttpMetrics, TheTreeTellsWhatEachActorCounted) {
   EXPECT_LINE(text, "weir_store_failures_total 1");
   EXPECT_LINE(text, "weir_segments_written_total 5");
   EXPECT_LINE(text, "weir_segments_disk_full_total 3");
+  EXPECT_LINE(text, R"(weir_origin_copies{state="wanted"} 3)");
+  EXPECT_LINE(text, R"(weir_origin_copies{state="there"} 2)");
+  EXPECT_LINE(text, "weir_origin_quorum_lost 1");
+  EXPECT_LINE(text, R"(weir_origin_learning_seconds{origin="o4"} 12.5)");
   EXPECT_LINE(text, R"(weir_origin_copies_owed{peer="o2"} 7)");
   EXPECT_LINE(text, R"(weir_origin_copies_owed{peer="o3"} 0)");
   EXPECT_LINE(text, R"(weir_segment_age_seconds_bucket{le="6"} 0)");

@@ -102,10 +102,11 @@ TEST_F(Origin, NotesHowOldSegmentsAreWhenTheyAreListed) {
 
 TEST_F(Origin, HeedsOrdersForThisStartOfItAlone) {
   state->setup.node = node_name{"m1"};
+  state->setup.member = "m1";
   state->setup.instance = "2";
   EXPECT_FALSE(state->holds());
   auto takes = [&](std::uint64_t term, std::string instance) { // which keeps what it is given
-    origin_orders told{.present = {.term = term, .holder = node_name{"m1"}, .instance = std::move(instance), .members = {}}, .former = {}};
+    origin_orders told{.present = {.term = term, .holder = "m1", .instance = std::move(instance), .members = {}}, .former = {}};
     return state->take(told);
   };
   EXPECT_TRUE(takes(7, "1"));

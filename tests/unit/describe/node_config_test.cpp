@@ -217,7 +217,8 @@ TEST(NodeConfigText, WeirVariablesOverride) {
 TEST(NodeConfigText, RulesAcrossSettingsHavePlaces) {
   EXPECT_EQ(complaints("roles: [edge]\n"),
             "n.yaml:1:1: cluster.join: is empty, but without the role coordinator this node needs the address of one, such as control.example.org:4700\n"
-            "n.yaml:1:1: edge.origins: is empty and this node has no role origin: the edges would have nothing to fetch from\n");
+            "n.yaml:1:1: edge.origins: is empty, this node has no role origin and is in no cluster that could have one: the edges would have nothing to fetch from\n");
+  EXPECT_EQ(complaints("roles: [edge]\ncluster:\n  join: [localhost:4700]\n").find("edge.origins"), std::string::npos) << "the cluster says where";
   EXPECT_EQ(complaints("roles: [all]\ncluster:\n  join: [localhost:4700]\n"),
             "n.yaml:3:9: cluster.join: this node has the role coordinator, which others join: leave it empty, take the role away, or elect one of several (coordinator.election: etcd)\n");
   EXPECT_EQ(complaints("cluster:\n  listen: 0.0.0.0:4700\norigin: {url: \"http://o\"}"),

@@ -104,5 +104,23 @@ TEST(ReplicaText, TellsWhyAMemberRefused) {
   EXPECT_TRUE(longer.text.ends_with("x end"));
 }
 
+TEST(ReplicaText, AMemberIsANodeWithItsDisk) {
+  EXPECT_EQ(member_name("o1", "0123abcd"), "o1.0123abcd");
+  EXPECT_EQ(node_of("o1.0123abcd"), "o1");
+  EXPECT_EQ(disk_of("o1.0123abcd"), "0123abcd");
+  for (auto plain : {"o1", "o1.example.org", "o1.0123abc", "o1.0123abcg", "o1.0123ABCD", ".0123abcd", ""}) {
+    EXPECT_EQ(node_of(plain), plain);
+    EXPECT_EQ(disk_of(plain), "") << plain;
+  }
+  const std::string longest(64, 'n');
+  EXPECT_TRUE(is_member_name(longest + ".0123abcd"));
+  EXPECT_FALSE(is_member_name(longest + "n.0123abcd"));
+  EXPECT_FALSE(is_member_name(longest + ".0123abc"));
+  EXPECT_FALSE(is_member_name("o1/.0123abcd"));
+  EXPECT_EQ(parse_mark("5 o1.0123abcd").value().holder, "o1.0123abcd");
+  EXPECT_TRUE(parse_word(R"({"mark":{"term":0,"holder":""},"settled":{"mark":{"term":0,"holder":""},"members":[],"quorum":0},"disk":"0123abcd","claims":3})"));
+  EXPECT_FALSE(parse_word(R"({"mark":{"term":0,"holder":""},"settled":{"mark":{"term":0,"holder":""},"members":[],"quorum":0},"disk":"../../ab","claims":3})"));
+}
+
 } // namespace
 } // namespace weir::origin

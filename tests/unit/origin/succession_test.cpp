@@ -24,6 +24,10 @@ protected:
       there.push_back({.place = {fmt::format("o{}", i), fmt::format("http://o{}", i), "token"}, .instance = fmt::format("o{}-1", i), .alive = true, .holds = false, .fails = false});
   }
   candidate& o(std::size_t i) { return there[i - 1]; }
+  void lose(std::size_t i) {
+    o(i).alive = false;
+    o(i).steady = false;
+  }
   /// Follows the rule, as the COORDINATOR does.
   succession_verdict step(std::size_t copies = 3, std::uint64_t highest = 0) {
     auto decision = decide(now, there, copies, highest);
@@ -42,6 +46,12 @@ protected:
     now.in_force = true;
     for (auto& one : there)
       one.holds = one.place.name == now.present.mark.holder;
+  }
+  std::string learning(std::size_t copies) const {
+    std::string names;
+    for (auto& m : learners(now, there, copies))
+      names += m.name + " ";
+    return names;
   }
   std::string members() const {
     std::string names;
@@ -211,6 +221,112 @@ TEST_F(Succession, FollowsAddressesAndSurvivesItsStore) {
   EXPECT_EQ(with_addresses(read->present, there), now.present);
   EXPECT_EQ(read->former.size(), 1U);
   EXPECT_EQ(read->instance, now.instance);
+}
+
+TEST_F(Succession, WhoComesBackLearnsBeforeItCounts) {
+  origins(2);
+  EXPECT_EQ(learning(2), "") << "there is nothing to learn yet";
+  step(2);
+  took_over();
+  lose(1);
+  ASSERT_EQ(step(2), next);
+  took_over();
+  EXPECT_EQ(members(), "o2 ");
+  EXPECT_EQ(learning(2), "") << "it is not there";
+  o(1).alive = true;
+  EXPECT_EQ(learning(2), "o1 ");
+  EXPECT_EQ(learning(1), "");
+  EXPECT_EQ(step(2), stays);
+  o(1).steady = true;
+  now.in_force = false;
+  EXPECT_EQ(step(2), stays) << "who writes has not even taken over";
+  now.in_force = true;
+  EXPECT_EQ(step(1), stays) << "one is enough";
+  const auto alone = now.present;
+  ASSERT_EQ(step(2), next);
+  EXPECT_EQ(members(), "o2 o1 ");
+  EXPECT_EQ(now.present.mark.holder, "o2") << "viewers notice nothing";
+  EXPECT_EQ(now.former, std::vector{alone});
+  EXPECT_EQ(newcomers(now), std::vector<std::string>{"o1"});
+  EXPECT_EQ(learning(2), "");
+  took_over();
+  EXPECT_TRUE(newcomers(now).empty());
+  lose(2);
+  ASSERT_EQ(step(2), next) << "and now the other one";
+  EXPECT_EQ(members(), "o1 ");
+}
+
+TEST_F(Succession, WhoIsGoneMakesRoom) {
+  origins(4);
+  step();
+  took_over();
+  EXPECT_EQ(learning(3), "") << "o4 is not needed";
+  lose(3);
+  EXPECT_EQ(learning(3), "") << "o3 may come back";
+  EXPECT_EQ(step(), stays);
+  o(3).gone = true;
+  EXPECT_EQ(learning(3), "o4 ");
+  ASSERT_EQ(step(), next);
+  EXPECT_EQ(members(), "o1 o2 ");
+  EXPECT_EQ(now.present.needed(), 2U);
+  took_over();
+  o(4).steady = true;
+  ASSERT_EQ(step(), next);
+  EXPECT_EQ(members(), "o1 o2 o4 ");
+  took_over();
+  o(3) = {.place = o(3).place, .instance = "o3-2", .alive = true, .holds = false, .fails = false};
+  EXPECT_EQ(learning(3), "");
+  EXPECT_EQ(step(), stays) << "there are enough";
+  EXPECT_EQ(learning(5), "o3 ") << "more are wanted";
+}
+
+TEST_F(Succession, WhoIsReplacedLeavesAsItsPlaceIsTaken) {
+  origins(3);
+  step();
+  took_over();
+  lose(2);
+  o(2).gone = true;
+  there.push_back({.place = {"o2.0123abcd", "http://o2", "token"}, .instance = "o2-2", .alive = true, .holds = false, .fails = false, .gone = false, .steady = true});
+  ASSERT_EQ(step(), next);
+  EXPECT_EQ(members(), "o1 o3 o2.0123abcd ");
+}
+
+TEST_F(Succession, AViewThatANewcomerHindersGoesOnWithoutIt) {
+  origins(3);
+  o(3).alive = false;
+  step(2);
+  took_over();
+  o(3).alive = o(3).steady = true;
+  ASSERT_EQ(step(3), next);
+  EXPECT_EQ(members(), "o1 o2 o3 ");
+  o(1).fails = true; // o3 lacks something, say
+  ASSERT_EQ(step(3), next);
+  EXPECT_EQ(members(), "o1 o2 ");
+  EXPECT_EQ(now.former.size(), 2U) << "it may have come into force all the same";
+  o(1).fails = false;
+  took_over();
+  lose(3);
+  lose(1);
+  EXPECT_EQ(step(3), next);
+  EXPECT_EQ(members(), "o2 ");
+}
+
+TEST_F(Succession, ANewcomerThatIsLostHoldsNobodyUp) {
+  origins(2);
+  o(2).alive = false;
+  step(1);
+  took_over();
+  o(2).alive = o(2).steady = true;
+  ASSERT_EQ(step(2), next);
+  lose(2);
+  ASSERT_EQ(step(2), next);
+  EXPECT_EQ(members(), "o1 ");
+  EXPECT_EQ(now.present.mark.holder, "o1");
+  took_over();
+  o(2).alive = o(2).steady = true;
+  ASSERT_EQ(step(2), next);
+  lose(1);
+  EXPECT_EQ(step(2), lost) << "nobody has heard that o2 has all: o1 alone is known to";
 }
 
 } // namespace
