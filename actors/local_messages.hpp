@@ -88,6 +88,7 @@ struct engine_retry {
 struct engine_rungs {
   std::uint32_t run = 0;
   std::vector<rung_info> rungs;
+  std::vector<std::string> maps = {}; ///< by rung, base64; none: MPEG-TS
 };
 
 /// One finished segment; the bytes live in a sealed memory file.
@@ -126,6 +127,7 @@ struct writer_hello {
   std::vector<rung_info> rungs;
   bool standby = false; ///< kept aside while the one in charge delivers
   std::function<void(expected<void>)> answer;
+  std::vector<std::shared_ptr<const std::string>> maps = {}; ///< by rung, of fragmented MP4; none: MPEG-TS
 };
 
 /// Writer → origin: one segment.

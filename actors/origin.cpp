@@ -1,6 +1,7 @@
 #include "actors/origin.hpp"
 
 #include "actors/reporting.hpp"
+#include "runtime/base/base64.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/secret.hpp"
 #include "runtime/describe/decode.hpp"
@@ -30,10 +31,12 @@ struct writer_body {
   hls_profile profile = hls_profile::standard;
   std::vector<rung_info> rungs;
   bool standby = false;
+  std::vector<std::string> maps;
   static constexpr auto fields() {
     using o = writer_body;
     return std::tuple{field("publication", &o::publication, {0, 300}, "Names the source time line."), field("profile", &o::profile, "Timing."),
-                      field("rungs", &o::rungs, {1, hls::max_rungs}, "What it makes."), field("standby", &o::standby, "Used only where the other writer's is missing.")};
+                      field("rungs", &o::rungs, {1, hls::max_rungs}, "What it makes."), field("standby", &o::standby, "Used only where the other writer's is missing."),
+                      field("maps", &o::maps, {0, hls::max_rungs}, "Base64, by rung: what players need before its segments, where these are fragmented MP4.")};
   }
 };
 
@@ -108,7 +111,7 @@ void origin_state::dismiss_readers(const error& why) {
 }
 
 void origin_state::note_head(const origin::store_order& order) {
-  if (order.what != origin::store_order::kind::put)
+  if (order.what != origin::store_order::kind::put || order.place.kind == hls::segment_kind::map)
     return;
   auto& known = heads[order.stream];
   known.push_back({order.place, {.path = {}, .size = order.bytes->size(), .digest = nginx::head_digest(*order.bytes)}});
@@ -129,7 +132,7 @@ std::optional<segment_listed> origin_state::newest_of(const hls::stream_log& sho
       for (auto& head : known->second)
         if (auto& at = head.place; at.instance == shown.instance && at.epoch == newest.epoch && at.rung == rendition && at.msn == newest.msn)
           listed.newest = head.probe;
-    listed.newest.path = hls::path_of(hls::segment_address{shown.stream, shown.instance, newest.epoch, rendition, newest.msn});
+    listed.newest.path = hls::path_of(hls::segment_address{shown.stream, shown.instance, newest.epoch, rendition, newest.msn, newest.map != 0 ? hls::segment_kind::fmp4 : hls::segment_kind::ts});
     return listed;
   }
   return std::nullopt;
@@ -276,7 +279,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
     [=, &my](const writer_hello& hello) {
       if (!my.ready)
         return hello.answer(fail(error_code::unavailable, "this origin does not take segments now: " + my.not_ready_why));
-      auto done = my.in.announce(hello.stream, hello.writer_epoch, hello.publication, hello.profile, hello.rungs, hello.standby);
+      auto done = my.in.announce(hello.stream, hello.writer_epoch, hello.publication, hello.profile, hello.rungs, hello.standby, hello.maps);
       if (done)
         log::info("origin", "writer", "stream={} writer_epoch={} rungs={} publication={} standby={}", hello.stream, hello.writer_epoch, hello.rungs.size(), hello.publication, hello.standby);
       hello.answer(std::move(done));
@@ -433,7 +436,14 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
     auto body = describe::from_json<writer_body>(r.body());
     if (!epoch || !body)
       return void(answer.fail(!epoch ? epoch.error() : body.error()));
-    tell_anon(origin, writer_hello{std::string(r.param("stream")), *epoch, body->publication, body->profile, body->rungs, body->standby, finish(answer)});
+    std::vector<std::shared_ptr<const std::string>> maps;
+    for (auto& text : body->maps) {
+      auto bytes = from_base64(text);
+      if (!bytes)
+        return void(answer.fail(error{error_code::invalid_input, bytes.error().in("maps").text}));
+      maps.push_back(std::make_shared<const std::string>(std::move(*bytes)));
+    }
+    tell_anon(origin, writer_hello{std::string(r.param("stream")), *epoch, body->publication, body->profile, body->rungs, body->standby, finish(answer), std::move(maps)});
   });
 
   writers.body_limit = static_cast<std::size_t>(options.upload_limit.bytes);
@@ -461,26 +471,27 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
       return void(answer(http::text_response(503, std::string(viewing::words(verdict))).with("Retry-After", "1")));
     else if (!viewing::admits(verdict))
       return void(answer(http::text_response(403, std::string(viewing::words(verdict))).with("Cache-Control", "no-store")));
-    auto show = [answer, etag = fmt::format("\"{}-{}\"", address->epoch, address->msn),
+    auto show = [answer, etag = fmt::format("\"{}-{}\"", address->epoch, hls::segment_name(address->kind, address->msn)),
                  wish = http::conditions{std::string(r.header("If-None-Match").value_or("")), std::string(r.header("Range").value_or("")), std::string(r.header("If-Range").value_or(""))}](http::response page) {
       // The name holds the writer's epoch and a number that never comes again: what it names can never change.
       page.with("Cache-Control", "public, max-age=43200, immutable").with("ETag", etag);
       http::apply_conditions(wish, page);
       answer(std::move(page));
     };
-    origin::segment_id wanted{std::string(address->stream), {address->instance, address->epoch, std::string(address->rung), address->msn}};
-    auto elsewhere = [fetch, answer, show](const origin::segment_id& segment) {
-      fetch(segment, [answer, show](expected<std::shared_ptr<const std::string>> got) {
-        got ? show(http::shared_response(std::move(*got), "video/mp2t")) : void(answer.fail(got.error()));
+    origin::segment_id wanted{std::string(address->stream), {address->instance, address->epoch, std::string(address->rung), address->msn, address->kind}};
+    const std::string type(hls::media_type(address->kind));
+    auto elsewhere = [fetch, answer, show, type](const origin::segment_id& segment) {
+      fetch(segment, [answer, show, type](expected<std::shared_ptr<const std::string>> got) {
+        got ? show(http::shared_response(std::move(*got), type)) : void(answer.fail(got.error()));
       });
     };
     if (!store)
       return elsewhere(wanted);
-    const bool taken = disk->run([store, elsewhere, here_only = !fetch, answer, show, wanted = std::move(wanted)] {
+    const bool taken = disk->run([store, elsewhere, here_only = !fetch, answer, show, type, wanted = std::move(wanted)] {
       auto file = store->open(wanted.stream, wanted.place);
       if (file)
-        return show(file->bytes ? http::shared_response(file->bytes, "video/mp2t")
-                                : http::file_response(std::make_shared<http::open_file>(file->fd.release(), file->size), "video/mp2t"));
+        return show(file->bytes ? http::shared_response(file->bytes, type)
+                                : http::file_response(std::make_shared<http::open_file>(file->fd.release(), file->size), type));
       if (here_only || file.error().code != error_code::not_found)
         return void(answer.fail(file.error()));
       elsewhere(wanted);

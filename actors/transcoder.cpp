@@ -256,7 +256,7 @@ transcoder_actor::behavior_type transcoder(transcoder_actor::stateful_pointer<tr
           report(false);
       } else if (auto* rungs = std::get_if<media::rungs_report>(&got.what)) {
         my.plan.what.grid_offset = rungs->grid_offset; // later runs on this publication cut at the same instants
-        tell(self, owner, engine_rungs{my.runs, rungs->rungs});
+        tell(self, owner, engine_rungs{my.runs, rungs->rungs, rungs->maps});
       } else if (auto* segment = std::get_if<media::segment_report>(&got.what)) {
         auto file = std::shared_ptr<const int>(new int(got.media.release()), [](const int* fd) {
           media::owned_fd closes(*fd);

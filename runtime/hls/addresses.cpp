@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -78,13 +79,30 @@ bool is_address_word(std::string_view text, std::size_t limit) {
   });
 }
 
+std::string segment_name(segment_kind kind, std::uint64_t msn) {
+  return kind == segment_kind::map ? "init.mp4" : fmt::format("{}.{}", msn, kind == segment_kind::ts ? "ts" : "m4s");
+}
+
+expected<std::pair<segment_kind, std::uint64_t>> parse_segment_name(std::string_view name) {
+  if (name == "init.mp4")
+    return std::pair{segment_kind::map, std::uint64_t{0}};
+  path_reader in{name};
+  auto msn = in.number();
+  const bool fragment = in.maybe(".m4s");
+  if (!fragment)
+    in.literal(".ts");
+  if (!in.done())
+    return no_such(name);
+  return std::pair{fragment ? segment_kind::fmp4 : segment_kind::ts, msn};
+}
+
 std::string multivariant_path(std::string_view stream) { return fmt::format("/hls/{}/index.m3u8", stream); }
 
 std::string path_of(const playlist_address& a) {
   return fmt::format("/p/{}.{}{}{}/{}~{}/{}.m3u8", a.viewer.bucket, a.viewer.joined, a.viewer.backup ? ".b" : "", suffix_of(a.viewer), a.stream, a.instance, a.rung);
 }
 
-std::string path_of(const segment_address& a) { return fmt::format("/s/{}~{}/{}/{}/{}.ts", a.stream, a.instance, a.epoch, a.rung, a.msn); }
+std::string path_of(const segment_address& a) { return fmt::format("/s/{}~{}/{}/{}/{}", a.stream, a.instance, a.epoch, a.rung, segment_name(a.kind, a.msn)); }
 
 std::string path_of(const steering_address& a) { return fmt::format("/steer/{}.{}{}/{}", a.viewer.bucket, a.viewer.joined, suffix_of(a.viewer), a.stream); }
 
@@ -125,10 +143,10 @@ expected<segment_address> parse_segment_path(std::string_view path) {
   a.epoch = in.number();
   in.literal("/");
   a.rung = in.word_before("/", rung_limit);
-  a.msn = in.number();
-  in.literal(".ts");
-  if (!in.done())
+  auto name = parse_segment_name(in.rest);
+  if (!in.ok || !name)
     return no_such(path);
+  std::tie(a.kind, a.msn) = *name;
   return a;
 }
 

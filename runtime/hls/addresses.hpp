@@ -3,7 +3,8 @@
 //
 //   /hls/{stream}/index.m3u8                                        multivariant playlist, one answer per viewer and start
 //   /p/{bucket}.{joined}[.b][~{locality}]/{stream}~{instance}/{rung}.m3u8   media playlist of a viewer's bucket; .b: backup pathway
-//   /s/{stream}~{instance}/{epoch}/{rung}/{msn}.ts                  segment, below an edge's base address
+//   /s/{stream}~{instance}/{epoch}/{rung}/{msn}.ts                  segment, below an edge's base address; .m4s: fragmented MP4
+//   /s/{stream}~{instance}/{epoch}/{rung}/init.mp4                  what a player needs before any .m4s that names it (EXT-X-MAP): its epoch's writer made it
 //   /steer/{bucket}.{joined}[~{locality}]/{stream}                  Content Steering manifest
 //
 // In front of each may stand a viewing token, "/t/TOKEN" (runtime/viewing): whoever answers takes it off before the address is read here.
@@ -14,9 +15,11 @@
 #include "schemas/error.hpp"
 #include "schemas/ids.hpp"
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace weir::hls {
 
@@ -42,12 +45,33 @@ struct playlist_address {
   std::string_view rung;
 };
 
+/// What lies at a segment's address.
+enum class segment_kind : std::uint8_t {
+  ts,   ///< MPEG-TS
+  fmp4, ///< moof + mdat: plays after its map
+  map,  ///< ftyp + moov; of a writer and a rung there is one, without number
+};
+constexpr auto enum_names(segment_kind) {
+  using sv = std::string_view;
+  return std::array{std::pair{segment_kind::ts, sv("ts")}, std::pair{segment_kind::fmp4, sv("fmp4")}, std::pair{segment_kind::map, sv("map")}};
+}
+/// The media type that its bytes are served with (P20).
+constexpr std::string_view media_type(segment_kind kind) {
+  return kind == segment_kind::ts ? "video/mp2t" : kind == segment_kind::fmp4 ? "video/iso.segment" : "video/mp4";
+}
+
+/// The last part of a segment's address, which is its file's name, too: "5.ts", "5.m4s", "init.mp4".
+std::string segment_name(segment_kind kind, std::uint64_t msn);
+/// Takes exactly what segment_name() makes; of a map the number is 0. Fails: not_found.
+expected<std::pair<segment_kind, std::uint64_t>> parse_segment_name(std::string_view name);
+
 struct segment_address {
   std::string_view stream;
   std::uint64_t instance = 0;
   lease_epoch epoch = 0;
   std::string_view rung;
-  std::uint64_t msn = 0;
+  std::uint64_t msn = 0; ///< 0 of a map
+  segment_kind kind = segment_kind::ts;
 };
 
 struct steering_address {

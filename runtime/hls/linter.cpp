@@ -125,6 +125,16 @@ std::string once(std::optional<std::uint64_t>& to, std::string_view tag, std::st
 std::string show(microseconds d) { return fmt::format("{}.{:06} s", d.count() / 1'000'000, std::abs(d.count()) % 1'000'000); }
 std::string show(const std::optional<timestamp>& t) { return t ? to_rfc3339(*t) : "none"; }
 
+/// The part before the path, and the rest without a query: "http://host:80" and "/s/…"; the first is empty where the address is relative.
+std::pair<std::string_view, std::string_view> host_and_path(std::string_view uri) {
+  uri = uri.substr(0, uri.find('?'));
+  auto scheme = uri.find("://");
+  auto slash = scheme == std::string_view::npos ? 0 : uri.find('/', scheme + 3);
+  return slash == std::string_view::npos ? std::pair{uri, std::string_view()} : std::pair{uri.substr(0, slash), uri.substr(slash)};
+}
+
+bool is_fragment(std::string_view path) { return path.ends_with(".m4s") || path.ends_with(".mp4") || path.ends_with(".m4v") || path.ends_with(".cmfv"); }
+
 microseconds total(const parsed_media& p) {
   microseconds sum{};
   for (auto& e : p.entries)
@@ -138,6 +148,7 @@ expected<parsed_media> parse_media_playlist(std::string_view text) {
   parsed_media p;
   parsed_entry next;
   bool has_duration = false, is_multivariant = false;
+  std::string map;
   std::uint64_t seams = 0;
   auto result = each_line(text, [&](std::size_t, std::string_view line) -> std::string {
     if (p.ended && line != "#EXT-X-ENDLIST" && !line.starts_with('#'))
@@ -149,6 +160,7 @@ expected<parsed_media> parse_media_playlist(std::string_view text) {
         return "too many entries";
       next.uri = std::string(line);
       next.dsn = seams;
+      next.map = map;
       p.entries.push_back(std::move(next));
       next = {};
       has_duration = false;
@@ -183,6 +195,11 @@ expected<parsed_media> parse_media_playlist(std::string_view text) {
         return "two discontinuities before one entry";
       next.discontinuity = true;
       ++seams;
+    } else if (take(line, "#EXT-X-MAP:")) {
+      auto a = attribute_list(line);
+      if (!a || !a->contains("URI") || a->find("URI")->second.empty())
+        return "EXT-X-MAP has no URI";
+      map = a->find("URI")->second;
     } else if (line == "#EXT-X-GAP") {
       next.gap = true;
     } else if (take(line, "#EXT-X-PROGRAM-DATE-TIME:")) {
@@ -342,8 +359,22 @@ void linter::alone(const parsed_media& p, std::vector<finding>& out) const {
   if (!p.ended && total(p) < 3 * target - 500ms)
     wrong("P9", fmt::format("{} is shorter than three target durations", show(total(p))));
   std::set<std::string_view> uris;
+  const parsed_entry* before = nullptr; ///< the last one that is no gap
   for (std::size_t i = 0; i < p.entries.size(); ++i) {
     auto& e = p.entries[i];
+    if (!e.gap) {
+      auto [host, path] = host_and_path(e.uri);
+      auto [map_host, map_path] = host_and_path(e.map);
+      if (is_fragment(path) == e.map.empty())
+        wrong("P15", fmt::format("MSN {} {}", e.msn, e.map.empty() ? "is a fragment without EXT-X-MAP" : "is no fragment, and an EXT-X-MAP is in force"));
+      if (!e.map.empty() && map_host != host)
+        wrong("S3", fmt::format("MSN {} is at {}, its map at {}", e.msn, e.uri, e.map));
+      if (!e.map.empty() && p.version.value_or(0) < 6)
+        wrong("V9", "EXT-X-MAP needs EXT-X-VERSION 6");
+      if (before && before->dsn == e.dsn && host_and_path(before->map).second != map_path)
+        wrong("P11", fmt::format("MSN {} has another map than MSN {}, without a discontinuity", e.msn, before->msn));
+      before = &e;
+    }
     if (e.duration >= target + 500ms)
       wrong("P2", fmt::format("MSN {} lasts {}, the target is {} s", e.msn, show(e.duration), target.count()));
     if (e.duration <= 0us)
@@ -384,6 +415,8 @@ void linter::against_history(const parsed_media& p, const history& before, times
     auto &a = last.entries[msn - old_first], &b = p.entries[msn - first];
     if (a.uri != b.uri)
       wrong("S1", fmt::format("MSN {} moved from {} to {}", msn, a.uri, b.uri));
+    if (a.map != b.map && !a.gap && !b.gap)
+      wrong("S1", fmt::format("the map of MSN {} moved from {:?} to {:?}", msn, a.map, b.map));
     if (a.gap != b.gap)
       wrong("P13", fmt::format("MSN {} {} a gap after it was listed", msn, b.gap ? "became" : "ceased to be"));
     if (a.duration != b.duration || a.date != b.date)

@@ -1,7 +1,7 @@
 #pragma once
 // Our own playlist linter: what a validator and a real player would reject, by the rule numbers of hls.md (V.., P.., S..).
-//   V1-V11  multivariant     P1-P16  media playlist, its history and its siblings     S1  address of a listed entry changed (8.1)
-//   S2  an older version was served (8.2)     syntax  not a playlist at all
+//   V1-V11  multivariant     P1-P16  media playlist, its history and its siblings     S1  address of a listed entry, or of its map, changed (8.1)
+//   S2  an older version was served (8.2)     S3  a map lies on another edge than its segments     syntax  not a playlist at all
 // The parsers take anything from outside within limits; the linter keeps a bounded history per address.
 #include "schemas/error.hpp"
 #include "schemas/units.hpp"
@@ -25,6 +25,7 @@ struct parsed_entry {
   std::optional<timestamp> date;
   bool gap = false;
   bool discontinuity = false;
+  std::string map; ///< address of the map in force; empty: none
 };
 
 struct parsed_media {

@@ -71,19 +71,34 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung)
   text_ = fmt::format("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:{}\n"
                       "#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-SERVER-CONTROL:HOLD-BACK={}\n",
                       log.target.count() / 1000, front.msn, front.dsn - (front.discontinuity ? 1 : 0), decimal(log.hold_back.count()));
-  for (auto& e : log.entries) {
-    if (e.discontinuity)
-      text_ += "#EXT-X-DISCONTINUITY\n";
-    text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(e.time));
-    if (e.gap(rung))
-      text_ += "#EXT-X-GAP\n";
-    text_ += fmt::format("#EXTINF:{},\n", seconds_of(e.duration(rung)));
+  auto& name = log.rungs[rung].info.name;
+  auto host_goes_here = [&](edge_epoch edges) {
     if (entries_.empty())
       head_ = text_.size();
     else
       entries_.back().size = text_.size() - entries_.back().begin;
-    entries_.push_back({e.edges, text_.size(), 0});
-    text_ += path_of(segment_address{log.stream, log.instance, e.epoch, log.rungs[rung].info.name, e.msn});
+    entries_.push_back({edges, text_.size(), 0});
+  };
+  std::pair<lease_epoch, edge_epoch> map{}; ///< in force, and the edges that it is named on
+  for (auto& e : log.entries) {
+    if (e.discontinuity) {
+      text_ += "#EXT-X-DISCONTINUITY\n";
+      map = {};
+    }
+    // Not for a gap: nobody fetches it, and a rung that came later has no map of that time.
+    if (e.map != 0 && !e.gap(rung) && map != std::pair{e.map, e.edges}) {
+      map = {e.map, e.edges};
+      text_ += "#EXT-X-MAP:URI=\"";
+      host_goes_here(e.edges);
+      text_ += path_of(segment_address{log.stream, log.instance, e.map, name, 0, segment_kind::map});
+      text_ += "\"\n";
+    }
+    text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(e.time));
+    if (e.gap(rung))
+      text_ += "#EXT-X-GAP\n";
+    text_ += fmt::format("#EXTINF:{},\n", seconds_of(e.duration(rung)));
+    host_goes_here(e.edges);
+    text_ += path_of(segment_address{log.stream, log.instance, e.epoch, name, e.msn, e.map != 0 ? segment_kind::fmp4 : segment_kind::ts});
     text_ += '\n';
   }
   entries_.back().size = text_.size() - entries_.back().begin;

@@ -33,6 +33,7 @@ public:
   /// The playlist of a viewer as views that follow one another: hand them to a gathered write. `base(epoch)` gives the
   /// viewer's edge in that edge epoch as "http://host:port" (steering's table_history), asked once per distinct epoch in
   /// order. `prefix` ("/t/TOKEN") stands behind each of them: the lines themselves are the same for all viewers of a bucket.
+  /// A map lies on the edge of the segments behind it, and is named again where that changes: whoever can fetch a segment can fetch its map.
   /// Views live as long as this object, `prefix` and what `base` returns. `out` is cleared, its memory is used again.
   template <class Base>
   void pieces(edge_epoch joined, Base&& base, std::vector<std::string_view>& out, std::string_view prefix = {}) const {
@@ -77,7 +78,7 @@ public:
 private:
   struct entry {
     edge_epoch edges;
-    std::size_t begin, size; ///< of text_: the segment's path and all lines up to the next host
+    std::size_t begin, size; ///< of text_: the path of a segment or a map, and all up to the next host
   };
   std::string text_;
   std::size_t head_ = 0;

@@ -20,6 +20,8 @@ constexpr std::int64_t fill_limit = 64;                        ///< more missing
 constexpr std::uint64_t jump_back = 8;                         ///< slots: rungs of one writer never lie that far apart
 constexpr std::size_t writer_limit = 8;
 constexpr std::size_t expiring_limit = 4096;
+constexpr std::size_t digest_limit = 64;
+constexpr std::size_t map_sets_limit = 64;
 constexpr std::uint32_t strikes = 3;                           ///< late segments in a row that make a rung failing
 constexpr std::size_t aside_limit = 8;                         ///< slots of a standby
 constexpr auto other_clock = 2s;                               ///< machines' clocks agree better than that
@@ -65,7 +67,8 @@ error refusal(offer_result why, std::string_view rung, std::uint64_t slot) {
 
 segment_log::segment_log(std::string stream, log_options options) : stream_(std::move(stream)), options_(options) {}
 
-expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view publication, std::vector<rung_info> rungs, hls_timing timing, bool standby) {
+expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view publication, std::vector<rung_info> rungs, hls_timing timing, bool standby,
+                                         std::string_view maps) {
   // A writer that has to begin again does not come before a standby that is as far as the playlist.
   const bool overtaken = !standby && epoch != writer_epoch_ && epoch < standby_epoch_ && standby_slot_ + 1 >= next_slot_;
   if (epoch < writer_epoch_ || overtaken) {
@@ -82,6 +85,11 @@ expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view pub
     for (std::size_t k = 0; k < i; ++k)
       if (rungs[i].name == rungs[k].name)
         return fail(error_code::invalid_input, fmt::format("writer of stream {}: rung {} is there twice", stream_, rungs[i].name));
+  if (!printable(maps, digest_limit))
+    return fail(error_code::invalid_input, fmt::format("writer of stream {}: the digest of its maps cannot be", stream_));
+  auto known_as = announced_.find(epoch);
+  if ((known_as != announced_.end() && known_as->second.maps != maps) || std::any_of(maps_.begin(), maps_.end(), [&](auto& m) { return m.epoch == epoch && m.digest != maps; }))
+    return fail(error_code::conflict, fmt::format("writer of stream {} changes its maps within epoch {}", stream_, epoch));
   if (ended_ && epoch == writer_epoch_) // it goes on although the stream was taken for over: its next segment begins anew
     publication_.clear();
   bool same_run = begun_ && epoch == writer_epoch_ && publication == publication_;
@@ -97,7 +105,7 @@ expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view pub
         if (known.info.name == r.name && known.active)
           known.info = r;
   }
-  announced_[epoch] = writer{std::string(publication), std::move(rungs), timing, standby && epoch != writer_epoch_};
+  announced_[epoch] = writer{std::string(publication), std::move(rungs), timing, standby && epoch != writer_epoch_, std::string(maps)};
   while (announced_.size() > writer_limit) // the oldest that is not in charge
     announced_.erase(announced_.begin()->first == writer_epoch_ ? std::next(announced_.begin()) : announced_.begin());
   ++version_;
@@ -105,7 +113,61 @@ expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view pub
 }
 
 tl::expected<segment_place, offer_result> segment_log::locate(lease_epoch epoch, const segment_info& segment, timestamp now) const {
-  return plan_of(epoch, segment, now).map([&](const plan& p) { return segment_place{p.instance, epoch, segment.rung, p.msn}; });
+  return plan_of(epoch, segment, now).map([&](const plan& p) {
+    return segment_place{p.instance, epoch, segment.rung, p.msn, announced_.at(epoch).maps.empty() ? segment_kind::ts : segment_kind::fmp4};
+  });
+}
+
+/// The epoch whose maps serve this writer's segments.
+lease_epoch segment_log::map_of(const writer& w, lease_epoch epoch, std::uint64_t instance) const {
+  if (w.maps.empty())
+    return 0;
+  auto* in_force = map_ != 0 && instance == instance_ ? stored_maps(map_, instance_) : nullptr;
+  return in_force != nullptr && in_force->digest == w.maps ? map_ : epoch;
+}
+
+const segment_log::map_set* segment_log::stored_maps(lease_epoch epoch, std::uint64_t instance) const {
+  auto found = std::find_if(maps_.begin(), maps_.end(), [&](auto& m) { return m.epoch == epoch && m.instance == instance; });
+  return found == maps_.end() ? nullptr : &*found;
+}
+
+bool segment_log::lacks_maps(lease_epoch epoch, std::uint64_t instance) const {
+  auto w = announced_.find(epoch);
+  if (w == announced_.end())
+    return false;
+  auto needed = map_of(w->second, epoch, instance);
+  return needed != 0 && stored_maps(needed, instance) == nullptr;
+}
+
+void segment_log::maps_stored(lease_epoch epoch, std::uint64_t instance) {
+  auto w = announced_.find(epoch);
+  if (w == announced_.end() || w->second.maps.empty() || stored_maps(epoch, instance) != nullptr)
+    return;
+  map_set stored{instance, epoch, w->second.maps, {}};
+  for (auto& r : w->second.rungs)
+    stored.rungs.push_back(r.name);
+  std::erase_if(expiring_, [&](auto& e) { return e.place.kind == segment_kind::map && e.place.epoch == epoch && e.place.instance == instance; });
+  maps_.push_back(std::move(stored));
+  ++version_;
+}
+
+void segment_log::expire(const map_set& maps, milliseconds keep, timestamp now) {
+  for (auto& rung : maps.rungs)
+    expiring_.push_back({{maps.instance, maps.epoch, rung, 0, segment_kind::map}, now + keep});
+}
+
+/// Those that no entry names and no writer can come to need any more. To be called whenever an entry went, with what that was kept for.
+void segment_log::drop_maps(milliseconds keep, timestamp now) {
+  const bool many = maps_.size() > map_sets_limit;
+  std::erase_if(maps_, [&](auto& m) {
+    // Writers that may still take over are not all known after a restart.
+    const bool may_come = m.epoch > writer_epoch_ && (!many || announced_.contains(m.epoch));
+    const bool needed = may_come || m.instance > instance_ || (m.instance == instance_ && m.epoch == map_) ||
+                        (m.instance == instance_ && std::any_of(entries_.begin(), entries_.end(), [&](auto& e) { return e.map == m.epoch; }));
+    if (!needed)
+      expire(m, keep, now);
+    return !needed;
+  });
 }
 
 tl::expected<segment_log::plan, offer_result> segment_log::plan_of(lease_epoch epoch, const segment_info& segment, timestamp now) const {
@@ -153,7 +215,7 @@ tl::expected<segment_log::plan, offer_result> segment_log::plan_of(lease_epoch e
       return refuse(offer_result::duplicate);
     return plan{seam::aside, index, instance_, msn};
   }
-  if (ended_ || w.timing.target != timing_.target || w.timing.hold_back != timing_.hold_back) {
+  if (ended_ || w.timing.target != timing_.target || w.timing.hold_back != timing_.hold_back || w.maps.empty() != (map_ == 0)) {
     fresh.kind = seam::new_instance;
     fresh.instance = instance_ + 1;
     return fresh;
@@ -211,6 +273,8 @@ offer_result segment_log::offer(lease_epoch epoch, const segment_info& segment, 
     if (auto known = std::find_if(rungs_.begin(), rungs_.end(), [&](auto& r) { return r.info.name == segment.rung; }); known != rungs_.end())
       hear_standby(epoch, static_cast<std::size_t>(known - rungs_.begin()), segment, now);
   auto how = plan_of(epoch, segment, now);
+  if (how && lacks_maps(epoch, how->instance)) // nothing is listed whose map nobody could fetch
+    how = tl::unexpected<offer_result>(offer_result::unknown_writer);
   if (how && how->kind == seam::aside) {
     put_aside(epoch, how->rung, segment, now);
   } else if (how) {
@@ -263,7 +327,7 @@ bool segment_log::on_our_clock(const segment_info& segment) const {
 
 /// Whether what this writer brings is to be kept beside what the one in charge does: the same rungs of the same source.
 bool segment_log::stands_by(const writer& w) const {
-  return w.standby && !ended_ && w.publication == publication_ && w.timing.target == timing_.target && w.timing.hold_back == timing_.hold_back &&
+  return w.standby && !ended_ && w.maps.empty() == (map_ == 0) && w.publication == publication_ && w.timing.target == timing_.target && w.timing.hold_back == timing_.hold_back &&
          std::all_of(w.rungs.begin(), w.rungs.end(), [&](auto& r) { return std::any_of(rungs_.begin(), rungs_.end(), [&](auto& k) { return k.active && k.info.name == r.name; }); }) &&
          static_cast<std::size_t>(std::count_if(rungs_.begin(), rungs_.end(), [](auto& k) { return k.active; })) == w.rungs.size();
 }
@@ -344,7 +408,7 @@ void segment_log::put_aside(lease_epoch epoch, std::size_t rung, const segment_i
 void segment_log::drop_aside(std::uint64_t below, timestamp now) {
   while (!aside_.empty() && aside_.begin()->first < below) {
     for (auto& [rung, a] : aside_.begin()->second.rungs)
-      expiring_.push_front({{instance_, standby_epoch_, rungs_[rung].info.name, aside_.begin()->first + offset_}, now});
+      expiring_.push_front({{instance_, standby_epoch_, rungs_[rung].info.name, aside_.begin()->first + offset_, kind()}, now});
     aside_.erase(aside_.begin());
   }
 }
@@ -370,13 +434,17 @@ void segment_log::use_standby(timestamp now) {
     return;
   for (auto& [s, w] : waiting_)
     for (auto& [rung, a] : w.rungs)
-      expiring_.push_front({{instance_, writer_epoch_, rungs_[rung].info.name, s + offset_}, now});
+      expiring_.push_front({{instance_, writer_epoch_, rungs_[rung].info.name, s + offset_, kind()}, now});
   waiting_ = std::exchange(aside_, {});
   auto& next = announced_.at(standby_epoch_);
   next.standby = false;
   bool same = true;
   for (auto& r : next.rungs)
     same = same && std::any_of(rungs_.begin(), rungs_.end(), [&](auto& k) { return k.active && k.info == r; });
+  if (auto map = map_of(next, standby_epoch_, instance_); map != map_) {
+    same = false;
+    map_ = map;
+  }
   writer_epoch_ = standby_epoch_;
   announced_.erase(announced_.begin(), announced_.lower_bound(standby_epoch_));
   standby_epoch_ = 0;
@@ -432,7 +500,7 @@ void segment_log::take_over(const plan& how, lease_epoch epoch, std::uint64_t sl
     // What the old writer has from here on, the new one brings too.
     for (auto later = waiting_.lower_bound(slot); later != waiting_.end(); later = waiting_.erase(later))
       for (auto& [rung, a] : later->second.rungs)
-        expiring_.push_front({{instance_, writer_epoch_, rungs_[rung].info.name, later->first + offset_}, now});
+        expiring_.push_front({{instance_, writer_epoch_, rungs_[rung].info.name, later->first + offset_, kind()}, now});
   }
   if (begun_ && !ended_)
     decide(now, true);
@@ -456,6 +524,7 @@ void segment_log::take_over(const plan& how, lease_epoch epoch, std::uint64_t sl
   if (new_run) {
     timing_ = w.timing;
     lost_since_ = {};
+    map_ = map_of(w, epoch, instance_);
     writer_epoch_ = epoch;
     publication_ = w.publication;
     adopt_rungs(w, now);
@@ -502,7 +571,7 @@ void segment_log::remove_rung(std::size_t index, timestamp now) {
   };
   for (auto& e : entries_) {
     if (!e.gap(index))
-      expiring_.push_back({{instance_, e.epoch, rungs_[index].info.name, e.msn}, now + timing_.window});
+      expiring_.push_back({{instance_, e.epoch, rungs_[index].info.name, e.msn, e.map != 0 ? segment_kind::fmp4 : segment_kind::ts}, now + timing_.window});
     e.gaps = without(e.gaps);
     if (e.durations.size() > 1)
       e.durations.erase(e.durations.begin() + static_cast<std::ptrdiff_t>(index));
@@ -572,7 +641,7 @@ void segment_log::fill_up_to(std::uint64_t slot, timestamp now) {
 }
 
 void segment_log::append_gap(std::int64_t duration, timestamp now) {
-  push(log_entry{next_msn_, dsn_, writer_epoch_, edges_, std::chrono::ceil<milliseconds>(last_end_), {duration}, all_rungs(), false}, now);
+  push(log_entry{next_msn_, dsn_, writer_epoch_, edges_, std::chrono::ceil<milliseconds>(last_end_), {duration}, all_rungs(), false, map_}, now);
 }
 
 void segment_log::append(std::uint64_t slot, const waiting& w, timestamp now) {
@@ -584,7 +653,7 @@ void segment_log::append(std::uint64_t slot, const waiting& w, timestamp now) {
   seam_pending_ = false;
   if (at_seam)
     ++dsn_;
-  log_entry e{next_msn_, dsn_, writer_epoch_, edges_, date_of(w, at_seam || first), {}, 0, at_seam};
+  log_entry e{next_msn_, dsn_, writer_epoch_, edges_, date_of(w, at_seam || first), {}, 0, at_seam, map_};
   bool equal = true;
   for (std::size_t i = 0; i < rungs_.size(); ++i) {
     auto a = w.rungs.find(i);
@@ -671,22 +740,25 @@ void segment_log::open_when_ready() {
 
 void segment_log::shorten(timestamp now) {
   auto total = length();
+  auto kept = 0ms;
   while (entries_.size() > 6) {
     auto first = std::chrono::duration_cast<milliseconds>(micros(entries_.front().duration(0)));
     if (total - first < timing_.window && entries_.size() <= std::size_t{listed_segments_limit})
       break;
-    expire(entries_.front(), first + std::max(longest_, total), now);
+    kept = first + std::max(longest_, total);
+    expire(entries_.front(), kept, now);
     longest_ = std::max(longest_, total);
     entries_.erase(entries_.begin());
     total -= first;
   }
   longest_ = std::max(longest_, total);
+  drop_maps(kept, now);
 }
 
 void segment_log::expire(const log_entry& entry, milliseconds keep, timestamp now) {
   for (std::size_t i = 0; i < rungs_.size(); ++i)
     if (!entry.gap(i))
-      expiring_.push_back({{instance_, entry.epoch, rungs_[i].info.name, entry.msn}, now + keep});
+      expiring_.push_back({{instance_, entry.epoch, rungs_[i].info.name, entry.msn, entry.map != 0 ? segment_kind::fmp4 : segment_kind::ts}, now + keep});
 }
 
 std::vector<segment_place> segment_log::take_expired(timestamp now) {
@@ -703,8 +775,12 @@ std::vector<segment_place> segment_log::take_expired(timestamp now) {
 bool segment_log::knows(const segment_place& place) const {
   if (std::any_of(expiring_.begin(), expiring_.end(), [&](auto& e) { return e.place == place; }))
     return true;
+  if (place.kind == segment_kind::map) {
+    auto* maps = stored_maps(place.epoch, place.instance);
+    return maps != nullptr && std::find(maps->rungs.begin(), maps->rungs.end(), place.rung) != maps->rungs.end();
+  }
   auto rung = static_cast<std::size_t>(std::find_if(rungs_.begin(), rungs_.end(), [&](auto& r) { return r.info.name == place.rung; }) - rungs_.begin());
-  if (place.instance != instance_ || rung == rungs_.size())
+  if (place.instance != instance_ || rung == rungs_.size() || place.kind != kind())
     return false;
   if (auto* entry = find(place.msn))
     return entry->epoch == place.epoch && !entry->gap(rung);
@@ -752,6 +828,13 @@ void segment_log::finish(timestamp now) {
 void segment_log::reset_instance(timestamp now) {
   for (auto& e : entries_)
     expire(e, std::chrono::duration_cast<milliseconds>(micros(e.duration(0))) + longest_, now);
+  std::erase_if(maps_, [&](auto& m) {
+    const bool old = m.instance <= instance_;
+    if (old)
+      expire(m, timing_.target + longest_, now);
+    return old;
+  });
+  map_ = 0;
   entries_.clear();
   rungs_.clear();
   waiting_.clear();
@@ -786,6 +869,8 @@ log_change segment_log::tick(edge_epoch edges, timestamp now) {
       expire(e, longest_, now);
     entries_.clear();
     open_ = false;
+    map_ = 0; // whoever comes begins anew
+    drop_maps(longest_, now);
     ++version_;
   }
   return since(version, first_new, was_open, was_ended);

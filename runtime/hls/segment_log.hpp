@@ -6,7 +6,9 @@
 // How the origin uses it, per PUT of a segment:
 //   1. locate()  says where the segment belongs, or why it is refused       3. offer()  enters it; entries may become listed
 //   2. the bytes go to the segment_store                                    4. to_json() is saved, snapshot() is published
-// If 2 fails, lost() makes a gap at once. tick() runs a few times a second.
+// If 2 fails, lost() makes a gap at once. tick() runs a few times a second. Where segments need maps, lacks_maps() says before 2 whether these have to be stored,
+// and maps_stored() that they are.
+#include "runtime/hls/addresses.hpp"
 #include "runtime/hls/stream_log.hpp"
 #include "schemas/error.hpp"
 
@@ -27,12 +29,13 @@ struct log_options {
   std::chrono::milliseconds keep = std::chrono::minutes(10);    ///< an ended stream stays playable for so long
 };
 
-/// Where one stored segment lies.
+/// Where one stored segment or map lies.
 struct segment_place {
   std::uint64_t instance = 0;
   lease_epoch epoch = 0;
   std::string rung;
-  std::uint64_t msn = 0;
+  std::uint64_t msn = 0; ///< 0 of a map
+  segment_kind kind = segment_kind::ts;
   bool operator==(const segment_place&) const = default;
 };
 
@@ -79,7 +82,14 @@ public:
   /// Another target duration than the running instance's ends that instance at the take-over, because TD may never change (P1).
   /// What a `standby` brings is kept aside for as long as the writer in charge brings the same slots; when one is missing, the standby's takes its place,
   /// without a discontinuity where both make the same rungs, and the standby is in charge from then on.
-  expected<void> begin_writer(lease_epoch epoch, std::string_view publication, std::vector<rung_info> rungs, hls_timing timing, bool standby = false);
+  /// `maps` is a digest of the maps of all its rungs; empty: its segments are MPEG-TS. A writer whose maps are those in force goes on with these; they never change
+  /// within an epoch. From one container to the other begins a new instance, because nothing ends the reach of a map but another one.
+  expected<void> begin_writer(lease_epoch epoch, std::string_view publication, std::vector<rung_info> rungs, hls_timing timing, bool standby = false, std::string_view maps = {});
+
+  /// Whether maps of this writer have to lie in the store, under that instance, before one of its segments is offered there.
+  bool lacks_maps(lease_epoch epoch, std::uint64_t instance) const;
+  /// They do now, one for each rung that the writer announced.
+  void maps_stored(lease_epoch epoch, std::uint64_t instance);
 
   /// Where offer() would put the segment; changes nothing.
   tl::expected<segment_place, offer_result> locate(lease_epoch epoch, const segment_info& segment, timestamp now) const;
@@ -100,7 +110,7 @@ public:
   /// with a log calls it once, before the first tick().
   void resumed(timestamp now);
 
-  /// Segments that nobody may ask for any more (P10); each is named once. The caller deletes them.
+  /// Segments that nobody may ask for any more (P10), and maps that no segment needs that is kept (as P17 says of keys); each is named once. The caller deletes them.
   std::vector<segment_place> take_expired(timestamp now);
   /// Whether a stored segment is listed, waiting to be, or within P10; after a restart the rest is leftovers.
   bool knows(const segment_place& place) const;
@@ -131,6 +141,14 @@ private:
     std::vector<rung_info> rungs;
     hls_timing timing{};
     bool standby = false;
+    std::string maps = {}; ///< digest; empty: MPEG-TS
+  };
+  /// The maps of one writer, as they lie in the store.
+  struct map_set {
+    std::uint64_t instance = 0;
+    lease_epoch epoch = 0;
+    std::string digest;
+    std::vector<std::string> rungs;
   };
   struct rung_state {
     rung_info info;
@@ -203,6 +221,11 @@ private:
   void open_when_ready();
   void shorten(timestamp now);
   void expire(const log_entry& entry, std::chrono::milliseconds keep, timestamp now);
+  lease_epoch map_of(const writer& w, lease_epoch epoch, std::uint64_t instance) const;
+  const map_set* stored_maps(lease_epoch epoch, std::uint64_t instance) const;
+  void drop_maps(std::chrono::milliseconds keep, timestamp now);
+  void expire(const map_set& maps, std::chrono::milliseconds keep, timestamp now);
+  segment_kind kind() const { return map_ != 0 ? segment_kind::fmp4 : segment_kind::ts; }
   void finish(timestamp now);
   void reset_instance(timestamp now);
   const log_entry* find(std::uint64_t msn) const;
@@ -231,6 +254,8 @@ private:
   hls_timing timing_{};
   std::vector<rung_state> rungs_;
   std::vector<log_entry> entries_;
+  lease_epoch map_ = 0; ///< whose maps are in force; 0: MPEG-TS
+  std::vector<map_set> maps_; ///< all that lie in the store and are not expiring
   // The current time line: MSN = slot + offset_ (modulo 2^64).
   std::uint64_t offset_ = 0;
   std::uint64_t next_slot_ = 0;      ///< slots below are decided by what their writer sent; above, only the clock made gaps

@@ -3,6 +3,7 @@
 #include "runtime/hls/addresses.hpp"
 #include "runtime/hls/segment_log.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <stdexcept>
 
@@ -17,7 +18,9 @@ using nlohmann::json;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr std::uint64_t schema_version = 1;
+constexpr std::uint64_t schema_version = 2;
+/// What is written while no segment has a map: whoever goes back to the Weir before maps can read it.
+constexpr std::uint64_t schema_without_maps = 1;
 constexpr std::size_t text_limit = 4U << 20;
 constexpr std::uint64_t number_limit = std::uint64_t{1} << 62;
 
@@ -122,7 +125,10 @@ hls_timing timing_from_json(const json& from, const std::string& where) {
 
 std::string segment_log::to_json() const {
   json j;
-  j["schema"] = schema_version;
+  const bool with_maps = map_ != 0 || !maps_.empty() || std::any_of(announced_.begin(), announced_.end(), [](auto& w) { return !w.second.maps.empty(); }) ||
+                         std::any_of(entries_.begin(), entries_.end(), [](auto& e) { return e.map != 0; }) ||
+                         std::any_of(expiring_.begin(), expiring_.end(), [](auto& e) { return e.place.kind != segment_kind::ts; });
+  j["schema"] = with_maps ? schema_version : schema_without_maps;
   j["stream"] = stream_;
   j["instance"] = instance_;
   j["version"] = version_;
@@ -156,15 +162,20 @@ std::string segment_log::to_json() const {
     for (auto& r : w.rungs)
       rungs.push_back(rung_to_json(r));
     writers.push_back({{"epoch", epoch}, {"publication", w.publication}, {"rungs", std::move(rungs)}, {"timing", timing_to_json(w.timing)}});
+    if (with_maps)
+      writers.back()["maps"] = w.maps;
   }
   auto& rungs = j["rungs"] = json::array();
   for (auto& r : rungs_)
     rungs.push_back({{"info", rung_to_json(r.info)}, {"active", r.active}, {"failing", r.failing}, {"late", r.late}, {"good", r.good},
                      {"left", to_number(r.left)}, {"peak", r.peak}, {"bits", r.bits}, {"ticks", r.ticks}});
   auto& entries = j["entries"] = json::array();
-  for (auto& e : entries_)
+  for (auto& e : entries_) {
     entries.push_back({{"msn", e.msn}, {"dsn", e.dsn}, {"epoch", e.epoch}, {"edges", e.edges}, {"time", to_number(e.time)}, {"durations", e.durations},
                        {"gaps", e.gaps}, {"discontinuity", e.discontinuity}});
+    if (with_maps)
+      entries.back()["map"] = e.map;
+  }
   auto& waiting_slots = j["waiting"] = json::array();
   for (auto& [slot, w] : waiting_) {
     json arrivals = json::array();
@@ -174,8 +185,17 @@ std::string segment_log::to_json() const {
                              {"captured", to_number(w.captured)}, {"first_pts", w.first_pts}, {"discontinuity", w.discontinuity}});
   }
   auto& expiring_list = j["expiring"] = json::array();
-  for (auto& e : expiring_)
+  for (auto& e : expiring_) {
     expiring_list.push_back({{"instance", e.place.instance}, {"epoch", e.place.epoch}, {"rung", e.place.rung}, {"msn", e.place.msn}, {"due", to_number(e.due)}});
+    if (with_maps)
+      expiring_list.back()["kind"] = to_string(e.place.kind);
+  }
+  if (with_maps) {
+    j["map"] = map_;
+    auto& sets = j["maps"] = json::array();
+    for (auto& m : maps_)
+      sets.push_back({{"instance", m.instance}, {"epoch", m.epoch}, {"digest", m.digest}, {"rungs", m.rungs}});
+  }
   return j.dump();
 }
 
@@ -189,10 +209,12 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       return true;
     });
     strict_object o(j, "segment log");
-    if (auto schema = o.count("schema"); schema > schema_version)
+    const auto schema = o.count("schema");
+    if (schema > schema_version)
       return fail(error_code::newer_schema, fmt::format("segment log has schema {}, this Weir knows {}", schema, schema_version));
-    else if (schema != schema_version)
+    if (schema < schema_without_maps)
       o.bad("has no known schema");
+    const bool with_maps = schema > schema_without_maps;
     segment_log log(o.text("stream", 64), options);
     log.instance_ = o.count("instance");
     log.version_ = o.count("version");
@@ -225,6 +247,8 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       strict_object w(item, "writer");
       auto epoch = w.count("epoch");
       writer one{w.text("publication", 256), {}, timing_from_json(w.member("timing"), "writer's timing")};
+      if (with_maps)
+        one.maps = w.text("maps", 64);
       for (auto& r : w.list("rungs", max_rungs))
         one.rungs.push_back(rung_from_json(r, "writer's rung"));
       w.end();
@@ -263,6 +287,7 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       }
       one.gaps = static_cast<std::uint32_t>(e.count("gaps", log.all_rungs()));
       one.discontinuity = e.flag("discontinuity");
+      one.map = with_maps ? e.count("map") : 0;
       e.end();
       if (one.durations.size() != 1 && one.durations.size() != log.rungs_.size())
         e.bad("has not one duration per rung");
@@ -298,12 +323,37 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
     for (auto& item : o.list("expiring", 65536)) {
       strict_object e(item, "expiring segment");
       expiring one{{e.count("instance"), e.count("epoch"), e.text("rung", 16), e.count("msn")}, e.time("due")};
+      if (with_maps) {
+        auto kind = from_string<segment_kind>(e.text("kind", 16));
+        if (!kind)
+          e.bad("is of no known kind");
+        one.place.kind = *kind;
+      }
       e.end();
       if (!is_address_word(one.place.rung, 16))
         e.bad("has a rung that cannot be");
       log.expiring_.push_back(std::move(one));
     }
+    if (with_maps) {
+      log.map_ = o.count("map");
+      for (auto& item : o.list("maps", 256)) {
+        strict_object m(item, "set of maps");
+        map_set one{m.count("instance"), m.count("epoch"), m.text("digest", 64), {}};
+        for (auto& rung : m.list("rungs", max_rungs)) {
+          if (!rung.is_string() || !is_address_word(rung.get_ref<const std::string&>(), 16))
+            m.bad("has a rung that cannot be");
+          one.rungs.push_back(rung.get<std::string>());
+        }
+        m.end();
+        if (one.epoch == 0 || one.digest.empty() || log.stored_maps(one.epoch, one.instance) != nullptr)
+          m.bad("is empty or there twice");
+        log.maps_.push_back(std::move(one));
+      }
+    }
     o.end();
+    auto has_maps = [&](lease_epoch epoch) { return epoch == 0 || log.stored_maps(epoch, log.instance_) != nullptr; };
+    if (!has_maps(log.map_) || !std::all_of(log.entries_.begin(), log.entries_.end(), [&](auto& e) { return has_maps(e.map); }))
+      o.bad("has entries whose maps are not stored");
     if (!is_address_word(log.stream_))
       o.bad("has a stream name that cannot be");
     if (log.begun_ && (log.timing_.target.count() <= 0 || log.rungs_.empty() || log.writer_epoch_ == 0 || !log.announced_.contains(log.writer_epoch_)))

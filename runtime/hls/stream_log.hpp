@@ -42,6 +42,7 @@ struct log_entry {
   std::vector<std::int64_t> durations; ///< 90 kHz, by rung; one value where all are equal
   std::uint32_t gaps = 0;              ///< bit i: absent in rung i
   bool discontinuity = false;          ///< EXT-X-DISCONTINUITY stands before it
+  lease_epoch map = 0;                 ///< whose maps its segments need, part of their path; 0: they are MPEG-TS and need none
 
   std::int64_t duration(std::size_t rung) const { return durations.size() == 1 ? durations[0] : durations[rung]; }
   bool gap(std::size_t rung) const { return ((gaps >> rung) & 1U) != 0; }
@@ -57,6 +58,7 @@ struct log_entry {
       field("durations", &o::durations, "By rung, 90 kHz; one value where all are equal."),
       field("gaps", &o::gaps, "Bit i: absent in rung i."),
       field("discontinuity", &o::discontinuity, "A discontinuity stands before it."),
+      field("map", &o::map, "Epoch of the writer whose maps its segments need; 0 for MPEG-TS."),
     };
   }
   bool operator==(const log_entry&) const = default;

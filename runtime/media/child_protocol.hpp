@@ -33,6 +33,15 @@ constexpr auto enum_names(target_format) {
   return std::array{std::pair{target_format::flv, std::string_view("flv")}, std::pair{target_format::mpegts, std::string_view("mpegts")}};
 }
 
+/// What segments are packed in.
+enum class media_container : std::uint8_t {
+  ts,   ///< MPEG-TS: each segment stands alone
+  fmp4, ///< fragmented MP4: players need a map before the first one
+};
+constexpr auto enum_names(media_container) {
+  return std::array{std::pair{media_container::ts, std::string_view("ts")}, std::pair{media_container::fmp4, std::string_view("fmp4")}};
+}
+
 /// To the child, once, first: what to run.
 struct configure {
   pipeline_kind kind = pipeline_kind::hls;
@@ -51,6 +60,7 @@ struct configure {
   target_format format = target_format::flv;   ///< restream
   std::vector<std::string> more_inputs;        ///< where else the same source can be read
   bool leave_out_rungs = false;                ///< hls: the top rung is left out while the machine is too slow
+  media_container container = media_container::ts; ///< hls
 
   /// All addresses of the source, the preferred one first.
   std::vector<std::string> inputs() const {
@@ -79,6 +89,7 @@ struct configure {
       field("format", &o::format, "Container of the target."),
       field("more_inputs", &o::more_inputs, {0, 16}, "Where else the same source can be read.", secret),
       field("leave_out_rungs", &o::leave_out_rungs, "Whether the top rung is left out while the machine is too slow."),
+      field("container", &o::container, "What segments are packed in."),
     };
   }
 };
@@ -139,6 +150,7 @@ struct rungs_report {
   std::vector<rung_info> rungs;
   std::int64_t grid_offset = 0; ///< o, to be configured in every later run on the same publication
   bool passed_through = false;  ///< the first rung is the source's own picture
+  std::vector<std::string> maps; ///< by rung, base64: what players need before its segments; none where these stand alone
 
   static constexpr auto fields() {
     using o = rungs_report;
@@ -146,6 +158,7 @@ struct rungs_report {
       field("rungs", &o::rungs, {1, 11}, "The ladder."),
       field("grid_offset", &o::grid_offset, {0, 60 * 90'000}, "Phase of the segment grid, 90 kHz."),
       field("passed_through", &o::passed_through, "Whether the first rung is copied."),
+      field("maps", &o::maps, {0, 11}, "By rung, base64: what players need before its segments."),
     };
   }
 };

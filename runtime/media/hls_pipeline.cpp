@@ -1,5 +1,6 @@
 #include "runtime/media/hls_pipeline.hpp"
 
+#include "runtime/base/base64.hpp"
 #include "runtime/media/libav_log.hpp"
 #include "runtime/media/decoder.hpp"
 #include "runtime/media/ladder.hpp"
@@ -185,6 +186,7 @@ struct hls_pipeline::state {
     setup.cut = cut;
     setup.preset = settings.ladder.preset;
     setup.discontinuity = produced;
+    setup.container = settings.container;
     if (sound) {
       setup.sound = &sound->parameters();
       setup.sound_rate = settings.ladder.audio;
@@ -202,6 +204,8 @@ struct hls_pipeline::state {
     for (auto& r : rungs) {
       report.rungs.push_back(r->info());
       names.push_back(r->info().name);
+      if (!r->map().empty())
+        report.maps.push_back(to_base64(r->map()));
     }
     report.grid_offset = cut.offset;
     report.passed_through = pass.has_value();

@@ -41,7 +41,8 @@ expected<av<AVCodecContext>> open_x264(const rung_setup& setup) {
   av_dict_set(&settings, "preset", setup.preset.c_str(), 0);
   av_dict_set(&settings, "forced-idr", "1", 0);
   av_dict_set(&settings, "sc_threshold", "0", 0);
-  av_dict_set(&settings, "x264-params", "repeat-headers=1", 0); // … and open each segment all the same
+  if (setup.container == media_container::ts)
+    av_dict_set(&settings, "x264-params", "repeat-headers=1", 0); // … and open each segment all the same; elsewhere the map has them
   auto code = avcodec_open2(&e, codec, &settings);
   av_dict_free(&settings);
   if (code < 0)
@@ -106,7 +107,7 @@ expected<std::unique_ptr<rung>> rung::open(const rung_setup& setup, pulse& progr
   }
   if (setup.sound)
     r->info_.codecs += r->info_.codecs.empty() ? "mp4a.40.2" : ",mp4a.40.2";
-  auto writer = ts_writer::open(picture, setup.sound);
+  auto writer = open_segment_writer(setup.container, picture, setup.sound, r->length_);
   if (!writer)
     return fail(writer.error());
   r->writer_ = std::move(*writer);
@@ -223,7 +224,7 @@ expected<void> rung::write_picture(const AVPacket& packet) {
   if (last_picture_dts_ && packet.dts <= *last_picture_dts_)
     return {};
   if (packet.flags & AV_PKT_FLAG_KEY)
-    WEIR_TRY(begin_or_cut(packet.pts));
+    WEIR_TRY(begin_or_cut(packet.pts, packet.dts));
   if (!open_)
     return {};
   last_picture_dts_ = packet.dts;
@@ -241,7 +242,7 @@ expected<void> rung::write_sound_before(ticks pts) {
     if (last_sound_ && packet->pts <= *last_sound_)
       continue;
     if (!has_picture_)
-      WEIR_TRY(begin_or_cut(packet->pts));
+      WEIR_TRY(begin_or_cut(packet->pts, std::nullopt));
     // Nothing begins before the first picture: a player would start with a frozen one.
     if (!open_ || (!last_sound_ && packet->pts + packet->duration < first_pts_))
       continue;
@@ -254,7 +255,7 @@ expected<void> rung::write_sound_before(ticks pts) {
   return {};
 }
 
-expected<void> rung::begin_or_cut(ticks pts) {
+expected<void> rung::begin_or_cut(ticks pts, std::optional<ticks> dts) {
   const auto slot = cut_.slot(pts);
   if (slot < 0 || (open_ && slot <= slot_))
     return {};
@@ -262,7 +263,7 @@ expected<void> rung::begin_or_cut(ticks pts) {
     if (has_picture_)
       WEIR_TRY(write_sound_before(pts));
     // Across a hole of whole slots the segment ends with its last frame: what lies between is a gap.
-    WEIR_TRY(end_segment(slot == slot_ + 1 ? pts : std::min(pts, last_end_)));
+    WEIR_TRY(slot == slot_ + 1 ? end_segment(pts, dts) : end_segment(std::min(pts, last_end_), std::nullopt));
   }
   open_ = true;
   slot_ = slot;
@@ -271,8 +272,8 @@ expected<void> rung::begin_or_cut(ticks pts) {
   return {};
 }
 
-expected<void> rung::end_segment(ticks end) {
-  auto file = writer_->cut();
+expected<void> rung::end_segment(ticks end, std::optional<ticks> next_picture) {
+  auto file = writer_->cut(next_picture);
   if (!file)
     return fail(file.error());
   segment_info segment;
@@ -294,7 +295,7 @@ expected<void> rung::complete() {
   if (!open_)
     return {};
   WEIR_TRY(write_sound_before(last_end_));
-  return end_segment(last_end_);
+  return end_segment(last_end_, std::nullopt);
 }
 
 } // namespace weir::media

@@ -5,7 +5,7 @@
 #include "runtime/media/ladder.hpp"
 #include "runtime/media/pulse.hpp"
 #include "runtime/media/time_line.hpp"
-#include "runtime/media/ts_writer.hpp"
+#include "runtime/media/segment_writer.hpp"
 
 #include <condition_variable>
 #include <deque>
@@ -39,6 +39,7 @@ struct rung_setup {
   bit_rate copied_rate;
   const AVCodecParameters* sound = nullptr;       ///< of the shared encoder; null: none
   bit_rate sound_rate;
+  media_container container = media_container::ts;
 };
 
 class rung {
@@ -53,6 +54,8 @@ public:
 
   /// What it produces, read from its parameter sets.
   const rung_info& info() const { return info_; }
+  /// What players need before any of its segments; empty where they stand alone.
+  std::string_view map() const { return writer_->map(); }
 
   // Each waits while four pictures wait here; their pts grow.
   void encode(av<AVFrame> picture, bool key);
@@ -79,8 +82,8 @@ private:
   expected<void> receive();
   expected<void> write_picture(const AVPacket& packet);
   expected<void> write_sound_before(ticks pts);
-  expected<void> begin_or_cut(ticks pts);
-  expected<void> end_segment(ticks end);
+  expected<void> begin_or_cut(ticks pts, std::optional<ticks> dts);
+  expected<void> end_segment(ticks end, std::optional<ticks> next_picture);
   expected<void> complete();
 
   pulse& progress_;
@@ -91,7 +94,7 @@ private:
   bool discontinuity_ = false;
   std::uint32_t every_ = 1;
   av<AVCodecContext> encoder_;
-  std::unique_ptr<ts_writer> writer_;
+  std::unique_ptr<segment_writer> writer_;
 
   // Of the thread.
   bool open_ = false; ///< a segment is being written

@@ -47,8 +47,8 @@ struct ts_writer::muxer {
   expected<void> put(const AVPacket& packet, int stream) {
     auto copy = same_packet(packet);
     copy->stream_index = stream;
-    copy->pts += ts_writer::lead;
-    copy->dts += ts_writer::lead;
+    copy->pts += lead;
+    copy->dts += lead;
     // Not the interleaving call: it would buffer, and order is made by the rung.
     if (auto code = av_write_frame(context, copy.get()); code < 0)
       return written ? expected<void>(av_fail("writing TS", code)) : written;
@@ -59,7 +59,7 @@ struct ts_writer::muxer {
 ts_writer::ts_writer(std::unique_ptr<muxer> m) : muxer_(std::move(m)) {}
 ts_writer::~ts_writer() = default;
 
-expected<std::unique_ptr<ts_writer>> ts_writer::open(const AVCodecParameters* video, const AVCodecParameters* audio) {
+expected<std::unique_ptr<segment_writer>> ts_writer::open(const AVCodecParameters* video, const AVCodecParameters* audio) {
   auto m = std::make_unique<muxer>();
   auto file = memory_file::create();
   if (!file)
@@ -90,13 +90,13 @@ expected<std::unique_ptr<ts_writer>> ts_writer::open(const AVCodecParameters* vi
   av_dict_free(&settings);
   if (code < 0)
     return av_fail("TS header", code);
-  return std::unique_ptr<ts_writer>(new ts_writer(std::move(m)));
+  return std::unique_ptr<segment_writer>(new ts_writer(std::move(m)));
 }
 
 expected<void> ts_writer::write_video(const AVPacket& packet) { return muxer_->put(packet, muxer_->video); }
 expected<void> ts_writer::write_audio(const AVPacket& packet) { return muxer_->put(packet, muxer_->audio); }
 
-expected<memory_file> ts_writer::cut() {
+expected<memory_file> ts_writer::cut(std::optional<ticks>) {
   auto& m = *muxer_;
   if (auto code = av_write_frame(m.context, nullptr); code < 0)
     return av_fail("ending a TS segment", code);

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <tuple>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -265,7 +266,7 @@ private:
       return folder;
     if (!hls::is_address_word(place.rung, 16))
       return fail(error_code::invalid_input, fmt::format("{:?} cannot be the name of a rung", place.rung.substr(0, 100)));
-    return *folder / std::to_string(place.instance) / std::to_string(place.epoch) / place.rung / fmt::format("{}.ts", place.msn);
+    return *folder / std::to_string(place.instance) / std::to_string(place.epoch) / place.rung / hls::segment_name(place.kind, place.msn);
   }
 
   /// The segment that a relative path names; nothing when it is not one of ours.
@@ -278,9 +279,12 @@ private:
       return error == std::errc{} && end == text.data() + text.size();
     };
     hls::segment_place p;
-    if (parts.size() != 5 || !parts[4].ends_with(".ts") || !number(parts[1], p.instance) || !number(parts[2], p.epoch) ||
-        !number(std::string_view(parts[4]).substr(0, parts[4].size() - 3), p.msn))
+    if (parts.size() != 5 || !number(parts[1], p.instance) || !number(parts[2], p.epoch))
       return std::nullopt;
+    auto name = hls::parse_segment_name(parts[4]);
+    if (!name)
+      return std::nullopt;
+    std::tie(p.kind, p.msn) = *name;
     p.rung = parts[3];
     return std::pair{parts[0], p};
   }

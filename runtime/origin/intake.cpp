@@ -1,6 +1,7 @@
 #include "runtime/origin/intake.hpp"
 
 #include "runtime/base/log.hpp"
+#include "runtime/base/secret.hpp"
 #include "runtime/hls/addresses.hpp"
 #include "runtime/origin/store_queue.hpp"
 
@@ -25,6 +26,22 @@ constexpr milliseconds shared_deadline = 5s; ///< longer than a store waits for 
 error log_names(const error& e, std::string_view stream, std::string_view dir) { return e.in(fmt::format("log of stream {} in {}", stream, dir)); }
 
 } // namespace
+
+bool is_map(std::string_view bytes) {
+  if (bytes.size() > map_limit)
+    return false;
+  for (std::string_view type : {"ftyp", "moov"}) {
+    if (bytes.size() < 8 || bytes.substr(4, 4) != type)
+      return false;
+    std::uint32_t size = 0;
+    for (auto c : bytes.substr(0, 4))
+      size = size << 8 | static_cast<unsigned char>(c);
+    if (size < 8 || size > bytes.size())
+      return false;
+    bytes.remove_prefix(size);
+  }
+  return bytes.empty();
+}
 
 expected<void> intake::load(segment_store& store, std::string_view dir, timestamp wall) {
   std::uint64_t term = 0;
@@ -60,7 +77,8 @@ expected<void> intake::load(segment_store& store, std::string_view dir, timestam
   return {};
 }
 
-expected<void> intake::announce(const std::string& stream, lease_epoch epoch, const std::string& publication, hls_profile profile, std::vector<rung_info> rungs, bool standby) {
+expected<void> intake::announce(const std::string& stream, lease_epoch epoch, const std::string& publication, hls_profile profile, std::vector<rung_info> rungs, bool standby,
+                                std::vector<std::shared_ptr<const std::string>> maps) {
   if (ousted_ || closed_)
     return fail(error_code::unavailable, "this origin takes no segments any more");
   if (!hls::is_address_word(stream))
@@ -70,9 +88,27 @@ expected<void> intake::announce(const std::string& stream, lease_epoch epoch, co
   auto timing = timing_of(profile);
   if (options_.window > 0ms)
     timing.window = std::max(options_.window, timing.target * 6);
-  auto done = logs_.try_emplace(stream, stream, options_.log).first->second.begin_writer(epoch, publication, std::move(rungs), timing, standby);
+  if (!maps.empty() && maps.size() != rungs.size())
+    return fail(error_code::invalid_input, fmt::format("{} maps for {} rungs", maps.size(), rungs.size()));
+  writer_maps by_rung;
+  std::string all; // whose digest tells these maps from others: names and lengths included, so that no two sets are the same text
+  for (std::size_t i = 0; i < maps.size(); ++i) {
+    if (!is_map(*maps[i]))
+      return fail(error_code::invalid_input, fmt::format("the map of rung {:?}: its {} bytes are not ftyp and moov of at most {} bytes", rungs[i].name.substr(0, 32), maps[i]->size(), map_limit));
+    all += fmt::format("{} {}\n", rungs[i].name, maps[i]->size()) + *maps[i];
+    by_rung.emplace_back(rungs[i].name, std::move(maps[i]));
+  }
+  const auto digest = all.empty() ? std::string{} : sha256_hex(all);
+  auto done = logs_.try_emplace(stream, stream, options_.log).first->second.begin_writer(epoch, publication, std::move(rungs), timing, standby, digest);
   if (!done && done.error().code == error_code::fenced)
     ++counted_.fenced;
+  if (done && !by_rung.empty()) {
+    auto& known = lines_[stream].maps;
+    known.erase(known.begin(), known.lower_bound(logs_.at(stream).epoch()));
+    known.insert_or_assign(epoch, std::move(by_rung));
+    if (known.size() > writer_limit)
+      known.erase(known.begin());
+  }
   return done;
 }
 
@@ -110,8 +146,13 @@ steady_time intake::due(const hls::segment_log& log, const segment_info& info, s
 
 void intake::begin_or_hold(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall) {
   auto& u = l.uploads.at(ticket);
-  if (l.held.empty() && may_begin(l, logs_.at(stream), u, wall))
-    return begin(stream, l, ticket, wall);
+  if (l.held.empty()) {
+    const auto ready = readiness_of(stream, l, u, wall);
+    if (ready == readiness::now)
+      return begin(stream, l, ticket, wall);
+    if (ready == readiness::never)
+      return finish(l, ticket, refusal(hls::offer_result::unknown_writer, u.segment.info));
+  }
   const auto bytes = u.segment.bytes->size();
   if (l.held.size() >= held_limit || held_bytes_ + bytes > held_bytes_limit) {
     ++counted_.turned_away;
@@ -119,6 +160,54 @@ void intake::begin_or_hold(const std::string& stream, line& l, std::uint64_t tic
   }
   held_bytes_ += bytes;
   l.held.push_back(ticket);
+}
+
+/// `never`: its maps are not known here any more; its writer has to announce itself again.
+intake::readiness intake::readiness_of(const std::string& stream, line& l, const upload& u, timestamp wall) {
+  auto& log = logs_.at(stream);
+  if (!may_begin(l, log, u, wall))
+    return readiness::later;
+  auto place = log.locate(u.segment.writer_epoch, u.segment.info, wall);
+  if (!place || !log.lacks_maps(u.segment.writer_epoch, place->instance))
+    return readiness::now;
+  return bring_maps(stream, l, u, place->instance) ? readiness::later : readiness::never;
+}
+
+/// Whether the maps of its writer are on their way to the store.
+bool intake::bring_maps(const std::string& stream, line& l, const upload& u, std::uint64_t instance) {
+  const map_put wanted{u.segment.writer_epoch, instance};
+  if (std::any_of(l.map_puts.begin(), l.map_puts.end(), [&](auto& p) { return p.second == wanted; }))
+    return true;
+  auto maps = l.maps.find(wanted.epoch);
+  if (maps == l.maps.end())
+    return false;
+  for (auto& [rung, bytes] : maps->second) {
+    const auto ticket = ++tickets_;
+    l.map_puts.emplace(ticket, wanted);
+    orders_.push_back({.what = store_order::kind::put, .stream = stream, .ticket = ticket, .place = {instance, wanted.epoch, rung, 0, hls::segment_kind::map}, .bytes = bytes, .due = u.due, .json = {}});
+  }
+  return true;
+}
+
+void intake::map_stored(const std::string& stream, line& l, const map_put& put, const expected<void>& result) {
+  if (result) {
+    if (std::none_of(l.map_puts.begin(), l.map_puts.end(), [&](auto& p) { return p.second == put; })) {
+      logs_.at(stream).maps_stored(put.epoch, put.instance);
+      l.unsaved = true;
+    }
+    return;
+  }
+  log::error("origin", "map-not-stored", "stream={} writer_epoch={} error={}", stream, put.epoch, result.error().text);
+  counted_.full += is_full(result.error());
+  // The others of this set are brought again, too. Who waits for it tries again.
+  std::erase_if(l.map_puts, [&](auto& p) { return p.second == put; });
+  for (auto ticket : std::vector(l.held.begin(), l.held.end()))
+    if (auto& u = l.uploads.at(ticket); u.segment.writer_epoch == put.epoch) {
+      std::erase(l.held, ticket);
+      held_bytes_ -= u.segment.bytes->size();
+      ++counted_.turned_away;
+      finish(l, ticket, fail(error_code::unavailable, "its map could not be stored: " + result.error().text));
+    }
 }
 
 /// The order in which segments come counts only where numbers begin anew: what was cut before such a seam must be in before it, what was cut after it only then
@@ -163,19 +252,34 @@ void intake::release(const std::string& stream, line& l, timestamp wall) {
   while (!l.held.empty()) {
     auto ticket = l.held.front();
     auto& u = l.uploads.at(ticket);
-    if (!may_begin(l, logs_.at(stream), u, wall))
+    const auto ready = readiness_of(stream, l, u, wall);
+    if (ready == readiness::later)
       return;
     l.held.pop_front();
     held_bytes_ -= u.segment.bytes->size();
-    begin(stream, l, ticket, wall);
+    if (ready == readiness::now)
+      begin(stream, l, ticket, wall);
+    else
+      finish(l, ticket, refusal(hls::offer_result::unknown_writer, u.segment.info));
   }
 }
 
 void intake::stored(const std::string& stream, std::uint64_t ticket, expected<void> result, steady_time now, timestamp wall) {
   auto where = lines_.find(stream);
-  if (where == lines_.end() || !where->second.uploads.contains(ticket))
+  if (where == lines_.end())
     return; // everybody was turned away meanwhile
   auto& l = where->second;
+  if (auto put = l.map_puts.find(ticket); put != l.map_puts.end()) {
+    if (!result && result.error().code == error_code::fenced)
+      return oust(result.error());
+    const auto whose = put->second;
+    l.map_puts.erase(put);
+    map_stored(stream, l, whose, result);
+    release(stream, l, wall);
+    return save(stream, l, now);
+  }
+  if (!l.uploads.contains(ticket))
+    return;
   auto& log = logs_.at(stream);
   auto& u = l.uploads.at(ticket);
   if (!result && result.error().code == error_code::fenced)

@@ -59,6 +59,10 @@ struct shown_news {
   bool ended = false;     ///< it ended since the last news
 };
 
+inline constexpr std::size_t map_limit = 64 << 10; ///< bytes of a writer's map
+/// Whether bytes from a writer are what comes before fragments: the boxes ftyp and moov, whole, and nothing else.
+bool is_map(std::string_view bytes);
+
 class intake {
 public:
   /// `tickets`: the last one that was given, where another intake used the same queue before this one.
@@ -70,7 +74,9 @@ public:
   expected<void> load(segment_store& store, std::string_view dir, timestamp wall);
 
   /// Fails: invalid_input, too_many (streams), fenced, unavailable.
-  expected<void> announce(const std::string& stream, lease_epoch epoch, const std::string& publication, hls_profile profile, std::vector<rung_info> rungs, bool standby);
+  /// `maps`: of fragmented MP4, the map of each rung; none: MPEG-TS. They are stored before the first segment that needs them.
+  expected<void> announce(const std::string& stream, lease_epoch epoch, const std::string& publication, hls_profile profile, std::vector<rung_info> rungs, bool standby,
+                          std::vector<std::shared_ptr<const std::string>> maps = {});
   void offer(offered_segment segment, steady_time now, timestamp wall);
   void stored(const std::string& stream, std::uint64_t ticket, expected<void> result, steady_time now, timestamp wall);
   void saved(const std::string& stream, std::uint64_t ticket, expected<void> result, steady_time now);
@@ -124,11 +130,20 @@ private:
     hls::segment_place place;
     bool seam = false; ///< numbers begin anew with it, or its writer is heard for the first time
   };
+  /// Maps that a writer announced: by rung.
+  using writer_maps = std::vector<std::pair<std::string, std::shared_ptr<const std::string>>>;
+  struct map_put {
+    lease_epoch epoch = 0;
+    std::uint64_t instance = 0;
+    bool operator==(const map_put&) const = default;
+  };
   /// A stream's work between its log and the store.
   struct line {
     std::map<std::uint64_t, upload> uploads; ///< by ticket: in the order in which they came
     std::deque<std::uint64_t> held;
     std::map<lease_epoch, std::uint64_t> offsets; ///< MSN − slot of what each writer brought last
+    std::map<lease_epoch, writer_maps> maps;      ///< as announced; not saved: whoever begins anew makes writers announce themselves
+    std::map<std::uint64_t, map_put> map_puts;    ///< by ticket: those that the store has
     bool unsaved = false;                         ///< changed since the log was last handed out
     std::uint64_t saving = 0;                     ///< the ticket under which it is being saved; 0: it is not
     steady_time not_before{};                     ///< of the next try
@@ -140,6 +155,10 @@ private:
     std::vector<std::uint64_t> covered, uncovered; ///< uploads that are in with the save under way, with the next one
   };
 
+  enum class readiness : std::uint8_t { now, later, never };
+  readiness readiness_of(const std::string& stream, line& l, const upload& u, timestamp wall);
+  bool bring_maps(const std::string& stream, line& l, const upload& u, std::uint64_t instance);
+  void map_stored(const std::string& stream, line& l, const map_put& put, const expected<void>& result);
   void begin_or_hold(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall);
   bool may_begin(const line& l, const hls::segment_log& log, const upload& u, timestamp wall) const;
   void begin(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall);

@@ -173,12 +173,12 @@ expected<replica_word> parse_word(std::string_view text) {
   return word;
 }
 
-std::string path_of(const segment_id& s) { return hls::path_of(hls::segment_address{s.stream, s.place.instance, s.place.epoch, s.place.rung, s.place.msn}); }
+std::string path_of(const segment_id& s) { return hls::path_of(hls::segment_address{s.stream, s.place.instance, s.place.epoch, s.place.rung, s.place.msn, s.place.kind}); }
 
 expected<segment_id> parse_segment(std::string_view path) {
   auto a = hls::parse_segment_path(path);
   WEIR_TRY(a);
-  return segment_id{std::string(a->stream), {a->instance, a->epoch, std::string(a->rung), a->msn}};
+  return segment_id{std::string(a->stream), {a->instance, a->epoch, std::string(a->rung), a->msn, a->kind}};
 }
 
 std::string to_text(const std::vector<segment_id>& segments) {
@@ -230,10 +230,15 @@ expected<std::vector<segment_id>> listed_segments(std::string_view log_json) {
   WEIR_TRY(log);
   auto shown = log->snapshot();
   std::vector<segment_id> segments;
+  std::set<std::pair<lease_epoch, std::size_t>> maps; // epoch and rung of those that are in
   for (auto& entry : shown.entries)
     for (std::size_t rung = 0; rung < shown.rungs.size(); ++rung)
-      if (!entry.gap(rung))
-        segments.push_back({shown.stream, {shown.instance, entry.epoch, shown.rungs[rung].info.name, entry.msn}});
+      if (!entry.gap(rung)) {
+        auto& name = shown.rungs[rung].info.name;
+        if (entry.map != 0 && maps.emplace(entry.map, rung).second)
+          segments.push_back({shown.stream, {shown.instance, entry.map, name, 0, hls::segment_kind::map}});
+        segments.push_back({shown.stream, {shown.instance, entry.epoch, name, entry.msn, entry.map != 0 ? hls::segment_kind::fmp4 : hls::segment_kind::ts}});
+      }
   return segments;
 }
 

@@ -295,8 +295,8 @@ void add_replica_routes(http::server& server, const std::shared_ptr<replica_desk
       auto file = desk->local().open(segment.stream, segment.place);
       if (!file)
         return void(answer.fail(file.error()));
-      answer(file->bytes ? http::shared_response(file->bytes, "video/mp2t")
-                         : http::file_response(std::make_shared<http::open_file>(file->fd.release(), file->size), "video/mp2t"));
+      const std::string type(hls::media_type(segment.place.kind));
+      answer(file->bytes ? http::shared_response(file->bytes, type) : http::file_response(std::make_shared<http::open_file>(file->fd.release(), file->size), type));
     });
   });
 }

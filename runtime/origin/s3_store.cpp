@@ -405,7 +405,7 @@ struct s3_store::core : std::enable_shared_from_this<s3_store::core> {
         if (auto found = self->layout.segment(o.key); found && (!newest || newest->first < found->term))
           newest = {found->term, o.key};
       if (!newest)
-        return self->finish_fetch(segment_base, fail(error_code::not_found, fmt::format("there is no {}/{}ts", self->options.bucket, segment_base)));
+        return self->finish_fetch(segment_base, fail(error_code::not_found, fmt::format("there is no {}/{}*", self->options.bucket, segment_base)));
       self->fetch_key(segment_base, newest->second);
     });
   }

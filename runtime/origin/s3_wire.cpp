@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <tuple>
 
 #include <fmt/format.h>
 #include <pugixml.hpp>
@@ -56,11 +57,11 @@ std::string line_of(std::string_view text) {
 } // namespace
 
 std::string s3_layout::segment_base(std::string_view stream, const hls::segment_place& p) const {
-  return fmt::format("{}{}/{}/{}/{}/{}.", prefix, stream, p.instance, p.epoch, p.rung, p.msn);
+  return fmt::format("{}{}/{}/{}/{}/{}.", prefix, stream, p.instance, p.epoch, p.rung, hls::segment_name(p.kind, p.msn));
 }
 
 std::string s3_layout::segment(std::string_view stream, const hls::segment_place& place, std::uint64_t term) const {
-  return fmt::format("{}{}.ts", segment_base(stream, place), term);
+  return fmt::format("{}{}", segment_base(stream, place), term);
 }
 
 std::string s3_layout::log(std::string_view stream, std::uint64_t term, std::uint64_t version) const {
@@ -83,10 +84,14 @@ std::optional<s3_segment_key> s3_layout::segment(std::string_view key) const {
   in.literal("/");
   k.place.rung = in.word('/', rung_limit);
   in.literal("/");
-  k.place.msn = in.number();
+  // The name has a point of its own: the last one is in front of the term.
+  auto name = hls::parse_segment_name(in.rest.substr(0, std::min(in.rest.rfind('.'), in.rest.size())));
+  if (!in.ok || !name)
+    return std::nullopt;
+  std::tie(k.place.kind, k.place.msn) = *name;
+  in.literal(hls::segment_name(k.place.kind, k.place.msn));
   in.literal(".");
   k.term = in.number();
-  in.literal(".ts");
   return in.over() ? std::optional(std::move(k)) : std::nullopt;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 // How the store in a bucket names its objects, and what an S3 server says.
 //
-//   {prefix}{stream}/{instance}/{epoch}/{rung}/{msn}.{term}.ts     a segment, put by the owner of that term
+//   {prefix}{stream}/{instance}/{epoch}/{rung}/{name}.{term}       a segment or a map, "5.ts", "5.m4s", "init.mp4", put by the owner of that term
 //   {prefix}.logs/{stream}/{term}.{version}.json                   a log, whole; the highest term counts, of that the highest version
 //   {prefix}.claims/{term}.{holder}                                there: that holder may write; who claims a higher term removes it
 //   {prefix}.opened/{term}                                         there: all logs of older terms have been copied to this one, and count no more
@@ -43,7 +43,7 @@ struct s3_claim_key {
 struct s3_layout {
   std::string prefix; ///< empty, or ends in a slash
 
-  /// Of one segment in any term: a key is this, the term and ".ts".
+  /// Of one segment in any term: a key is this and the term.
   std::string segment_base(std::string_view stream, const hls::segment_place& place) const;
   std::string segment(std::string_view stream, const hls::segment_place& place, std::uint64_t term) const;
   std::string segments_of(std::string_view stream) const { return prefix + std::string(stream) + "/"; }

@@ -1,7 +1,7 @@
 #pragma once
 // Where an origin keeps segments and the segment logs' states. An interface, so that another driver (object storage) can stand in.
 //
-// On disk, below one root:   {stream}/{instance}/{epoch}/{rung}/{msn}.ts      and      {stream}/log.json
+// On disk, below one root:   {stream}/{instance}/{epoch}/{rung}/{msn}.ts, {msn}.m4s, init.mp4 (a map)      and      {stream}/log.json
 // and  .claim (the term and its holder), .claim.lock: no stream's name begins with a dot.
 // A file is written under a name that no reader asks for, and renamed when it is whole: nobody ever sees half of one, whatever
 // dies when. Names are made from checked parts only; nothing that came over the network is ever a path.

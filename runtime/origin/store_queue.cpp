@@ -29,7 +29,7 @@ struct job {
   std::vector<store_queue::done> tell; ///< empty for removals
 };
 
-std::string key_of(std::string_view stream, const hls::segment_place& p) { return fmt::format("{}/{}/{}/{}/{}", stream, p.instance, p.epoch, p.rung, p.msn); }
+std::string key_of(std::string_view stream, const hls::segment_place& p) { return fmt::format("{}/{}/{}/{}/{}", stream, p.instance, p.epoch, p.rung, hls::segment_name(p.kind, p.msn)); }
 
 void tell_all(const job& j, const expected<void>& result) {
   for (auto& told : j.tell)

@@ -11,7 +11,7 @@ import unittest
 
 # --- playlists ------------------------------------------------------------------------------------------------------------------
 
-SEGMENT = re.compile(r"/s/(?P<stream>[^/~]+)~(?P<instance>\d+)/(?P<epoch>\d+)/(?P<rung>[^/]+)/(?P<msn>\d+)\.ts$")  # runtime/hls/addresses.hpp
+SEGMENT = re.compile(r"/s/(?P<stream>[^/~]+)~(?P<instance>\d+)/(?P<epoch>\d+)/(?P<rung>[^/]+)/(?P<msn>\d+)\.(?:ts|m4s)$")  # runtime/hls/addresses.hpp
 RUNS_OF_A_LEASE = 65536  # writer epoch = lease epoch × 65536 + run
 
 Listed = collections.namedtuple("Listed", "msn dsn uri gap discontinuity")

@@ -3,13 +3,14 @@
 import glob
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.parse
 
-from weir_node import Encoder, HostWatch, NodeCase, SOURCE, Viewer, eventually, fetch, main, processes, wait_until_playable, watch
+from weir_node import Encoder, HostWatch, NodeCase, SOURCE, Viewer, eventually, fetch, main, processes, wait_until_playable, watch, watched
 
 WATCHED_SECONDS = int(os.environ.get("WEIR_WATCH_SECONDS", "60"))
 RECORDED = os.path.join(SOURCE, "tests/data/srs-hooks")
@@ -120,6 +121,39 @@ class Publishing(NodeCase):
                 self.assertEqual(fetch(uri.replace("/t/1", "/t/2")).status, 403)
                 self.assertEqual(fetch(variant := again.variants[0], timeout=3).status, 403, variant)
                 self.assertNotIn(passes[0]["token"], node.log())
+
+    def test_fragments_play_through_a_killed_encoder(self):
+        """Fragmented MP4: each segment decodes behind its map, which lies on the same edge, and the next encoder of the same settings goes on with it."""
+        node = self.node
+        stream = node.add_stream("fragments")
+        task = node.add_hls(stream, container="fmp4")
+        with Encoder(node, "fragments", stream.key, insists=True):
+            viewer = wait_until_playable(node, "fragments", 40)
+            for variant in range(len(viewer.variants)):
+                entry = viewer.playlist(variant).media[-1]
+                map = fetch(entry.map)
+                segment = fetch(entry.uri)
+                self.assertEqual((map.status, map.header("Content-Type"), map.header("Access-Control-Allow-Origin")), (200, "video/mp4", "*"))
+                self.assertEqual((segment.status, segment.header("Content-Type")), (200, "video/iso.segment"))
+                self.assertEqual(urllib.parse.urlsplit(entry.map).netloc, urllib.parse.urlsplit(entry.uri).netloc)
+                found = probe(map.body + segment.body)
+                self.assertEqual((found["video"]["codec_name"], found["audio"]["codec_name"]), ("h264", "aac"))
+                self.assertEqual(int(found["video"]["nb_read_frames"]), round(entry.duration * 25))
+            with watched(node, "fragments", 2) as (follower, _):
+                first = follower.newest()
+                eventually("it runs steadily", lambda: follower.newest() >= first + 2, 15)
+                known = follower.discontinuities()
+                os.kill(node.pid_of_task(task), signal.SIGKILL)
+                eventually("the next encoder's segments", lambda: len(follower.discontinuities()) == len(known) + 1, 20)
+                seam = follower.discontinuities()[-1]
+                eventually("more of them", lambda: follower.newest() >= seam + 3, 15)
+            self.assertEqual(follower.breaches, [])
+            after = follower.seen[follower.newest()][0]
+            self.assertNotEqual(after.uri.split("/")[5], entry.uri.split("/")[5], "another writer")
+            self.assertEqual(urllib.parse.urlsplit(after.map).path, urllib.parse.urlsplit(follower.seen[first][0].map).path, "of the same map")
+            probe(fetch(after.map).body + fetch(after.uri).body)
+            report = watch(node, "fragments", 10)
+            self.assertEqual(report["findings"], [])
 
     def test_nobody_publishes_without_the_right_key(self):
         node = self.node

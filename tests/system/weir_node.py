@@ -370,8 +370,8 @@ class Node:
     def add_task(self, stream, type, options, **fields):
         return self.change("POST", f"/api/v1/streams/{stream.id}/tasks", {"type": type, "options": options, **fields})["id"]
 
-    def add_hls(self, stream, profile="short", **fields):
-        return self.add_task(stream, "hls", {"ladder": "small", "profile": profile}, **fields)
+    def add_hls(self, stream, profile="short", container="ts", **fields):
+        return self.add_task(stream, "hls", {"ladder": "small", "profile": profile, "container": container}, **fields)
 
     def task(self, id):
         return self.get(f"/api/v1/tasks/{id}")
@@ -487,8 +487,8 @@ class TwoWayEncoder(Encoder):
 
 
 class Entry:
-    def __init__(self, msn, dsn, uri, gap, discontinuity, duration):
-        self.msn, self.dsn, self.uri, self.gap, self.discontinuity, self.duration = msn, dsn, uri, gap, discontinuity, duration
+    def __init__(self, msn, dsn, uri, gap, discontinuity, duration, map=None):
+        self.msn, self.dsn, self.uri, self.gap, self.discontinuity, self.duration, self.map = msn, dsn, uri, gap, discontinuity, duration, map
 
 
 class Playlist:
@@ -504,9 +504,11 @@ class Playlist:
         self.ended = "#EXT-X-ENDLIST" in lines
         self.entries = []
         gap = discontinuity = False
-        duration = 0.0
+        duration, map = 0.0, None
         for line in lines:
-            if line == "#EXT-X-GAP":
+            if line.startswith("#EXT-X-MAP:"):
+                map = urllib.parse.urljoin(url, line.split('URI="')[1].split('"')[0])
+            elif line == "#EXT-X-GAP":
                 gap = True
             elif line == "#EXT-X-DISCONTINUITY":
                 discontinuity = True
@@ -514,7 +516,7 @@ class Playlist:
             elif line.startswith("#EXTINF:"):
                 duration = float(line[8:].split(",")[0])
             elif line and not line.startswith("#"):
-                self.entries.append(Entry(msn, dsn, urllib.parse.urljoin(url, line), gap, discontinuity, duration))
+                self.entries.append(Entry(msn, dsn, urllib.parse.urljoin(url, line), gap, discontinuity, duration, map))
                 msn += 1
                 gap = discontinuity = False
 

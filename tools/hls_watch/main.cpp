@@ -2,6 +2,7 @@
 // fetched once a second and linted (rules of hls.md), every newly listed segment is asked for once (status, CORS, type, size). Certificates of
 // https addresses are checked against the system's authorities, or those of FILE (PEM).
 // Prints one JSON object; exit status 0 without findings, 1 with, 2 when it could not start. System tests stand on it.
+#include "runtime/hls/addresses.hpp"
 #include "runtime/hls/linter.hpp"
 #include "runtime/http/client.hpp"
 
@@ -48,6 +49,8 @@ std::string resolve(const std::string& base, const std::string& reference) {
 }
 
 /// Names of headers have no case.
+bool begins_with_box(std::string_view bytes, std::string_view type) { return bytes.size() > 8 && bytes.substr(4, 4) == type; }
+
 bool same_letter(char a, char b) {
   auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
   return low(a) == low(b);
@@ -95,11 +98,19 @@ struct watch {
   }
   void segment(const std::string& url) {
     ++segments;
-    if (auto body = fetch(url, "video/mp2t")) {
+    const bool fragment = url.ends_with(".m4s");
+    if (auto body = fetch(url, std::string(hls::media_type(fragment ? hls::segment_kind::fmp4 : hls::segment_kind::ts)))) {
       bytes += body->size();
       ++edges[split(url)->origin];
-      if (body->size() < 188 || body->size() % 188 != 0 || body->front() != 'G')
-        wrong(url, fmt::format("{} bytes that are not a transport stream", body->size()));
+      if (fragment ? !begins_with_box(*body, "moof") : body->size() < 188 || body->size() % 188 != 0 || body->front() != 'G')
+        wrong(url, fmt::format("{} bytes that are no {}", body->size(), fragment ? "fragment" : "transport stream"));
+    }
+  }
+  void map(const std::string& url) {
+    if (auto body = fetch(url, std::string(hls::media_type(hls::segment_kind::map)))) {
+      bytes += body->size();
+      if (!begins_with_box(*body, "ftyp"))
+        wrong(url, fmt::format("{} bytes that are no map", body->size()));
     }
   }
   /// Looks at one playlist; `ask`: whether its new segments are fetched (one pathway is enough). Returns whether it has ended.
@@ -115,6 +126,9 @@ struct watch {
       last_msn = std::max(last_msn, p->entries.back().msn);
       last_new = clock_type::now();
     }
+    for (auto& e : p->entries)
+      if (auto map_url = resolve(url, e.map); ask && !e.gap && !e.map.empty() && asked.insert(map_url).second)
+        map(map_url);
     for (auto& e : p->entries)
       if (auto segment_url = resolve(url, e.uri); ask && !e.gap && asked.insert(segment_url).second)
         segment(segment_url);

@@ -32,6 +32,7 @@ struct options {
   hls_profile profile = hls_profile::standard;
   bool standby = false;
   overload_answer on_overload = overload_answer::move;
+  media::media_container container = media::media_container::ts;
 
   static constexpr auto fields() {
     return std::tuple{
@@ -40,6 +41,7 @@ struct options {
       field("standby", &options::standby, "A second encoder on another node makes the same segments; the origin goes on with its own when the first one's stop.", cosmetic),
       field("on_overload", &options::on_overload,
             "While the machine is too slow: move (to a node with room; without one, pictures are left out) or drop_rung (the top rung is left out, and comes back later)."),
+      field("container", &options::container, "What segments are: ts (MPEG-TS, for every player) or fmp4 (fragmented MP4: fewer bytes). Another one begins the playlist anew."),
     };
   }
 
@@ -75,6 +77,7 @@ struct state {
   std::uint32_t announcing = 0;
   http::client::request_id announcement = 0;
   std::map<std::uint32_t, std::vector<rung_info>> rungs; ///< by writer
+  std::map<std::uint32_t, std::vector<std::string>> maps; ///< by writer, by rung, base64; none: MPEG-TS
   std::uint64_t delivered = 0;
   std::uint64_t lost = 0;
   bool engine_ended = false;
@@ -111,6 +114,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   plan.what.gop = timing.gop;
   plan.what.segment = timing.target;
   plan.what.ladder = *ladder;
+  plan.what.container = wanted.container;
   // Not of a standby: the origin takes one with fewer rungs for a writer of its own, which would end the better one. A first run whose standby keeps up
   // does not go on with fewer either: the origin answers its new writer that the standby has taken over.
   plan.what.leave_out_rungs = wanted.on_overload == overload_answer::drop_rung && !order.standby;
@@ -154,7 +158,10 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
     request.method = "PUT";
     request.url = base() + std::to_string(writer_epoch(order, writer));
     request.headers.add("Content-Type", "application/json");
-    request.body = nlohmann::json{{"publication", order.publication}, {"profile", to_string(wanted.profile)}, {"rungs", rungs}, {"standby", order.standby}}.dump();
+    nlohmann::json body{{"publication", order.publication}, {"profile", to_string(wanted.profile)}, {"rungs", rungs}, {"standby", order.standby}};
+    if (!my.maps[writer].empty())
+      body["maps"] = my.maps[writer];
+    request.body = body.dump();
     my.announcement = send(std::move(request), writer, 0);
   };
   auto pump = [=, &my] {
@@ -176,7 +183,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       http::client_request request;
       request.method = "PUT";
       request.url = base() + fmt::format("{}/segments", writer_epoch(order, u.writer));
-      request.headers.add("Content-Type", "video/mp2t");
+      request.headers.add("Content-Type", my.maps[u.writer].empty() ? "video/mp2t" : "video/iso.segment");
       request.headers.add("Weir-Segment", describe::to_json(u.info));
       request.body = http::fd_body{*u.memory_file, u.info.bytes};
       u.request = send(std::move(request), u.writer, ticket, u.memory_file);
@@ -193,13 +200,14 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   return {
     [=, &my](engine_rungs& news) {
       // Other rungs are another writer (hls.md 5): the origin refuses them of one that it knows, and sets the discontinuity at the first segment of the next.
-      // What the rungs before have cut has all come.
+      // So are other maps: those of one writer never change, for their addresses are its. What the rungs before have cut has all come.
       auto& known = my.rungs[my.writer];
-      if (news.run != my.run || !std::ranges::is_permutation(news.rungs, known, {}, &rung_info::name, &rung_info::name)) {
+      if (news.run != my.run || !std::ranges::is_permutation(news.rungs, known, {}, &rung_info::name, &rung_info::name) || news.maps != my.maps[my.writer]) {
         my.run = news.run;
         ++my.writer;
       }
       my.rungs[my.writer] = std::move(news.rungs);
+      my.maps[my.writer] = std::move(news.maps);
       if (my.writer == my.announced) // sound has come, say
         my.announced = 0;
       pump();

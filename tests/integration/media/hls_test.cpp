@@ -1,8 +1,13 @@
 // The hls pipeline on ordinary and on odd sources.
+#include "runtime/base/base64.hpp"
+#include "runtime/media/fmp4_writer.hpp"
 #include "runtime/media/time_line.hpp"
 #include "runtime/media/ts_writer.hpp"
 #include "tests/integration/media/pipeline_run.hpp"
 
+#include <cstdio>
+#include <fmt/format.h>
+#include <fstream>
 #include <gtest/gtest.h>
 
 namespace weir::media {
@@ -225,6 +230,169 @@ TEST(HlsPipeline, GoesOnWithADiscontinuityWhenTheClockJumps) {
     auto low_seam = std::find_if(low.begin(), low.end(), [](auto& s) { return s.info.discontinuity; });
     ASSERT_NE(low_seam, low.end());
     EXPECT_EQ(low_seam->info.slot, seam->info.slot);
+  }
+}
+
+// --- fragmented MP4 -----------------------------------------------------------------------------------------------------------------------------
+configure in_fmp4(configure c) {
+  c.container = media_container::fmp4;
+  return c;
+}
+
+/// The map of a rung in the newest ladder.
+std::string map_of(const pipeline_run& run, const std::string& rung) {
+  auto& ladder = run.rungs.back();
+  for (std::size_t i = 0; i < ladder.rungs.size(); ++i)
+    if (ladder.rungs[i].name == rung && i < ladder.maps.size())
+      return from_base64(ladder.maps[i]).value();
+  return {};
+}
+
+/// Types of the boxes, "moof mdat"; "?" where they do not fill the bytes.
+std::string boxes_of(std::string_view bytes) {
+  std::string types;
+  while (!bytes.empty()) {
+    std::uint32_t size = 0;
+    for (std::size_t i = 0; i < 4 && bytes.size() >= 8; ++i)
+      size = size << 8 | static_cast<unsigned char>(bytes[i]);
+    if (size < 8 || size > bytes.size())
+      return types + "?";
+    types += (types.empty() ? "" : " ") + std::string(bytes.substr(4, 4));
+    bytes.remove_prefix(size);
+  }
+  return types;
+}
+
+/// Decode times that ffprobe finds in a file, in its own time base.
+std::vector<long long> decode_times(const std::string& path, char stream) {
+  std::vector<long long> all;
+  auto command = fmt::format("ffprobe -v error -select_streams {} -show_entries packet=dts -of csv=p=0 {}", stream, path);
+  std::unique_ptr<FILE, int (*)(FILE*)> out(::popen(command.c_str(), "r"), ::pclose);
+  char line[200];
+  while (out && std::fgets(line, sizeof line, out.get()))
+    if (long long dts = 0; std::sscanf(line, "%lld", &dts) == 1)
+      all.push_back(dts);
+  return all;
+}
+
+std::string joined(const scratch_folder& folder, const std::string& map, const std::vector<made_segment>& segments) {
+  auto path = folder.file("joined.mp4");
+  std::ofstream out(path, std::ios::binary);
+  out << map;
+  for (auto& s : segments)
+    out << s.bytes;
+  return path;
+}
+
+TEST(HlsPipeline, MakesTheSameOfASourceInBothContainers) {
+  scratch_folder folder;
+  for (auto [preset, rate] : {std::pair{"ultrafast", 48'000}, std::pair{"veryfast", 44'100}}) { // the second reorders pictures
+    SCOPED_TRACE(fmt::format("{} {}", preset, rate));
+    auto clip = make_clip(folder, "a.flv", picture + fmt::format("-f lavfi -i sine=f=440:r={} ", rate) + x264 + aac + "-t 6");
+    auto settings = hls_of(clip);
+    settings.ladder.preset = preset;
+    pipeline_run ts(settings), mp4(in_fmp4(settings));
+    ts.finish();
+    mp4.finish();
+    ASSERT_EQ(mp4.end->cause, end_cause::source_ended) << mp4.end->text;
+    EXPECT_TRUE(ts.rungs.at(0).maps.empty());
+    EXPECT_EQ(ts.rungs.at(0).rungs, mp4.rungs.at(0).rungs) << "codecs, size and rate";
+    for (auto rung : {"180p", "90p"}) {
+      auto map = map_of(mp4, rung);
+      EXPECT_EQ(boxes_of(map), "ftyp moov");
+      auto a = ts.of(rung), b = mp4.of(rung);
+      ASSERT_EQ(a.size(), b.size());
+      ASSERT_GE(a.size(), 3u);
+      for (std::size_t i = 0; i < a.size(); ++i) {
+        EXPECT_EQ(a[i].info.slot, b[i].info.slot);
+        EXPECT_EQ(a[i].info.first_pts, b[i].info.first_pts);
+        EXPECT_EQ(a[i].info.duration, b[i].info.duration);
+        EXPECT_EQ(boxes_of(b[i].bytes), "moof mdat");
+        auto in_ts = probe_bytes(a[i].bytes), in_mp4 = probe_bytes(map + b[i].bytes);
+        ASSERT_TRUE(in_ts && in_mp4) << i;
+        EXPECT_EQ(in_mp4->errors, 0);
+        EXPECT_TRUE(in_mp4->starts_with_key);
+        EXPECT_EQ(in_mp4->pictures, in_ts->pictures);
+        EXPECT_EQ(in_mp4->first_pts, in_ts->first_pts) << "the very same clock: neither edit list nor shift";
+        EXPECT_EQ(in_mp4->last_pts, in_ts->last_pts);
+        EXPECT_EQ(in_mp4->key_pts, in_ts->key_pts);
+        EXPECT_NEAR(double(in_mp4->first_sound_pts), double(in_ts->first_sound_pts), 3.0);
+        EXPECT_NEAR(double(in_mp4->last_sound_pts), double(in_ts->last_sound_pts), 3.0);
+        EXPECT_EQ(in_mp4->avc + ",mp4a.40.2", mp4.rungs[0].rungs[rung == std::string("180p") ? 0 : 1].codecs);
+      }
+      // One run of pictures and sound without a hole or an overlap, over all segments.
+      auto whole = joined(folder, map, b);
+      for (char stream : {'v', 'a'}) {
+        auto dts = decode_times(whole, stream);
+        ASSERT_GT(dts.size(), 100u) << stream;
+        for (std::size_t i = 1; i < dts.size(); ++i)
+          EXPECT_NEAR(double(dts[i] - dts[i - 1]), stream == 'v' ? 90'000.0 / 25 : 1024.0, stream == 'v' ? 0.0 : 1.0) << stream << i;
+      }
+      EXPECT_EQ(probe_file(whole)->errors, 0);
+    }
+  }
+}
+
+TEST(HlsPipeline, MakesOneMapOfOneSetOfParameters) {
+  scratch_folder folder;
+  auto clip = make_clip(folder, "a.flv", picture + tone + x264 + aac + "-t 3");
+  auto wide = make_clip(folder, "b.flv", "-f lavfi -i testsrc2=s=240x180:r=25 " + tone + x264 + aac + "-t 3");
+  pipeline_run first(in_fmp4(hls_of(clip))), second(in_fmp4(hls_of(clip))), other(in_fmp4(hls_of(wide)));
+  for (auto* run : {&first, &second, &other})
+    run->finish();
+  EXPECT_EQ(first.rungs.at(0).maps, second.rungs.at(0).maps) << "whoever makes them";
+  EXPECT_NE(first.rungs[0].maps, other.rungs.at(0).maps);
+  EXPECT_NE(map_of(first, "180p"), map_of(first, "90p"));
+}
+
+TEST(HlsPipeline, PacksSoundAloneAndACopiedPictureInFragments) {
+  scratch_folder folder;
+  pipeline_run sound(in_fmp4(hls_of(make_clip(folder, "a.flv", tone + aac + "-t 5"))));
+  sound.finish();
+  ASSERT_GE(sound.of("audio").size(), 2u);
+  for (auto& s : sound.of("audio")) {
+    auto report = probe_bytes(map_of(sound, "audio") + s.bytes);
+    ASSERT_TRUE(report);
+    EXPECT_EQ(report->errors, 0);
+    EXPECT_EQ(report->audio, "aac");
+    EXPECT_GT(report->samples, 10'000);
+  }
+  auto settings = hls_of(make_clip(folder, "b.flv", picture + tone + "-c:v libx264 -preset veryfast -bf 2 -g 25 -sc_threshold 0 -pix_fmt yuv420p " + aac + "-t 6"));
+  settings.ladder.pass_top = true;
+  pipeline_run passed(in_fmp4(settings)), in_ts(settings);
+  passed.finish();
+  in_ts.finish();
+  ASSERT_TRUE(passed.rungs.at(0).passed_through);
+  auto a = passed.of("180p"), b = in_ts.of("180p");
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    auto report = probe_bytes(map_of(passed, "180p") + a[i].bytes), there = probe_bytes(b[i].bytes);
+    ASSERT_TRUE(report && there);
+    EXPECT_EQ(report->errors, 0);
+    EXPECT_EQ(report->pictures, there->pictures);
+    EXPECT_EQ(report->first_pts, there->first_pts);
+    EXPECT_EQ(report->last_pts, there->last_pts);
+  }
+}
+
+TEST(HlsPipeline, CountsOnInFragmentsWhenTheClockJumpsAndTheLadderChanges) {
+  scratch_folder folder;
+  auto start = make_clip(folder, "1.ts", picture + tone + x264 + aac + "-t 5 -muxdelay 0 -output_ts_offset 1000");
+  auto rest = make_clip(folder, "2.ts", "-f lavfi -i testsrc2=s=240x180:r=25 " + tone + x264 + aac + "-t 5 -muxdelay 0");
+  ASSERT_EQ(std::system(("cat " + start + " " + rest + " > " + folder.file("both.ts")).c_str()), 0);
+  pipeline_run run(in_fmp4(hls_of(folder.file("both.ts"))));
+  run.finish();
+  ASSERT_GE(run.rungs.size(), 2u);
+  EXPECT_NE(run.rungs.front().maps, run.rungs.back().maps);
+  auto made = run.of("180p");
+  auto seam = std::find_if(made.begin(), made.end(), [](auto& s) { return s.info.discontinuity; });
+  ASSERT_NE(seam, made.end());
+  for (auto s = seam; s != made.end(); ++s) {
+    auto report = probe_bytes(map_of(run, "180p") + s->bytes);
+    ASSERT_TRUE(report);
+    EXPECT_EQ(report->errors, 0);
+    EXPECT_EQ(report->first_pts, s->info.first_pts + segment_writer::lead);
+    EXPECT_EQ(report->width, 240u);
   }
 }
 

@@ -83,7 +83,7 @@ def faults(global_conf, **conf):
             env["swift.cache"] = cache
             key = env["PATH_INFO"]
             if env["REQUEST_METHOD"] == "PUT":
-                if key.endswith(".ts"):
+                if ".ts." in key:
                     eventlet.sleep(int(read(folder / "slow_ms") or 0) / 1000)
                 if wait_while_held(folder, key):
                     answer = app(env, start_response)

@@ -49,7 +49,7 @@ struct S3Store : testing::Test {
 
 TEST_F(S3Store, ALateSegmentOfAFormerOwnerIsReadByNobody) {
   auto former = claimed(1);
-  server.hold("/7.1.ts");
+  server.hold("/7.ts.1");
   auto late = std::async(std::launch::async, [&] { return former->put("show", place, bytes("former")); });
   ASSERT_TRUE(comes_true([&] { return server.holds(); })); // its claim was seen, and its request is with the server
   auto owner = claimed(2);

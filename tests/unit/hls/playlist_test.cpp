@@ -18,6 +18,17 @@ TEST(Addresses, AreTakenApartExactlyAsTheyAreMade) {
   auto segment = parse_segment_path(path_of(s));
   ASSERT_TRUE(segment);
   EXPECT_EQ(segment->msn, 123U);
+  EXPECT_EQ(segment->kind, segment_kind::ts);
+  for (auto [kind, tail] : {std::pair{segment_kind::fmp4, "/v1.m3u8/123.m4s"}, std::pair{segment_kind::map, "/v1.m3u8/init.mp4"}}) {
+    s.kind = kind;
+    s.msn = kind == segment_kind::map ? 0 : 123;
+    path = path_of(s);
+    EXPECT_TRUE(path.ends_with(tail)) << path;
+    segment = parse_segment_path(path);
+    ASSERT_TRUE(segment) << path;
+    EXPECT_EQ(segment->kind, kind);
+    EXPECT_EQ(segment->msn, s.msn);
+  }
   EXPECT_EQ(multivariant_path("a"), "/hls/a/index.m3u8");
   EXPECT_EQ(parse_multivariant_path("/hls/a/index.m3u8").value(), "a");
   EXPECT_EQ(parse_steering_path("/steer/5.1/show").value().viewer.bucket, 5U);
@@ -52,7 +63,7 @@ TEST(Addresses, RefuseEverythingElse) {
   for (auto path : {"/p/1024.1/s~1/r.m3u8", "/p/01.1/s~1/r.m3u8", "/p/1.1/../r.m3u8", "/p/1.1/s~1/..m3u8", "/p/1.1/s~1/a/b.m3u8", "/p/1.1.c/s~1/r.m3u8",
                     "/p/1.1/s~1/r.m3u8 ", "/p/1.-1/s~1/r.m3u8", "/p/1.99999999999999999999/s~1/r.m3u8", "", "/", "/p/", "/p/1.1/s~1/.m3u8"})
     EXPECT_FALSE(parse_playlist_path(path)) << path;
-  for (auto path : {"/s/a~1/1/r/1.ts/", "/s/a~1/1/r/01.ts", "/s/a~1/1//1.ts", "/s/..~1/1/r/1.ts", "/s/a%2f~1/1/r/1.ts", "/s/a~1/1/r/1.mp4", "/s/a~/1/r/1.ts"})
+  for (auto path : {"/s/a~1/1/r/1.ts/", "/s/a~1/1/r/01.ts", "/s/a~1/1//1.ts", "/s/..~1/1/r/1.ts", "/s/a%2f~1/1/r/1.ts", "/s/a~1/1/r/1.mp4", "/s/a~/1/r/1.ts", "/s/a~1/1/r/init.m4s", "/s/a~1/1/r/init.mp4/", "/s/a~1/1/init.mp4", "/s/a~1/1/r/01.m4s", "/s/a~1/1/r/1.m4s.ts"})
     EXPECT_FALSE(parse_segment_path(path)) << path;
   EXPECT_FALSE(parse_multivariant_path("/hls/a/b/index.m3u8"));
 }
@@ -141,6 +152,107 @@ TEST(Playlist, CarriesAPrefixIntoEveryAddressAndNowhereElse) {
   const auto manifest = steering_manifest({{3, 1, false}, "show"}, 30s, false, "/t/TOKEN");
   EXPECT_NE(manifest.find("\"RELOAD-URI\":\"/t/TOKEN/steer/3.1/show\""), std::string::npos);
   EXPECT_EQ(without(manifest), steering_manifest({{3, 1, false}, "show"}, 30s));
+}
+
+// --- maps ---------------------------------------------------------------------------------------------------------------------------------------
+TEST(Playlist, NamesTheMapBeforeTheFirstSegmentAndAtEachDiscontinuity) {
+  bench b("m1");
+  linter lint{{100ms, 2, 2}};
+  for (std::uint64_t n = 1; n < 60; ++n) {
+    if (n == 30) // an encoder that makes the same
+      b.begin_with_maps(2, "pub1", "m1");
+    if (n == 40)
+      b.begin_with_maps(3, "pub1", "m2");
+    b.slot(n >= 40 ? 3 : n >= 30 ? 2 : 1, n);
+    if (b.log.snapshot().entries.empty())
+      continue;
+    for (std::size_t rung : {0U, 1U})
+      lint.media(fmt::format("r{}", rung), render(b.log.snapshot(), rung, {3, 1, false}), b.now);
+    auto p = parse_media_playlist(render(b.log.snapshot(), 0, {3, 1, false})).value();
+    for (auto& e : p.entries)
+      EXPECT_EQ(e.map, edge_url(1, {3, 1, false}) + fmt::format("/s/show~1/{}/720p/init.mp4", e.msn >= 39 ? 3 : 1)) << e.uri;
+    EXPECT_TRUE(p.entries.back().uri.ends_with(fmt::format("{}.m4s", p.entries.back().msn)));
+  }
+  EXPECT_EQ(show(lint.findings()), "");
+  auto text = render(b.log.snapshot(), 0, {3, 1, false});
+  EXPECT_NE(text.find("#EXT-X-VERSION:6\n"), std::string::npos);
+  EXPECT_EQ(b.log.snapshot().instance, 1U);
+}
+
+TEST(Playlist, LetsTheMapLieOnTheEdgeOfItsSegmentsForAsLongAsTheyAreListed) {
+  bench b("m1");
+  b.slots(1, 1, 5);
+  b.edges = 4;
+  b.slots(1, 6, 7);
+  auto base = [](edge_epoch e) { return e == 3 ? std::string_view("http://old") : std::string_view("http://new"); };
+  auto text = prepared_playlist(b.log.snapshot(), 0).text(3, base, "/t/TOKEN");
+  auto p = parse_media_playlist(text).value();
+  EXPECT_EQ(p.entries[4].map, "http://old/t/TOKEN/s/show~1/1/720p/init.mp4");
+  EXPECT_EQ(p.entries[4].uri, "http://old/t/TOKEN/s/show~1/1/720p/4.m4s");
+  EXPECT_EQ(p.entries[5].map, "http://new/t/TOKEN/s/show~1/1/720p/init.mp4");
+  EXPECT_EQ(p.entries[5].uri, "http://new/t/TOKEN/s/show~1/1/720p/5.m4s");
+  linter lint;
+  lint.media("u", text, b.now);
+  b.slots(1, 8, 22); // the entries of the old edge leave
+  lint.media("u", prepared_playlist(b.log.snapshot(), 0).text(3, base, "/t/TOKEN"), b.now);
+  for (auto& f : lint.findings())
+    EXPECT_NE(f.rule, "S1") << f.text;
+}
+
+TEST(Playlist, NamesNoMapForAGap) {
+  bench b("m1");
+  b.slots(1, 1, 4);
+  for (std::uint64_t n = 5; n < 30; ++n) { // 360p alone, then both
+    b.now += 4s;
+    if (n > 27)
+      b.offer(1, "720p", n);
+    b.offer(1, "360p", n);
+    b.now += 100ms;
+    b.log.tick(b.edges, b.now + 5s);
+  }
+  auto p = parse_media_playlist(render(b.log.snapshot(), 0, {3, 1, false})).value();
+  ASSERT_TRUE(p.entries.front().gap);
+  EXPECT_EQ(p.entries.front().map, "");
+  EXPECT_FALSE(p.entries.back().gap);
+  EXPECT_NE(p.entries.back().map, "");
+  b.log.end(1, b.now);
+  EXPECT_TRUE(parse_media_playlist(render(b.log.snapshot(), 0, {3, 1, false})).value().ended);
+}
+
+TEST(Linter, FindsMapsThatPlayersReject) {
+  bench b("m1");
+  b.slots(1, 1, 8);
+  auto good = render(b.log.snapshot(), 0, {});
+  auto found = [&](std::string_view from, std::string_view to) {
+    linter lint;
+    auto changed = good;
+    auto at = changed.find(from);
+    if (at == std::string::npos)
+      return std::string("not in the playlist");
+    changed.replace(at, from.size(), to);
+    lint.media("u", changed, b.now);
+    std::string rules;
+    for (auto& f : lint.findings())
+      rules += rules.find(f.rule) == std::string::npos ? f.rule + " " : "";
+    return rules;
+  };
+  auto line = [&](std::string_view begin) { return good.substr(good.find(begin), good.find('\n', good.find(begin)) + 1 - good.find(begin)); };
+  EXPECT_EQ(found("#EXTM3U", "#EXTM3U"), "");
+  EXPECT_EQ(found(line("#EXT-X-MAP"), ""), "P15 ");
+  EXPECT_EQ(found("VERSION:6", "VERSION:5"), "V9 ");
+  EXPECT_EQ(found("#EXT-X-MAP:URI=\"http://edge", "#EXT-X-MAP:URI=\"http://other"), "S3 ");
+  EXPECT_EQ(found("/5.m4s", "/5.ts"), "P15 ");
+  EXPECT_EQ(found("URI=", "X="), "syntax ");
+  // Another one in the middle.
+  auto at = good.find("/4.m4s\n") + 7;
+  auto changed = good.substr(0, at) + "#EXT-X-MAP:URI=\"" + edge_url(1, {}) + "/s/show~1/9/720p/init.mp4\"\n" + good.substr(at);
+  linter lint;
+  lint.media("u", good, b.now);
+  lint.media("u", changed, b.now);
+  std::set<std::string> rules;
+  for (auto& f : lint.findings())
+    rules.insert(f.rule);
+  EXPECT_EQ(rules, (std::set<std::string>{"P11", "S1"})) << show(lint.findings());
 }
 
 TEST(Linter, FindsWhatPlayersReject) {

@@ -390,7 +390,7 @@ TEST(SegmentLog, RefusesAStateThatIsNotWhole) {
   };
   EXPECT_EQ(with("\"next_msn\":8", "\"next_msn\":7"), error_code::corrupt);
   EXPECT_EQ(with("\"msn\":3", "\"msn\":4"), error_code::corrupt);
-  EXPECT_EQ(with("\"schema\":1", "\"schema\":2"), error_code::newer_schema);
+  EXPECT_EQ(with("\"schema\":1", "\"schema\":3"), error_code::newer_schema);
   EXPECT_EQ(with("\"dsn\":0", "\"dsn\":-1"), error_code::corrupt);
   EXPECT_EQ(with("{", "{\"more\":1,"), error_code::corrupt);
   EXPECT_EQ(segment_log::from_json(std::string(100'000, '[')).error().code, error_code::corrupt);
@@ -560,6 +560,131 @@ TEST(SegmentLog, AStandbyThatNobodyStandsBesideIsAWriterLikeAnyOther) {
   EXPECT_EQ(log.offer(9, make_segment("720p", 3, now - 4s), 1, now), offer_result::accepted);
   EXPECT_EQ(log.epoch(), 9U);
   EXPECT_TRUE(segment_log::from_json(log.to_json()));
+}
+
+// --- maps ---------------------------------------------------------------------------------------------------------------------------------------
+segment_place map_place(lease_epoch epoch, std::string rung, std::uint64_t instance = 1) { return {instance, epoch, std::move(rung), 0, segment_kind::map}; }
+
+TEST(SegmentLog, TakesNoFragmentWhoseMapIsNotStored) {
+  bench b("m1");
+  ASSERT_TRUE(b.log.begin_writer(2, "pub1", two_rungs(), timing_of(hls_profile::quick), false, "m2"));
+  EXPECT_TRUE(b.log.lacks_maps(2, 1));
+  EXPECT_EQ(b.offer(2, "720p", 5), offer_result::unknown_writer);
+  EXPECT_FALSE(b.log.knows(map_place(2, "720p")));
+  b.log.maps_stored(2, 1);
+  EXPECT_FALSE(b.log.lacks_maps(2, 1));
+  EXPECT_TRUE(b.log.knows(map_place(2, "720p")));
+  EXPECT_FALSE(b.log.knows(map_place(2, "480p")));
+  auto place = b.log.locate(2, make_segment("720p", 5, b.now), b.now).value();
+  EXPECT_EQ(place.kind, segment_kind::fmp4);
+  EXPECT_EQ(b.offer(2, "720p", 5), offer_result::accepted);
+  EXPECT_TRUE(b.log.knows(place));
+  place.kind = segment_kind::ts;
+  EXPECT_FALSE(b.log.knows(place));
+  auto changed = b.log.begin_writer(2, "pub1", two_rungs(), timing_of(hls_profile::quick), false, "m3");
+  ASSERT_FALSE(changed);
+  EXPECT_EQ(changed.error().code, error_code::conflict) << "an address names one thing for ever";
+}
+
+TEST(SegmentLog, KeepsAMapForAsLongAsASegmentThatNeedsIt) {
+  bench b("m1");
+  b.slots(1, 1, 10);
+  b.begin_with_maps(2, "pub1", "m2");
+  timestamp last_segment{}, map_gone{};
+  for (std::uint64_t n = 11; n < 70; ++n) {
+    b.slot(2, n);
+    for (auto& gone : b.log.take_expired(b.now)) {
+      if (gone.kind == segment_kind::map) {
+        EXPECT_EQ(gone.epoch, 1U);
+        EXPECT_FALSE(b.log.knows(gone));
+        map_gone = b.now;
+      } else if (gone.epoch == 1) {
+        EXPECT_EQ(gone.kind, segment_kind::fmp4);
+        last_segment = b.now;
+      }
+    }
+    EXPECT_EQ(map_gone == timestamp{}, b.log.knows(map_place(1, "360p"))) << n;
+    EXPECT_TRUE(b.log.knows(map_place(2, "360p")));
+  }
+  EXPECT_NE(map_gone, timestamp{});
+  EXPECT_EQ(map_gone, last_segment);
+}
+
+TEST(SegmentLog, GoesOnWithTheMapInForceWhereAWriterMakesTheSame) {
+  bench b("m1");
+  b.slots(1, 1, 5);
+  b.begin_with_maps(2, "pub1", "m1");
+  EXPECT_FALSE(b.log.lacks_maps(2, 1));
+  b.slots(2, 6, 40);
+  auto s = b.log.snapshot();
+  EXPECT_EQ(s.entries.back().epoch, 2U);
+  EXPECT_EQ(s.entries.back().map, 1U);
+  EXPECT_TRUE(b.log.knows(map_place(1, "720p"))) << "although no segment of its writer is left";
+  for (auto& gone : b.log.take_expired(b.now + 1h))
+    EXPECT_NE(gone.kind, segment_kind::map);
+}
+
+TEST(SegmentLog, BeginsAnewWithAnotherContainer) {
+  for (bool to_mp4 : {true, false}) {
+    auto b = to_mp4 ? bench() : bench("m1");
+    b.slots(1, 1, 5);
+    auto rungs = two_rungs();
+    ASSERT_TRUE(b.log.begin_writer(2, "pub1", rungs, timing_of(hls_profile::quick), false, to_mp4 ? "m2" : ""));
+    EXPECT_EQ(b.log.lacks_maps(2, 2), to_mp4);
+    b.log.maps_stored(2, 2);
+    b.slots(2, 6, 9);
+    auto s = b.log.snapshot();
+    EXPECT_EQ(s.instance, 2U);
+    EXPECT_EQ(s.entries.front().map, to_mp4 ? 2U : 0U);
+    bool map_goes = false;
+    for (auto& gone : b.log.take_expired(b.now + 1h))
+      map_goes = map_goes || gone == map_place(1, "720p");
+    EXPECT_EQ(map_goes, !to_mp4);
+  }
+}
+
+TEST(SegmentLog, LetsAStandbyOfTheSameMapsGoOnWithoutADiscontinuity) {
+  for (auto maps : {"m1", "m2"}) {
+    bench b("m1");
+    b.slots(1, 1, 4);
+    b.begin_with_maps(2, "pub1", maps, two_rungs(), true);
+    for (std::uint64_t n = 5; n < 9; ++n) {
+      b.now += 4s;
+      for (auto rung : {"720p", "360p"}) {
+        if (n < 7)
+          b.offer(1, rung, n);
+        b.offer(2, rung, n);
+      }
+    }
+    b.log.tick(1, b.now + 3s);
+    b.slots(2, 9, 12);
+    auto s = b.log.snapshot();
+    ASSERT_EQ(s.entries.back().epoch, 2U);
+    EXPECT_EQ(s.entries.back().dsn, maps == std::string_view("m1") ? 0U : 1U);
+    EXPECT_EQ(s.entries.back().map, maps == std::string_view("m1") ? 1U : 2U);
+    EXPECT_TRUE(b.log.knows(map_place(s.entries.back().map, "720p")));
+  }
+}
+
+TEST(SegmentLog, RemembersItsMaps) {
+  bench b("m1");
+  b.slots(1, 1, 30);
+  b.begin_with_maps(2, "pub1", "m2");
+  b.slots(2, 31, 33);
+  auto text = b.log.to_json();
+  auto back = segment_log::from_json(text);
+  ASSERT_TRUE(back) << back.error().text;
+  EXPECT_EQ(back->to_json(), text);
+  EXPECT_EQ(back->snapshot(), b.log.snapshot());
+  EXPECT_TRUE(back->knows(map_place(1, "720p")) && back->knows(map_place(2, "360p")));
+  EXPECT_FALSE(back->lacks_maps(2, 1));
+  EXPECT_EQ(back->take_expired(b.now + 1h), b.log.take_expired(b.now + 1h));
+  auto broken = text;
+  broken.replace(broken.find("\"map\":2,"), 8, "\"map\":7,");
+  EXPECT_FALSE(segment_log::from_json(broken)) << "entries whose map is not there";
+  bench without;
+  without.slots(1, 1, 5);
+  EXPECT_NE(without.log.to_json().find("\"schema\":1"), std::string::npos) << "which an older Weir reads";
 }
 
 } // namespace

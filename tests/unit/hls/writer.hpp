@@ -50,10 +50,19 @@ struct bench {
   edge_epoch edges = 1;
 
   bench() { begin(1, "pub1"); }
+  explicit bench(std::string_view maps) { begin_with_maps(1, "pub1", maps); }
   void begin(lease_epoch epoch, std::string_view publication) {
     auto begun = log.begin_writer(epoch, publication, two_rungs(), timing_of(hls_profile::quick));
     if (!begun)
       throw std::runtime_error(begun.error().text);
+  }
+  /// Of fragmented MP4: its maps are stored at once where the log wants them.
+  void begin_with_maps(lease_epoch epoch, std::string_view publication, std::string_view digest, std::vector<rung_info> rungs = two_rungs(), bool standby = false) {
+    auto begun = log.begin_writer(epoch, publication, std::move(rungs), timing_of(hls_profile::quick), standby, digest);
+    if (!begun)
+      throw std::runtime_error(begun.error().text);
+    if (log.lacks_maps(epoch, log.instance()))
+      log.maps_stored(epoch, log.instance());
   }
   offer_result offer(lease_epoch epoch, std::string rung, std::uint64_t slot) { return log.offer(epoch, make_segment(std::move(rung), slot, now - 4s), edges, now); }
   void slot(lease_epoch epoch, std::uint64_t n) {

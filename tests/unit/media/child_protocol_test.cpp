@@ -39,7 +39,7 @@ TEST(ChildProtocol, CarriesEveryRecordThereAndBack) {
                         stop_order{"drain"},
                         ready{7, "59"},
                         input_report{"h264", 1920, 1080, 29'970, "aac", 2, 48'000},
-                        rungs_report{{{"720p", 1280, 720, 30'000, "avc1.64001f,mp4a.40.2", bit_rate{3'128'000}}}, 90'000, true},
+                        rungs_report{{{"720p", 1280, 720, 30'000, "avc1.64001f,mp4a.40.2", bit_rate{3'128'000}}}, 90'000, true, {"AAAA"}},
                         segment_report{s},
                         h,
                         trouble{end_cause::source_stalled, "silent"},

@@ -241,6 +241,97 @@ TEST_F(Intake, WhatIsNotSavedIsNotShown) {
   EXPECT_EQ(code_of(a), error_code::none);
 }
 
+// --- maps ---------------------------------------------------------------------------------------------------------------------------------------
+std::shared_ptr<const std::string> make_map(std::string_view inside) {
+  auto box = [](std::string_view type, std::string_view body) { return std::string{0, 0, 0, static_cast<char>(8 + body.size())} + std::string(type) + std::string(body); };
+  return std::make_shared<const std::string>(box("ftyp", "iso5") + box("moov", inside));
+}
+
+expected<void> announce_mp4(house& h, lease_epoch epoch, std::string_view inside, std::vector<rung_info> rungs = {make_rung("180p")}) {
+  std::vector<std::shared_ptr<const std::string>> maps;
+  for (auto& r : rungs)
+    maps.push_back(make_map(r.name + std::string(inside)));
+  return h.in->announce("conf", epoch, "pub", hls_profile::brief, std::move(rungs), false, std::move(maps));
+}
+
+std::size_t count_maps(const house& h) {
+  return static_cast<std::size_t>(std::count_if(h.disk->segments.begin(), h.disk->segments.end(), [](auto& s) { return std::get<1>(s).kind == hls::segment_kind::map; }));
+}
+
+TEST_F(Intake, MapsAreStoredBeforeTheFirstSegmentThatNeedsThem) {
+  ASSERT_TRUE(announce_mp4(*this, 65536, "a", {make_rung("180p"), make_rung("90p")}));
+  auto first = offer(65536, 10), second = offer(65536, 10, "90p");
+  ASSERT_EQ(open.size(), 2U);
+  for (auto& o : open)
+    EXPECT_EQ(o.place.kind, hls::segment_kind::map);
+  EXPECT_EQ(open[0].place, (hls::segment_place{1, 65536, "180p", 0, hls::segment_kind::map}));
+  do_next();
+  EXPECT_EQ(std::count_if(open.begin(), open.end(), [](auto& o) { return o.place.kind == hls::segment_kind::fmp4; }), 0) << "the other rung's is missing still";
+  do_all();
+  EXPECT_EQ(code_of(first), error_code::none);
+  EXPECT_EQ(code_of(second), error_code::none);
+  EXPECT_EQ(count_maps(*this), 2U);
+  for (std::uint64_t slot = 11; slot < 14; ++slot) {
+    pass(td);
+    offer(65536, slot);
+    offer(65536, slot, "90p");
+    do_all();
+  }
+  EXPECT_EQ(count_maps(*this), 2U);
+  EXPECT_EQ(shown().entries.back().map, 65536U);
+  ASSERT_TRUE(announce_mp4(*this, 131072, "a", {make_rung("180p"), make_rung("90p")}));
+  pass(td);
+  offer(131072, 14);
+  offer(131072, 14, "90p");
+  do_all();
+  EXPECT_EQ(count_maps(*this), 2U) << "the next one makes the same";
+  EXPECT_EQ(shown().entries.back().epoch, 131072U);
+  EXPECT_EQ(shown().entries.back().map, 65536U);
+}
+
+TEST_F(Intake, AMapThatCannotBeStoredMakesTheWriterTryAgain) {
+  ASSERT_TRUE(announce_mp4(*this, 65536, "a"));
+  refuse["put"] = {error_code::io_failed, "broken"};
+  auto first = offer(65536, 10);
+  do_all();
+  EXPECT_EQ(code_of(first), error_code::unavailable);
+  refuse.clear();
+  auto again = offer(65536, 10);
+  do_all();
+  EXPECT_EQ(code_of(again), error_code::none);
+  EXPECT_EQ(count_maps(*this), 1U);
+}
+
+TEST_F(Intake, AfterARestartAWriterWhoseMapsAreNotStoredAnnouncesItselfAgain) {
+  ASSERT_TRUE(announce_mp4(*this, 65536, "a"));
+  for (std::uint64_t slot = 10; slot < 14; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  ASSERT_TRUE(restart());
+  EXPECT_EQ(count_maps(*this), 1U) << "the sweep leaves it";
+  ASSERT_TRUE(put(65536, 14)) << "stored: it goes on";
+  ASSERT_TRUE(announce_mp4(*this, 131072, "b"));
+  ASSERT_TRUE(put(65536, 15)); // the log that is saved knows the next writer
+  ASSERT_TRUE(restart());
+  EXPECT_EQ(code_of(offer(131072, 16)), error_code::not_found);
+  ASSERT_TRUE(announce_mp4(*this, 131072, "b"));
+  auto good = offer(131072, 16);
+  do_all();
+  EXPECT_EQ(code_of(good), error_code::none);
+  EXPECT_EQ(count_maps(*this), 2U);
+}
+
+TEST_F(Intake, TakesOnlyMapsThatAreMaps) {
+  auto announced_with = [&](std::string map) {
+    auto done = in->announce("conf", 65536, "pub", hls_profile::brief, {make_rung("180p")}, false, {std::make_shared<const std::string>(std::move(map))});
+    return done ? error_code::none : done.error().code;
+  };
+  auto good = *make_map("x");
+  for (auto bad : {std::string{}, std::string("ftyp"), good.substr(1), good.substr(0, good.size() - 1), good + "x", good + *make_map("x"), std::string(100'000, 'x'), good.substr(12)})
+    EXPECT_EQ(announced_with(bad), error_code::invalid_input) << bad.size();
+  EXPECT_EQ(announced_with(good), error_code::none);
+  EXPECT_EQ(in->announce("conf", 65537, "pub", hls_profile::brief, {make_rung("180p"), make_rung("90p")}, false, {make_map("x")}).error().code, error_code::invalid_input);
+}
+
 TEST_F(Intake, ASegmentWaitsForALateOneThatMayStillComeToItsPlace) {
   ASSERT_TRUE(announce(65536));
   auto late = offer(65536, 10); // the stream's first: until one is in, the next has the same number

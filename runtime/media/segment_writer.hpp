@@ -1,0 +1,30 @@
+#pragma once
+// How a rung's packets become the bytes of segments: one muxer for the whole run of a rung, a memory file for each segment.
+#include "runtime/media/av.hpp"
+#include "runtime/media/channel.hpp" // memory_file, media_container
+#include "runtime/media/time_line.hpp"
+
+#include <optional>
+
+namespace weir::media {
+
+class segment_writer {
+public:
+  /// Media time is the publisher's plus this, in every container: reordered pictures decode before zero on a time line that starts there.
+  static constexpr ticks lead = 10 * ticks_per_second;
+
+  virtual ~segment_writer() = default;
+
+  // Time stamps are 90 kHz ticks of the publisher's clock; each stream's dts grow.
+  virtual expected<void> write_video(const AVPacket& packet) = 0;
+  virtual expected<void> write_audio(const AVPacket& packet) = 0;
+  /// Ends the segment: everything written since the one before. The next one begins with the next packet. `next_picture`: its dts, where it is known.
+  virtual expected<memory_file> cut(std::optional<ticks> next_picture) = 0;
+  /// What a player needs before any segment of this run (EXT-X-MAP); empty where a segment stands alone.
+  virtual std::string_view map() const { return {}; }
+};
+
+/// Streams in this order; either may be null. `frame` is how long a picture lasts whose successor is not known. Fails: media_failed, io_failed.
+expected<std::unique_ptr<segment_writer>> open_segment_writer(media_container container, const AVCodecParameters* video, const AVCodecParameters* audio, ticks frame);
+
+} // namespace weir::media

@@ -1,0 +1,1 @@
+weir_fuzz(writer_map LINK weir_origin)
