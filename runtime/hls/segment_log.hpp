@@ -110,7 +110,8 @@ public:
   /// with a log calls it once, before the first tick().
   void resumed(timestamp now);
 
-  /// Segments that nobody may ask for any more (P10), and maps that no segment needs that is kept (as P17 says of keys); each is named once. The caller deletes them.
+  /// Segments that nobody may ask for any more (P10), and maps that no segment needs that is kept (as P17 says of keys); each is named once.
+  /// The caller deletes them.
   std::vector<segment_place> take_expired(timestamp now);
   /// Whether a stored segment is listed, waiting to be, or within P10; after a restart the rest is leftovers.
   bool knows(const segment_place& place) const;

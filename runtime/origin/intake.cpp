@@ -94,7 +94,8 @@ expected<void> intake::announce(const std::string& stream, lease_epoch epoch, co
   std::string all; // whose digest tells these maps from others: names and lengths included, so that no two sets are the same text
   for (std::size_t i = 0; i < maps.size(); ++i) {
     if (!is_map(*maps[i]))
-      return fail(error_code::invalid_input, fmt::format("the map of rung {:?}: its {} bytes are not ftyp and moov of at most {} bytes", rungs[i].name.substr(0, 32), maps[i]->size(), map_limit));
+      return fail(error_code::invalid_input,
+                  fmt::format("the map of rung {:?}: its {} bytes are not ftyp and moov of at most {} bytes", rungs[i].name.substr(0, 32), maps[i]->size(), map_limit));
     all += fmt::format("{} {}\n", rungs[i].name, maps[i]->size()) + *maps[i];
     by_rung.emplace_back(rungs[i].name, std::move(maps[i]));
   }
@@ -184,7 +185,8 @@ bool intake::bring_maps(const std::string& stream, line& l, const upload& u, std
   for (auto& [rung, bytes] : maps->second) {
     const auto ticket = ++tickets_;
     l.map_puts.emplace(ticket, wanted);
-    orders_.push_back({.what = store_order::kind::put, .stream = stream, .ticket = ticket, .place = {instance, wanted.epoch, rung, 0, hls::segment_kind::map}, .bytes = bytes, .due = u.due, .json = {}});
+    hls::segment_place place{instance, wanted.epoch, rung, 0, hls::segment_kind::map};
+    orders_.push_back({.what = store_order::kind::put, .stream = stream, .ticket = ticket, .place = std::move(place), .bytes = bytes, .due = u.due, .json = {}});
   }
   return true;
 }

@@ -41,7 +41,8 @@ struct options {
       field("standby", &options::standby, "A second encoder on another node makes the same segments; the origin goes on with its own when the first one's stop.", cosmetic),
       field("on_overload", &options::on_overload,
             "While the machine is too slow: move (to a node with room; without one, pictures are left out) or drop_rung (the top rung is left out, and comes back later)."),
-      field("container", &options::container, "What segments are: ts (MPEG-TS, for every player) or fmp4 (fragmented MP4: fewer bytes). Another one begins the playlist anew."),
+      field("container", &options::container,
+            "What segments are: ts (MPEG-TS, for every player) or fmp4 (fragmented MP4: fewer bytes). Another one begins the playlist anew."),
     };
   }
 

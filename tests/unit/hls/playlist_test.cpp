@@ -63,7 +63,8 @@ TEST(Addresses, RefuseEverythingElse) {
   for (auto path : {"/p/1024.1/s~1/r.m3u8", "/p/01.1/s~1/r.m3u8", "/p/1.1/../r.m3u8", "/p/1.1/s~1/..m3u8", "/p/1.1/s~1/a/b.m3u8", "/p/1.1.c/s~1/r.m3u8",
                     "/p/1.1/s~1/r.m3u8 ", "/p/1.-1/s~1/r.m3u8", "/p/1.99999999999999999999/s~1/r.m3u8", "", "/", "/p/", "/p/1.1/s~1/.m3u8"})
     EXPECT_FALSE(parse_playlist_path(path)) << path;
-  for (auto path : {"/s/a~1/1/r/1.ts/", "/s/a~1/1/r/01.ts", "/s/a~1/1//1.ts", "/s/..~1/1/r/1.ts", "/s/a%2f~1/1/r/1.ts", "/s/a~1/1/r/1.mp4", "/s/a~/1/r/1.ts", "/s/a~1/1/r/init.m4s", "/s/a~1/1/r/init.mp4/", "/s/a~1/1/init.mp4", "/s/a~1/1/r/01.m4s", "/s/a~1/1/r/1.m4s.ts"})
+  for (auto path : {"/s/a~1/1/r/1.ts/", "/s/a~1/1/r/01.ts", "/s/a~1/1//1.ts", "/s/..~1/1/r/1.ts", "/s/a%2f~1/1/r/1.ts", "/s/a~1/1/r/1.mp4", "/s/a~/1/r/1.ts",
+                    "/s/a~1/1/r/init.m4s", "/s/a~1/1/r/init.mp4/", "/s/a~1/1/init.mp4", "/s/a~1/1/r/01.m4s", "/s/a~1/1/r/1.m4s.ts"})
     EXPECT_FALSE(parse_segment_path(path)) << path;
   EXPECT_FALSE(parse_multivariant_path("/hls/a/b/index.m3u8"));
 }

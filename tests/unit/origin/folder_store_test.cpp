@@ -43,7 +43,8 @@ TEST_F(FolderStore, GivesBackWhatWasPutAndRemovesIt) {
   EXPECT_EQ(store->open("show", place).error().code, error_code::not_found);
   ASSERT_TRUE(store->put("show", place, bytes("abc")));
   EXPECT_TRUE(fs::exists(root / "show/1/2/720p/3.ts"));
-  for (auto [other, name] : {std::pair{hls::segment_place{1, 2, "720p", 3, hls::segment_kind::fmp4}, "3.m4s"}, std::pair{hls::segment_place{1, 2, "720p", 0, hls::segment_kind::map}, "init.mp4"}}) {
+  for (auto [other, name] : {std::pair{hls::segment_place{1, 2, "720p", 3, hls::segment_kind::fmp4}, "3.m4s"},
+                             std::pair{hls::segment_place{1, 2, "720p", 0, hls::segment_kind::map}, "init.mp4"}}) {
     ASSERT_TRUE(store->put("show", other, bytes("other")));
     EXPECT_TRUE(fs::exists(root / "show/1/2/720p" / name));
     EXPECT_EQ(store->open("show", other)->size, 5U);
