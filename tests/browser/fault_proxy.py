@@ -17,7 +17,7 @@ import struct
 import threading
 import time
 
-SEGMENT = re.compile(r"/s/([^/~]+)~[^/]+/[^/]+/([^/]+)/([0-9]+)\.ts$")
+SEGMENT = re.compile(r"/s/([^/~]+)~[^/]+/[^/]+/([^/]+)/([0-9]+)\.(?:ts|m4s)$")
 NOT_PASSED_ON = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 # What an edge does to a request, by name: the status answered instead, seconds before it is passed on, or how the answer ends.

@@ -24,6 +24,7 @@ T_TAKE = 3.0  # seconds
 
 # Target duration and hold-back in seconds.
 PROFILES = {"standard": (6, 18), "quick": (4, 12), "short": (2, 10)}
+CONTAINERS = {"quick": "fmp4"}  # all others are MPEG-TS
 
 # By profile: all of them where a buffer is shortest, elsewhere those that cost most of it. Each lane has one viewer with either player at a time.
 LANES = [
@@ -107,7 +108,7 @@ class Faults(NodeCase):
         try:
             for profile in PROFILES:
                 stream = node.add_stream(profile)
-                task = node.add_hls(stream, profile)
+                task = node.add_hls(stream, profile, CONTAINERS.get(profile, "ts"))
                 camera = Encoder(node, profile, stream.key)
                 cls.addClassCleanup(camera.stop)
                 node.wait_for_task(task, "running", 30)  # one start at a time: sanitized ones are hard on two cores

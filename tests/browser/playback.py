@@ -135,6 +135,7 @@ class PlaybackCase(NodeCase):
     """A node with a broadcast and a page at each of its edges."""
 
     SECTIONS = {"origin": {"profile": "quick"}, "coordinator": {"publish_grace": "12s"}, "ladders": [LADDER]}
+    CONTAINER = "ts"
 
     @classmethod
     def setUpClass(cls):
@@ -143,7 +144,7 @@ class PlaybackCase(NodeCase):
         say(f"pictures: {cls.pictures}")
         node = cls.node
         cls.stream = node.add_stream("show", title="Main hall")
-        cls.task = node.add_hls(cls.stream, "quick")
+        cls.task = node.add_hls(cls.stream, "quick", cls.CONTAINER)
         cls.camera = Camera(node, "show", cls.stream.key)
         cls.addClassCleanup(cls.camera.stop)
         try:

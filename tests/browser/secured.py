@@ -1,4 +1,4 @@
-"""A real Chromium watches through two edges with TLS and HTTP/2, whose certificate is renewed meanwhile."""
+"""A real Chromium watches fragmented MP4 through two edges with TLS and HTTP/2: the certificate is renewed meanwhile, and an edge is drained."""
 
 import os
 import tempfile
@@ -10,6 +10,8 @@ from weir_node import eventually, trust
 
 
 class Secured(playback.PlaybackCase):
+    CONTAINER = "fmp4"
+
     @classmethod
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory(prefix="weir-ca-")
@@ -35,6 +37,20 @@ class Secured(playback.PlaybackCase):
         eventually("both edges show the new one", lambda: {trust.shown_at(edge) for edge in self.node.edges} == {self.renewed.shown}, 25)
         self.watch_for(20)
         playback.say("certificate renewed:")
+        self.assert_smooth({page: playback.Stretch(self.samples(page, began)) for page in self.pages})
+        self.assertEqual(self.viewers.said("complaint"), [])
+
+    def test_3_an_edge_is_drained(self):
+        """New segments come from the other edge to those who watch, and with them their map from there, in the midst of a playlist."""
+        page, edge = next(iter(self.pages.items()))
+        left, = [e for e in self.node.edges if e != edge]
+        one, = [e for e in self.node.items("/api/v1/edges") if e["url"] == edge]
+        count = lambda: self.viewers.said("sample", page=page)[-1]["edges"].get(left.removeprefix("https://"), 0)
+        before = count()
+        began = time.time()
+        self.node.change("POST", f"/api/v1/edges/{one['name']}/drain")
+        eventually("its viewer fetches at the other edge", lambda: count() >= before + 4, 60)
+        playback.say(f"edge drained, {time.time() - began:.1f} s:")
         self.assert_smooth({page: playback.Stretch(self.samples(page, began)) for page in self.pages})
         self.assertEqual(self.viewers.said("complaint"), [])
 
