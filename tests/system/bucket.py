@@ -18,6 +18,8 @@ class Bucket(LoggedCase):
         cls.addClassCleanup(folder.cleanup)
         # Not this python3: the package's modules are the system's.
         cls.server = _spawn(["/usr/bin/python3", "-B", SERVER, folder.name], stdout=subprocess.PIPE)
+        cls.addClassCleanup(cls.server.stdout.close)
+        cls.addClassCleanup(cls.server.wait, 10)
         cls.addClassCleanup(_end_session, cls.server.pid)
         port = int(cls.server.stdout.readline() or 0)
         assert port, "the S3 server did not start: is the package python3-swift there?"
