@@ -80,19 +80,27 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung)
     entries_.push_back({edges, text_.size(), 0});
   };
   std::pair<lease_epoch, edge_epoch> map{}; ///< in force, and the edges that it is named on
+  auto name_map = [&](const log_entry& of) {
+    if (of.map == 0 || map == std::pair{of.map, of.edges})
+      return;
+    map = {of.map, of.edges};
+    text_ += "#EXT-X-MAP:URI=\"";
+    host_goes_here(of.edges);
+    text_ += path_of(segment_address{log.stream, log.instance, of.map, name, 0, segment_kind::map});
+    text_ += "\"\n";
+  };
   for (auto& e : log.entries) {
     if (e.discontinuity) {
       text_ += "#EXT-X-DISCONTINUITY\n";
       map = {};
     }
-    // Not for a gap: nobody fetches it, and a rung that came later has no map of that time.
-    if (e.map != 0 && !e.gap(rung) && map != std::pair{e.map, e.edges}) {
-      map = {e.map, e.edges};
-      text_ += "#EXT-X-MAP:URI=\"";
-      host_goes_here(e.edges);
-      text_ += path_of(segment_address{log.stream, log.instance, e.map, name, 0, segment_kind::map});
-      text_ += "\"\n";
-    }
+    // Not for a gap: nobody fetches it, and a rung that came later has no map of that time. But a window that begins with gaps begins with the map of what
+    // follows them: players take a playlist for what its beginning says.
+    if (!e.gap(rung))
+      name_map(e);
+    else if (&e == &front)
+      if (auto first = std::ranges::find_if(log.entries, [&](auto& f) { return !f.gap(rung); }); first != log.entries.end())
+        name_map(*first);
     text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(e.time));
     if (e.gap(rung))
       text_ += "#EXT-X-GAP\n";

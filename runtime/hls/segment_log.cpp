@@ -131,11 +131,13 @@ const segment_log::map_set* segment_log::stored_maps(lease_epoch epoch, std::uin
   return found == maps_.end() ? nullptr : &*found;
 }
 
-bool segment_log::lacks_maps(lease_epoch epoch, std::uint64_t instance) const {
+lease_epoch segment_log::maps_of(lease_epoch epoch, std::uint64_t instance) const {
   auto w = announced_.find(epoch);
-  if (w == announced_.end())
-    return false;
-  auto needed = map_of(w->second, epoch, instance);
+  return w == announced_.end() ? 0 : map_of(w->second, epoch, instance);
+}
+
+bool segment_log::lacks_maps(lease_epoch epoch, std::uint64_t instance) const {
+  auto needed = maps_of(epoch, instance);
   return needed != 0 && stored_maps(needed, instance) == nullptr;
 }
 
@@ -147,9 +149,29 @@ void segment_log::maps_stored(lease_epoch epoch, std::uint64_t instance) {
   for (auto& r : w->second.rungs)
     stored.rungs.push_back(r.name);
   std::erase_if(expiring_, [&](auto& e) { return e.place.kind == segment_kind::map && e.place.epoch == epoch && e.place.instance == instance; });
+  // Writers that come one after the other and bring no segment: nothing is listed that would make room, and no player has heard of these maps.
+  if (maps_.size() >= map_sets_limit)
+    std::erase_if(maps_, [&](auto& m) {
+      const bool gone = ahead(m) && !announced_.contains(m.epoch);
+      if (gone)
+        expire(m, 0ms, {});
+      return gone;
+    });
   maps_.push_back(std::move(stored));
   ++version_;
 }
+
+std::vector<segment_place> segment_log::maps() const {
+  std::vector<segment_place> places;
+  for (auto& m : maps_)
+    if (m.instance >= instance_)
+      for (auto& rung : m.rungs)
+        places.push_back({m.instance, m.epoch, rung, 0, segment_kind::map});
+  return places;
+}
+
+/// Of a writer that has not taken over, or of the instance that the next one begins.
+bool segment_log::ahead(const map_set& maps) const { return maps.epoch > writer_epoch_ || maps.instance > instance_; }
 
 void segment_log::expire(const map_set& maps, milliseconds keep, timestamp now) {
   for (auto& rung : maps.rungs)
@@ -161,8 +183,8 @@ void segment_log::drop_maps(milliseconds keep, timestamp now) {
   const bool many = maps_.size() > map_sets_limit;
   std::erase_if(maps_, [&](auto& m) {
     // Writers that may still take over are not all known after a restart.
-    const bool may_come = m.epoch > writer_epoch_ && (!many || announced_.contains(m.epoch));
-    const bool needed = may_come || m.instance > instance_ || (m.instance == instance_ && m.epoch == map_) ||
+    const bool may_come = ahead(m) && (!many || announced_.contains(m.epoch));
+    const bool needed = may_come || (m.instance == instance_ && m.epoch == map_) ||
                         (m.instance == instance_ && std::any_of(entries_.begin(), entries_.end(), [&](auto& e) { return e.map == m.epoch; }));
     if (!needed)
       expire(m, keep, now);

@@ -86,10 +86,14 @@ public:
   /// within an epoch. From one container to the other begins a new instance, because nothing ends the reach of a map but another one.
   expected<void> begin_writer(lease_epoch epoch, std::string_view publication, std::vector<rung_info> rungs, hls_timing timing, bool standby = false, std::string_view maps = {});
 
+  /// Whose maps serve this writer's segments under that instance; 0: it is unknown, or makes MPEG-TS.
+  lease_epoch maps_of(lease_epoch epoch, std::uint64_t instance) const;
   /// Whether maps of this writer have to lie in the store, under that instance, before one of its segments is offered there.
   bool lacks_maps(lease_epoch epoch, std::uint64_t instance) const;
   /// They do now, one for each rung that the writer announced.
   void maps_stored(lease_epoch epoch, std::uint64_t instance);
+  /// All maps that must lie in the store: those of what is listed, and those of writers that may still come.
+  std::vector<segment_place> maps() const;
 
   /// Where offer() would put the segment; changes nothing.
   tl::expected<segment_place, offer_result> locate(lease_epoch epoch, const segment_info& segment, timestamp now) const;
@@ -224,6 +228,7 @@ private:
   void expire(const log_entry& entry, std::chrono::milliseconds keep, timestamp now);
   lease_epoch map_of(const writer& w, lease_epoch epoch, std::uint64_t instance) const;
   const map_set* stored_maps(lease_epoch epoch, std::uint64_t instance) const;
+  bool ahead(const map_set& maps) const;
   void drop_maps(std::chrono::milliseconds keep, timestamp now);
   void expire(const map_set& maps, std::chrono::milliseconds keep, timestamp now);
   segment_kind kind() const { return map_ != 0 ? segment_kind::fmp4 : segment_kind::ts; }

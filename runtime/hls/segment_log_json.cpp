@@ -336,7 +336,7 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
     }
     if (with_maps) {
       log.map_ = o.count("map");
-      for (auto& item : o.list("maps", 256)) {
+      for (auto& item : o.list("maps", 1024)) { // each entry may have its own, and writers that may come theirs
         strict_object m(item, "set of maps");
         map_set one{m.count("instance"), m.count("epoch"), m.text("digest", 64), {}};
         for (auto& rung : m.list("rungs", max_rungs)) {

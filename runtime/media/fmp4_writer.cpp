@@ -116,7 +116,8 @@ expected<std::unique_ptr<segment_writer>> fmp4_writer::open(const AVCodecParamet
   // No edit list: it would have to hold for whoever joins at any segment. Decode and presentation times are the packets' own, as in TS: reordered pictures have
   // composition offsets, and sound stands where it is to be heard. (libav's negative offsets would shift each fragment by its reordering: measured.)
   AVDictionary* settings = nullptr;
-  av_dict_set(&settings, "movflags", "frag_custom+empty_moov+default_base_moof", 0);
+  // No trailer: nobody gets its index of all fragments, which would grow for as long as the stream lasts.
+  av_dict_set(&settings, "movflags", "frag_custom+empty_moov+default_base_moof+skip_trailer", 0);
   av_dict_set(&settings, "use_editlist", "0", 0);
   auto code = avformat_write_header(m->context, &settings);
   av_dict_free(&settings);

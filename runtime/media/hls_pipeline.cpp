@@ -259,7 +259,13 @@ struct hls_pipeline::state {
         setup.encoded = &plan[i];
         setup.like = &picture;
       }
-      WEIR_TRY(add_rung(std::move(setup)));
+      auto added = add_rung(std::move(setup));
+      if (!added && i == 0 && pass && added.error().code == error_code::too_large) { // the source's own headers make no map; an encoder's do
+        pass.reset();
+        to_copy.clear();
+        return build(picture, shape);
+      }
+      WEIR_TRY(added);
     }
     report_input(&shape);
     announce();

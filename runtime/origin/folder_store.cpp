@@ -64,7 +64,9 @@ public:
     auto path = path_of(stream, place);
     if (!path)
       return fail(std::move(path).error());
-    return replace(*path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, sync::no);
+    // A segment that a power failure takes is one hole; its map, which is written once, would be missing for as long as the writer goes on.
+    const auto durable = place.kind == hls::segment_kind::map ? sync::yes : sync::no;
+    return replace(*path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, durable);
   }
 
   expected<open_segment> open(std::string_view stream, const hls::segment_place& place) const override {

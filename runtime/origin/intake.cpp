@@ -135,7 +135,7 @@ void intake::offer(offered_segment segment, steady_time now, timestamp wall) {
   u.segment = std::move(segment);
   const auto ticket = ++tickets_;
   l.uploads.emplace(ticket, std::move(u));
-  begin_or_hold(stream, l, ticket, wall);
+  begin_or_hold(stream, l, ticket, now, wall);
   save(stream, l, now);
 }
 
@@ -145,10 +145,10 @@ steady_time intake::due(const hls::segment_log& log, const segment_info& info, s
   return now + (options_.shared ? std::max(time, shared_deadline) : time);
 }
 
-void intake::begin_or_hold(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall) {
+void intake::begin_or_hold(const std::string& stream, line& l, std::uint64_t ticket, steady_time now, timestamp wall) {
   auto& u = l.uploads.at(ticket);
   if (l.held.empty()) {
-    const auto ready = readiness_of(stream, l, u, wall);
+    const auto ready = readiness_of(stream, l, u, now, wall);
     if (ready == readiness::now)
       return begin(stream, l, ticket, wall);
     if (ready == readiness::never)
@@ -164,45 +164,58 @@ void intake::begin_or_hold(const std::string& stream, line& l, std::uint64_t tic
 }
 
 /// `never`: its maps are not known here any more; its writer has to announce itself again.
-intake::readiness intake::readiness_of(const std::string& stream, line& l, const upload& u, timestamp wall) {
+intake::readiness intake::readiness_of(const std::string& stream, line& l, const upload& u, steady_time now, timestamp wall) {
   auto& log = logs_.at(stream);
   if (!may_begin(l, log, u, wall))
     return readiness::later;
   auto place = log.locate(u.segment.writer_epoch, u.segment.info, wall);
-  if (!place || !log.lacks_maps(u.segment.writer_epoch, place->instance))
+  if (!place)
     return readiness::now;
-  return bring_maps(stream, l, u, place->instance) ? readiness::later : readiness::never;
+  const map_put wanted{log.maps_of(u.segment.writer_epoch, place->instance), place->instance};
+  const bool lacking = log.lacks_maps(u.segment.writer_epoch, place->instance);
+  // What the log says about maps may be older than this process, and a store may have lost some since: who has the same bytes brings them again, once.
+  if (wanted.epoch == 0 || (!lacking && std::find(l.maps_put.begin(), l.maps_put.end(), wanted) != l.maps_put.end()))
+    return readiness::now;
+  const bool coming = bring_maps(stream, l, u, wanted, now);
+  return !lacking ? readiness::now : coming ? readiness::later : readiness::never;
 }
 
-/// Whether the maps of its writer are on their way to the store.
-bool intake::bring_maps(const std::string& stream, line& l, const upload& u, std::uint64_t instance) {
-  const map_put wanted{u.segment.writer_epoch, instance};
+/// Whether the maps of its writer are on their way to the store, or will be when a store that refused them is asked again.
+bool intake::bring_maps(const std::string& stream, line& l, const upload& u, const map_put& wanted, steady_time now) {
   if (std::any_of(l.map_puts.begin(), l.map_puts.end(), [&](auto& p) { return p.second == wanted; }))
     return true;
-  auto maps = l.maps.find(wanted.epoch);
+  auto maps = l.maps.find(u.segment.writer_epoch);
   if (maps == l.maps.end())
     return false;
+  if (now < l.maps_not_before)
+    return true;
   for (auto& [rung, bytes] : maps->second) {
     const auto ticket = ++tickets_;
     l.map_puts.emplace(ticket, wanted);
-    hls::segment_place place{instance, wanted.epoch, rung, 0, hls::segment_kind::map};
+    hls::segment_place place{wanted.instance, wanted.epoch, rung, 0, hls::segment_kind::map};
     orders_.push_back({.what = store_order::kind::put, .stream = stream, .ticket = ticket, .place = std::move(place), .bytes = bytes, .due = u.due, .json = {}});
   }
   return true;
 }
 
-void intake::map_stored(const std::string& stream, line& l, const map_put& put, const expected<void>& result) {
+void intake::map_stored(const std::string& stream, line& l, const map_put& put, const expected<void>& result, steady_time now) {
   if (result) {
     if (std::none_of(l.map_puts.begin(), l.map_puts.end(), [&](auto& p) { return p.second == put; })) {
       logs_.at(stream).maps_stored(put.epoch, put.instance);
       l.unsaved = true;
+      l.maps_put.push_back(put);
+      if (l.maps_put.size() > writer_limit)
+        l.maps_put.pop_front();
     }
     return;
   }
   log::error("origin", "map-not-stored", "stream={} writer_epoch={} error={}", stream, put.epoch, result.error().text);
   counted_.full += is_full(result.error());
+  l.maps_not_before = now + save_again_after;
   // The others of this set are brought again, too. Who waits for it tries again.
   std::erase_if(l.map_puts, [&](auto& p) { return p.second == put; });
+  if (!logs_.at(stream).lacks_maps(put.epoch, put.instance))
+    return; // it was brought again; nobody waits
   for (auto ticket : std::vector(l.held.begin(), l.held.end()))
     if (auto& u = l.uploads.at(ticket); u.segment.writer_epoch == put.epoch) {
       std::erase(l.held, ticket);
@@ -250,11 +263,11 @@ void intake::begin(const std::string& stream, line& l, std::uint64_t ticket, tim
   orders_.push_back({.what = store_order::kind::put, .stream = stream, .ticket = ticket, .place = std::move(*place), .bytes = u.segment.bytes, .due = u.due, .json = {}});
 }
 
-void intake::release(const std::string& stream, line& l, timestamp wall) {
+void intake::release(const std::string& stream, line& l, steady_time now, timestamp wall) {
   while (!l.held.empty()) {
     auto ticket = l.held.front();
     auto& u = l.uploads.at(ticket);
-    const auto ready = readiness_of(stream, l, u, wall);
+    const auto ready = readiness_of(stream, l, u, now, wall);
     if (ready == readiness::later)
       return;
     l.held.pop_front();
@@ -276,8 +289,8 @@ void intake::stored(const std::string& stream, std::uint64_t ticket, expected<vo
       return oust(result.error());
     const auto whose = put->second;
     l.map_puts.erase(put);
-    map_stored(stream, l, whose, result);
-    release(stream, l, wall);
+    map_stored(stream, l, whose, result, now);
+    release(stream, l, now, wall);
     return save(stream, l, now);
   }
   if (!l.uploads.contains(ticket))
@@ -309,7 +322,7 @@ void intake::stored(const std::string& stream, std::uint64_t ticket, expected<vo
     note(l, change);
     finish(l, ticket, result);
   }
-  release(stream, l, wall);
+  release(stream, l, now, wall);
   save(stream, l, now);
 }
 
@@ -493,7 +506,7 @@ void intake::tick(steady_time now, timestamp wall) {
           break;
         default: give_up(stream, l, ticket, wall);
       }
-    release(stream, l, wall);
+    release(stream, l, now, wall);
     note(l, log.tick(edges_, wall));
     // What goes must not be listed by the log that a restart would find.
     if (!l.unsaved && l.saving == 0)

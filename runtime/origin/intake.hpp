@@ -144,6 +144,8 @@ private:
     std::map<lease_epoch, std::uint64_t> offsets; ///< MSN − slot of what each writer brought last
     std::map<lease_epoch, writer_maps> maps;      ///< as announced; not saved: whoever begins anew makes writers announce themselves
     std::map<std::uint64_t, map_put> map_puts;    ///< by ticket: those that the store has
+    std::deque<map_put> maps_put;                 ///< by this process: surely there
+    steady_time maps_not_before{};                ///< of the next try, after a store refused one
     bool unsaved = false;                         ///< changed since the log was last handed out
     std::uint64_t saving = 0;                     ///< the ticket under which it is being saved; 0: it is not
     steady_time not_before{};                     ///< of the next try
@@ -156,13 +158,13 @@ private:
   };
 
   enum class readiness : std::uint8_t { now, later, never };
-  readiness readiness_of(const std::string& stream, line& l, const upload& u, timestamp wall);
-  bool bring_maps(const std::string& stream, line& l, const upload& u, std::uint64_t instance);
-  void map_stored(const std::string& stream, line& l, const map_put& put, const expected<void>& result);
-  void begin_or_hold(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall);
+  readiness readiness_of(const std::string& stream, line& l, const upload& u, steady_time now, timestamp wall);
+  bool bring_maps(const std::string& stream, line& l, const upload& u, const map_put& wanted, steady_time now);
+  void map_stored(const std::string& stream, line& l, const map_put& put, const expected<void>& result, steady_time now);
+  void begin_or_hold(const std::string& stream, line& l, std::uint64_t ticket, steady_time now, timestamp wall);
   bool may_begin(const line& l, const hls::segment_log& log, const upload& u, timestamp wall) const;
   void begin(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall);
-  void release(const std::string& stream, line& l, timestamp wall);
+  void release(const std::string& stream, line& l, steady_time now, timestamp wall);
   void enter(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall);
   steady_time due(const hls::segment_log& log, const segment_info& info, steady_time now) const;
   void give_up(const std::string& stream, line& l, std::uint64_t ticket, timestamp wall);

@@ -230,15 +230,13 @@ expected<std::vector<segment_id>> listed_segments(std::string_view log_json) {
   WEIR_TRY(log);
   auto shown = log->snapshot();
   std::vector<segment_id> segments;
-  std::set<std::pair<lease_epoch, std::size_t>> maps; // epoch and rung of those that are in
   for (auto& entry : shown.entries)
     for (std::size_t rung = 0; rung < shown.rungs.size(); ++rung)
-      if (!entry.gap(rung)) {
-        auto& name = shown.rungs[rung].info.name;
-        if (entry.map != 0 && maps.emplace(entry.map, rung).second)
-          segments.push_back({shown.stream, {shown.instance, entry.map, name, 0, hls::segment_kind::map}});
-        segments.push_back({shown.stream, {shown.instance, entry.epoch, name, entry.msn, entry.map != 0 ? hls::segment_kind::fmp4 : hls::segment_kind::ts}});
-      }
+      if (!entry.gap(rung))
+        segments.push_back({shown.stream, {shown.instance, entry.epoch, shown.rungs[rung].info.name, entry.msn, entry.map != 0 ? hls::segment_kind::fmp4 : hls::segment_kind::ts}});
+  // Where a copy is made, what is newest comes first, and without its map no segment can be played. Also maps of what is not listed yet: the log believes them stored.
+  for (auto& map : log->maps())
+    segments.push_back({shown.stream, std::move(map)});
   return segments;
 }
 

@@ -140,7 +140,7 @@ expected<segment_id> parse_segment(std::string_view path);
 /// Why a member refused, from its answer. Never empty, at most 500 bytes, one line.
 error parse_refusal(int status, std::string_view body);
 
-/// The segments that a log's listed entries name, oldest first, each map before the first that needs it. Fails: corrupt.
+/// The segments that a log's listed entries name, oldest first, and after them all maps that it takes for stored. Fails: corrupt.
 expected<std::vector<segment_id>> listed_segments(std::string_view log_json);
 
 } // namespace weir::origin

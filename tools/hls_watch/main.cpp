@@ -48,9 +48,9 @@ std::string resolve(const std::string& base, const std::string& reference) {
   return at.origin + (reference.starts_with('/') ? reference : at.path.substr(0, at.path.rfind('/') + 1) + reference);
 }
 
-/// Names of headers have no case.
 bool begins_with_box(std::string_view bytes, std::string_view type) { return bytes.size() > 8 && bytes.substr(4, 4) == type; }
 
+/// Names of headers have no case.
 bool same_letter(char a, char b) {
   auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
   return low(a) == low(b);

@@ -38,9 +38,11 @@ struct options {
     return std::tuple{
       field("ladder", &options::ladder, {1, 64}, "Name of the ladder: default, economy, low, or one of the node's own."),
       field("profile", &options::profile, "Timing: standard (6 s segments), quick (4 s) or short (2 s)."),
-      field("standby", &options::standby, "A second encoder on another node makes the same segments; the origin goes on with its own when the first one's stop.", cosmetic),
+      field("standby", &options::standby,
+            "A second encoder on another node makes the same segments; the origin goes on with its own when the first one's stop.", cosmetic),
       field("on_overload", &options::on_overload,
-            "While the machine is too slow: move (to a node with room; without one, pictures are left out) or drop_rung (the top rung is left out, and comes back later)."),
+            "While the machine is too slow: move (to a node with room; without one, pictures are left out) or drop_rung (the top rung is left out, and comes back "
+            "later)."),
       field("container", &options::container,
             "What segments are: ts (MPEG-TS, for every player) or fmp4 (fragmented MP4: fewer bytes). Another one begins the playlist anew."),
     };
@@ -206,6 +208,10 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       if (news.run != my.run || !std::ranges::is_permutation(news.rungs, known, {}, &rung_info::name, &rung_info::name) || news.maps != my.maps[my.writer]) {
         my.run = news.run;
         ++my.writer;
+        // Of a writer all of whose segments are delivered nobody asks any more.
+        const auto oldest = my.queue.empty() ? my.writer : my.queue.begin()->second.writer;
+        my.rungs.erase(my.rungs.begin(), my.rungs.lower_bound(oldest));
+        my.maps.erase(my.maps.begin(), my.maps.lower_bound(oldest));
       }
       my.rungs[my.writer] = std::move(news.rungs);
       my.maps[my.writer] = std::move(news.maps);

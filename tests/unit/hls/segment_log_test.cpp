@@ -687,5 +687,44 @@ TEST(SegmentLog, RemembersItsMaps) {
   EXPECT_NE(without.log.to_json().find("\"schema\":1"), std::string::npos) << "which an older Weir reads";
 }
 
+TEST(SegmentLog, CanBeReadAgainHoweverOftenItsMapsChange) {
+  bench b;
+  auto timing = timing_of(hls_profile::quick);
+  timing.window = 1h;
+  for (std::uint64_t n = 1; n < 620; ++n) {
+    ASSERT_TRUE(b.log.begin_writer(n + 1, "pub1", two_rungs(), timing, false, fmt::format("m{}", n)));
+    b.log.maps_stored(n + 1, b.log.instance());
+    b.slot(n + 1, n);
+  }
+  EXPECT_EQ(b.log.snapshot().entries.size(), std::size_t{listed_segments_limit});
+  EXPECT_GE(b.log.maps().size(), 2 * std::size_t{listed_segments_limit});
+  auto back = segment_log::from_json(b.log.to_json());
+  ASSERT_TRUE(back) << back.error().text;
+  EXPECT_EQ(back->maps(), b.log.maps());
+}
+
+TEST(SegmentLog, KeepsFewMapsOfWritersThatBringNoSegment) {
+  for (bool begun : {false, true}) {
+    segment_log log("show");
+    bench b("m");
+    b.slots(1, 1, 5);
+    if (begun)
+      log = b.log;
+    const auto later = log.instance() + (begun ? 1 : 0); // and more instances than the next are none
+    for (lease_epoch epoch = 2; epoch < 3'000; ++epoch) {
+      ASSERT_TRUE(log.begin_writer(epoch, "pub1", two_rungs(), timing_of(hls_profile::quick), false, fmt::format("m{}", epoch)));
+      log.maps_stored(epoch, later);
+    }
+    EXPECT_LT(log.maps().size(), 200U);
+    EXPECT_TRUE(log.knows(map_place(2'999, "360p", later)));
+    auto back = segment_log::from_json(log.to_json());
+    ASSERT_TRUE(back) << back.error().text;
+    std::size_t given_up = 0;
+    for (auto& gone : log.take_expired(b.now))
+      given_up += gone.kind == segment_kind::map;
+    EXPECT_GT(given_up, 2'500U * 2);
+  }
+}
+
 } // namespace
 } // namespace weir::hls

@@ -297,9 +297,32 @@ TEST_F(Intake, AMapThatCannotBeStoredMakesTheWriterTryAgain) {
   EXPECT_EQ(code_of(first), error_code::unavailable);
   refuse.clear();
   auto again = offer(65536, 10);
+  EXPECT_TRUE(open.empty()) << "a store that refuses is not asked again at once";
+  EXPECT_EQ(code_of(again), std::nullopt);
+  pass(500ms);
   do_all();
   EXPECT_EQ(code_of(again), error_code::none);
   EXPECT_EQ(count_maps(*this), 1U);
+}
+
+TEST_F(Intake, BringsAMapAgainThatTheStoreHasLost) {
+  ASSERT_TRUE(announce_mp4(*this, 65536, "a"));
+  for (std::uint64_t slot = 10; slot < 14; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  std::erase_if(disk->segments, [](auto& s) { return std::get<1>(s).kind == hls::segment_kind::map; });
+  ASSERT_TRUE(restart());
+  ASSERT_TRUE(announce_mp4(*this, 131072, "a")); // the same bytes: they belong where the playlist names them
+  ASSERT_TRUE(put(131072, 14));
+  const auto in_force = shown().entries.back().map;
+  EXPECT_EQ(in_force, 65536U);
+  auto again = store->open("conf", {1, in_force, "180p", 0, hls::segment_kind::map});
+  ASSERT_TRUE(again) << again.error().text;
+  EXPECT_EQ(*again->bytes, *make_map("180pa"));
+  auto next = offer(131072, 15);
+  for (auto& order : open)
+    EXPECT_NE(order.place.kind, hls::segment_kind::map) << "once is enough";
+  do_all();
+  EXPECT_EQ(code_of(next), error_code::none);
 }
 
 TEST_F(Intake, AfterARestartAWriterWhoseMapsAreNotStoredAnnouncesItselfAgain) {

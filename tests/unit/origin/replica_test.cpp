@@ -7,6 +7,8 @@
 namespace weir::origin {
 namespace {
 
+using namespace std::chrono_literals;
+
 replica_view view_of(std::size_t members, std::uint32_t quorum = 0) {
   replica_view v{.mark = {1, "o1"}, .members = {}, .quorum = quorum};
   for (std::size_t i = 1; i <= members; ++i)
@@ -89,6 +91,32 @@ TEST(ReplicaText, RefusesWhatNoMemberSays) {
                     R"({"mark":{"term":5,"holder":"o1"},"settled":{"mark":{"term":5,"holder":"o1"},"members":[{"name":"o1","url":"ftp://x"}],"quorum":0}})"})
     EXPECT_FALSE(parse_word(text)) << text;
   EXPECT_EQ(parse_streams(std::string(100'001 * 10, '\n')).error().code, error_code::corrupt);
+}
+
+TEST(ReplicaText, ListsSegmentsOldestFirstAndThenAllMaps) {
+  const auto timing = timing_of(hls_profile::quick);
+  const rung_info rung{"720p", 1280, 720, 25'000, "avc1.64001f", {1'000'000}};
+  auto now = parse_rfc3339("2026-11-22T12:00:00Z").value();
+  hls::segment_log log("show");
+  ASSERT_TRUE(log.begin_writer(1, "pub", {rung}, timing, false, "m1"));
+  log.maps_stored(1, 1);
+  ASSERT_TRUE(log.begin_writer(2, "pub", {rung}, timing, true, "m2"));
+  log.maps_stored(2, 1); // of a standby: nothing that is listed names it
+  auto place = [](lease_epoch epoch, std::uint64_t msn, hls::segment_kind kind) { return segment_id{"show", {1, epoch, "720p", msn, kind}}; };
+  const std::vector<segment_id> maps{place(1, 0, hls::segment_kind::map), place(2, 0, hls::segment_kind::map)};
+  auto before = listed_segments(log.to_json());
+  ASSERT_TRUE(before) << before.error().text;
+  EXPECT_EQ(*before, maps) << "of a stream that is not open yet, too";
+  std::vector<segment_id> all;
+  for (std::uint64_t slot = 0; slot < 4; ++slot, now += 4s) {
+    const segment_info segment{.rung = "720p", .slot = slot, .first_pts = static_cast<std::int64_t>(slot) * 360'000, .duration = 360'000, .independent = true, .discontinuity = false, .captured = now - 4s, .bytes = 100};
+    ASSERT_EQ(log.offer(1, segment, 1, now), hls::offer_result::accepted);
+    all.push_back(place(1, slot, hls::segment_kind::fmp4));
+  }
+  all.insert(all.end(), maps.begin(), maps.end());
+  auto listed = listed_segments(log.to_json());
+  ASSERT_TRUE(listed) << listed.error().text;
+  EXPECT_EQ(*listed, all);
 }
 
 TEST(ReplicaText, TellsWhyAMemberRefused) {
