@@ -1004,7 +1004,7 @@ expected<void> replicated_store::use(const replica_view& view, std::vector<repli
       WEIR_TRY(my.spread(view, views, *found, until, true));
     } else if (shrinks && view.members.size() > 1) {
       // What the ones that leave have and just enough others is at too few of those that stay. They go on all the same: nobody else can.
-      if (auto all = my.spread(view, views, *found, until, false); !all)
+      if (auto all = my.spread(view, views, *found, steady::now() + most_held_up, false); !all)
         log::warn("origin", "members-lack-segments", "term={} error={}", view.mark.term, all.error().text);
     }
     auto text = std::make_shared<const std::string>(describe::to_json(view));

@@ -771,7 +771,7 @@ TEST(ReplicatedStore, WhoStaysHasEverythingBeforeFewerCount) {
   c.cut(0, 1);
   auto log = broadcast(c.store(0), 8);
   ASSERT_TRUE(c.store(0).save_log("show", log.to_json(), false));
-  ASSERT_FALSE(has(c, 1, {1, 65'536, "720p", 8}));
+  ASSERT_FALSE(has_all(c, 1, log));
   c.mend(0, 1);
   c.cut_off(2);
   const segment_id nowhere{"show", {log.snapshot().instance, 65'536, "720p", 2}};
