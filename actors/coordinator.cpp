@@ -47,6 +47,8 @@ constexpr auto newcomer_patience = 3s;  ///< the same where only newcomers may b
 constexpr auto member_patience = 60s;   ///< with an origin that is away, while the others can write: a restart changes nothing
 constexpr auto steady_for = 10s;        ///< a learner has everything for so long before it counts
 constexpr auto learner_barred_for = 5min; ///< after a view with it that could not be taken over
+constexpr auto learner_stuck_after = 15min; ///< without having everything: others learn rather
+constexpr auto learner_last_for = 1h;       ///< so long; then it has another try
 constexpr auto time_to_call_again = 12s; ///< after our start: an UPLINK whose coordinator was away for long tries each 5 s, and its node joins after that
 constexpr lease_epoch highest_term = lease_epoch{1} << 47; ///< that is believed: epochs and writers' numbers are made of it
 constexpr auto newest_holds = 20s;                  ///< without a newer one: a segment is listed for longer than that
@@ -977,10 +979,15 @@ std::vector<origin::candidate> coordinator_state::origin_candidates(time_point n
       one.holds = said->second.says.in_force == copies.present.mark.term;
       one.fails = !one.holds && !said->second.says.trouble.empty() && one.place.name == copies.present.mark.holder && now - copies_since > patience;
     }
-    if (auto learns = learners.find(one.place.name); learns != learners.end() && learns->second.instance == one.instance && learns->second.complete) {
-      auto barred = learners_barred.find(one.place.name);
-      one.steady = now - *learns->second.complete >= steady_for && (barred == learners_barred.end() || now >= barred->second);
-    }
+    auto until = [&](auto& times) {
+      auto known = times.find(one.place.name);
+      return known != times.end() && now < known->second;
+    };
+    const bool barred = until(learners_barred);
+    one.last = barred || until(learners_last);
+    one.behind = !members_taught.contains(one.place.name);
+    if (auto learns = learners.find(one.place.name); learns != learners.end() && learns->second.instance == one.instance && learns->second.complete)
+      one.steady = now - *learns->second.complete >= steady_for && !barred;
     all.push_back(std::move(one));
   }
   for (auto& m : copies.present.members) {
@@ -1001,6 +1008,10 @@ void coordinator_state::follow_origins(const std::vector<origin::candidate>& the
     if (!alive(m.name))
       members_away.try_emplace(m.name, now);
   std::erase_if(learners_barred, [&](auto& one) { return now >= one.second; });
+  std::erase_if(learners_last, [&](auto& one) { return now >= one.second; });
+  for (auto& [who, one] : learners)
+    if (!one.complete && now - one.since >= learner_stuck_after)
+      learners_last.try_emplace(who, now + learner_last_for);
   const auto chosen = origin::learners(copies, there, copies_wanted);
   auto instance_of = [&](const std::string& who) { return std::ranges::find(there, who, [](auto& one) -> auto& { return one.place.name; })->instance; };
   std::erase_if(learners, [&](auto& one) { return std::ranges::find(chosen, one.first, &origin::replica::name) == chosen.end() || instance_of(one.first) != one.second.instance; });
@@ -1027,16 +1038,21 @@ origin_orders coordinator_state::take(const origin_word& news, time_point now, t
   said.says.trouble.resize(std::min<std::size_t>(news.trouble.size(), 500));
   said.says.taught.clear(); // it is heeded below
   const bool writes = news.in_force != 0 && news.in_force == copies.present.mark.term && member_of(news.node, node->second.origins.front()) == copies.present.mark.holder && news.instance == copies.instance;
-  if (writes)
+  if (writes) {
+    members_taught.clear();
+    std::ranges::copy_if(news.taught, std::inserter(members_taught, members_taught.end()), [&](auto& who) { return copies.present.has(who); });
     for (auto& [who, one] : learners) {
       if (std::ranges::find(news.taught, who) == news.taught.end())
         one.complete.reset();
       else if (!one.complete)
         one.complete = now;
     }
+  }
   if (!copies.in_force && writes) {
+    // Forgotten it costs the word of more members, no more; where some of them are new, one of them could then not be left out when it is lost.
+    const auto how = origin::newcomers(copies).empty() ? store::durability::lazy : store::durability::synced;
     copies.in_force = true;
-    if (auto kept = keep_copies(copies, store::durability::lazy); !kept) // forgotten it costs the word of more members, no more
+    if (auto kept = keep_copies(copies, how); !kept)
       log::error("coordinator", "origin-view-not-stored", "term={} error={}", copies.present.mark.term, kept.error().text);
     note("origin-took-over", "node/" + news.node.value, fmt::format("Its origin has all streams, under term {}.", copies.present.mark.term), "coordinator", wall);
   }
@@ -1058,7 +1074,7 @@ bool coordinator_state::judge_origins(time_point now, timestamp wall) {
   std::uint64_t highest = 0;
   copies_wanted = 0;
   for (auto& [name_, node] : nodes)
-    if (!node.origins.empty())
+    if (!node.origins.empty() && node.status.phase != node_phase::left)
       copies_wanted = std::max(copies_wanted, node.origins.front().copies);
   follow_origins(there, now, wall);
   for (auto& [name_, one] : origins_said)
@@ -1091,6 +1107,7 @@ bool coordinator_state::judge_origins(time_point now, timestamp wall) {
     if (!next.present.has(who))
       learners_barred[who] = now + learner_barred_for;
   copies = std::move(next);
+  members_taught.clear();
   copies_since = now;
   copies_lost.clear();
   note("origin-writes", "node/" + node_of_member(copies.present.mark.holder).value,

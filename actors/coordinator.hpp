@@ -141,7 +141,9 @@ struct coordinator_state {
   };
   std::map<std::string, learner> learners;           ///< by their names as members
   std::map<std::string, time_point> members_away;    ///< since when
+  std::set<std::string> members_taught;              ///< of the present view: lack nothing, as whoever writes said last
   std::map<std::string, time_point> learners_barred; ///< until when: a view with them could not be taken over
+  std::map<std::string, time_point> learners_last;   ///< until when others learn rather: they were at it for long
   std::map<node_name, std::vector<stream_audience>> told; ///< by directors: what each counted of viewers
   std::map<node_name, edges_named> named; ///< by playlists, as their origins say
   std::map<std::string, std::string> services; ///< RTMP server → its present service_id

@@ -25,6 +25,7 @@ constexpr auto grace = 1s;      ///< from TERM to KILL after it
 constexpr const char* pair_file = "edge.pem";
 constexpr const char* origins_file = "origins"; ///< as the cluster said last, a line each
 constexpr std::size_t origins_limit = 16;
+constexpr auto refusal_holds = 15s; ///< of nginx, of a list of origins
 
 /// The configuration's text with another certificate.
 nginx::certificate_keeper::text_with text_of(const nginx::edge_config& config) {
@@ -53,6 +54,7 @@ expected<void> edge_state::prepare() {
   WEIR_TRY(write_file_atomically(folder->file(nginx::viewing_script_file), nginx::viewing_script(), 0600));
   if (setup.gate)
     setup.config.viewing_keys = setup.gate->rules().keys;
+  const auto configured = setup.config.origins;
   if (setup.finds_origins) { // the coordinator may be away
     if (auto kept = read_file(folder->file(origins_file), 64 << 10)) {
       std::istringstream lines(*kept);
@@ -63,12 +65,26 @@ expected<void> edge_state::prepare() {
     } else if (kept.error().code != error_code::not_found) {
       return fail(kept.error());
     }
-    if (setup.config.origins.empty()) // nobody answers there: 502 until the cluster has said
-      setup.config.origins.push_back("unix:" + folder->file("no-origin.sock"));
   }
+  auto or_nobody = [this] { // 502 until the cluster has said
+    if (setup.finds_origins && setup.config.origins.empty())
+      setup.config.origins.push_back("unix:" + folder->file("no-origin.sock"));
+  };
+  or_nobody();
   auto reader = nginx::edge_log_reader::open(setup.config.log_socket, setup.spec.name, !setup.config.worker_user.empty());
   WEIR_TRY(reader);
   log = std::move(*reader);
+  auto done = configure();
+  if (!done && setup.finds_origins && setup.config.origins != configured) { // a name that is no more would keep it from ever starting
+    log::warn("edge", "kept-origins-not-used", "edge={} origins={} error={}", setup.spec.name.value, fmt::join(setup.config.origins, ","), done.error().text);
+    setup.config.origins = configured;
+    or_nobody();
+    done = configure();
+  }
+  return done;
+}
+
+expected<void> edge_state::configure() {
   if (!setup.certificate.certificate.empty()) {
     setup.config.certificate = pair_file;
     certificate.emplace(setup.certificate, *folder, pair_file);
@@ -80,7 +96,7 @@ expected<void> edge_state::prepare() {
   return folder->install(*text);
 }
 
-void edge_state::use_origins(const origin_list& told) {
+void edge_state::use_origins(const origin_list& told, caf::actor_clock::time_point now) {
   if (!setup.finds_origins || stopping)
     return;
   std::vector<std::string> fresh;
@@ -89,25 +105,30 @@ void edge_state::use_origins(const origin_list& told) {
     auto address = o.url.substr(scheme == std::string::npos ? 0 : scheme + 3);
     fresh.push_back(address.substr(0, address.find('/')));
   }
+  if (fresh.empty())
+    return;
+  if (!told.complete)
+    std::ranges::copy_if(setup.config.origins, std::back_inserter(fresh), [](auto& known) { return !known.starts_with("unix:"); });
   std::ranges::sort(fresh);
   fresh.erase(std::ranges::unique(fresh).begin(), fresh.end());
   fresh.resize(std::min(fresh.size(), origins_limit));
-  if (fresh.empty() || fresh == setup.config.origins || fresh == refused_origins)
+  if (fresh == setup.config.origins || (fresh == refused_origins && now - refused < refusal_holds))
     return;
   auto other = setup.config;
   other.origins = fresh;
   auto text = nginx::render(other);
   auto done = text ? folder->install(*text) : fail(text.error());
-  if (done)
-    done = write_file_atomically(folder->file(origins_file), fmt::format("{}\n", fmt::join(fresh, "\n")), 0644);
   if (!done) {
     refused_origins = std::move(fresh);
+    refused = now;
     return log::error("edge", "origins-not-used", "edge={} origins={} error={}", setup.spec.name.value, fmt::join(refused_origins, ","), done.error().text);
   }
   refused_origins.clear();
   setup.config.origins = std::move(fresh);
   nginx.signal(SIGHUP); // one that is just dead reads them when it starts
   log::info("edge", "origins-used", "edge={} origins={}", setup.spec.name.value, fmt::join(setup.config.origins, ","));
+  if (auto kept = write_file_atomically(folder->file(origins_file), fmt::format("{}\n", fmt::join(setup.config.origins, "\n")), 0644); !kept) // it costs the next start some seconds
+    log::error("edge", "origins-not-kept", "edge={} error={}", setup.spec.name.value, kept.error().text);
 }
 
 void edge_state::look_at_keys() {
@@ -187,9 +208,9 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
         my.asking_for_origins = true;
         ask(self, 2s, coordinator, ask_origins{my.setup.spec.name})
           .then(
-            [&my](const origin_list& told) {
+            [=, &my](const origin_list& told) {
               my.asking_for_origins = false;
-              my.use_origins(told);
+              my.use_origins(told, now());
             },
             [&my](const caf::error&) { my.asking_for_origins = false; }); // it goes on with those that it has
       }

@@ -44,14 +44,18 @@ struct edge_state {
   bool up = false;
   std::string trouble;
   std::vector<std::string> refused_origins; ///< that nginx does not take
+  caf::actor_clock::time_point refused{};   ///< when it said so last: a name may be known later
   bool asking_for_origins = false;
   bool stopping = false;
   caf::actor_clock::time_point started{};
 
   /// Makes its folder and what nginx reads there. Errors: those of prefix::prepare(), certificate_keeper::take() and prefix::install(), io_failed.
   expected<void> prepare();
-  /// Lets nginx ask the origins that the cluster has now. Where it names none they stay as they are.
-  void use_origins(const origin_list& told);
+  /// Lets nginx judge the configuration as it is, and puts it in place. Errors as prepare().
+  expected<void> configure();
+  /// Lets nginx ask the origins that the cluster has now. Where it names none they stay as they are; while it does not know all, none is dropped. What nginx refuses is
+  /// tried again after 15 s.
+  void use_origins(const origin_list& told, caf::actor_clock::time_point now);
   /// Lets nginx know the keys that viewing tokens are signed with now.
   void look_at_keys();
   /// Takes over a renewed certificate and lets nginx read it; what it refuses stands in the log and in the reports. At most each 5 s.

@@ -411,7 +411,7 @@ struct origin_word {
   std::uint64_t in_force = 0; ///< the term that it holds, and has taken over with
   std::uint64_t highest = 0;  ///< term that it has accepted, whoever's
   std::string trouble;        ///< why it could not take over
-  std::vector<std::string> taught = {}; ///< learners that have all that it has
+  std::vector<std::string> taught = {}; ///< learners and members that lack nothing that it has, as far as it knows
 };
 /// Coordinator → origin, as the answer.
 struct origin_orders {

@@ -52,11 +52,12 @@ origin::replica_view view_of(const origin_group& group) {
   return {.mark = {group.term, group.holder}, .members = members_of(group.members), .quorum = 0};
 }
 
-/// A node whose disk was lost is two members until the former one is left out.
-std::map<std::string, std::size_t, std::less<>> by_node(const std::map<std::string, std::size_t>& owed) {
+/// What members lack; learners are counted elsewhere. A node whose disk was lost is two members until the former one is left out.
+std::map<std::string, std::size_t, std::less<>> owed_by_node(const origin::replica_state& copies) {
   std::map<std::string, std::size_t, std::less<>> sums;
-  for (auto& [member, things] : owed)
-    sums[std::string(origin::node_of(member))] += things;
+  for (auto& [member, things] : copies.owed)
+    if (copies.view.has(member))
+      sums[std::string(origin::node_of(member))] += things;
   return sums;
 }
 
@@ -70,6 +71,10 @@ origin_word origin_state::word() const {
   for (auto& [learner, has_all] : copies.learners)
     if (has_all)
       says.taught.push_back(learner);
+  if (says.in_force != 0)
+    for (auto& [peer, things] : copies.owed)
+      if (things == 0 && copies.view.has(peer))
+        says.taught.push_back(peer);
   return says;
 }
 
@@ -365,7 +370,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
       if (my.setup.copies) {
         auto copies = my.setup.copies->state();
         status["copies"] = {{"writes", my.ready}, {"term", copies.view.mark.term}, {"holder", origin::node_of(copies.view.mark.holder)}, {"members", copies.view.members.size()}, {"needed", copies.view.needed()},
-                            {"owed", by_node(copies.owed)}, {"trouble", copies.trouble}, {"learners", copies.learners}};
+                            {"owed", owed_by_node(copies)}, {"trouble", copies.trouble}, {"learners", copies.learners}};
         if (!my.ready)
           status["copies"]["stands_by"] = my.not_ready_why;
       }

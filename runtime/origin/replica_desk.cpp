@@ -37,7 +37,6 @@ expected<std::shared_ptr<replica_desk>> replica_desk::open(std::shared_ptr<segme
   }
   auto claimed = desk->local_->claimed();
   WEIR_TRY(claimed);
-  WEIR_TRY(desk->local_->claim(*claimed + 1));
   // Each start claims the folder once and writes that down here: one more than that is a start that ended in between.
   auto word = desk->word();
   if (word.disk.empty() || *claimed < word.claims || *claimed > word.claims + 1) {
@@ -46,6 +45,10 @@ expected<std::shared_ptr<replica_desk>> replica_desk::open(std::shared_ptr<segme
     word = {.mark = {}, .settled = {}, .disk = std::move(fresh), .claims = 0};
   }
   desk->disk_ = word.disk;
+  // What is known goes down before the claim as well: starts that claim and cannot write it down then (a full disk) never get more than one ahead of it.
+  word.claims = *claimed;
+  WEIR_TRY(desk->save_state(word));
+  WEIR_TRY(desk->local_->claim(*claimed + 1));
   word.claims = *claimed + 1;
   WEIR_TRY(desk->save_state(word));
   auto streams = desk->local_->streams();

@@ -25,6 +25,7 @@ using steady = std::chrono::steady_clock;
 using answered = std::function<void(expected<std::string>)>;
 
 constexpr auto trouble_counts = 10s; ///< of a peer: it is asked after others
+constexpr auto most_held_up = 2s;    ///< writers, by copies that a new view needs: they give up after 5 s at the earliest
 
 /// Answers of members to one question; who asked waits until they decide it. What comes later is dropped.
 template <class T>
@@ -376,10 +377,13 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     stamped_stream best;
     std::set<std::string> at; ///< members that are known to have it
   };
-  /// By stream: the newest stamp of those that `to_claim()` members of each view have. Removed streams are among them.
-  expected<std::map<std::string, found_stream>> newest_stamps(const std::vector<replica_view>& views) {
-    auto votes = poll_streams(members_of(views));
-    auto answers = votes->wait(deadline(), [&](auto& a) { return enough_to_claim(a, views); });
+  /// By stream: the newest stamp of those that `to_claim()` members of each view have. Removed streams are among them. Members of `next` are asked, too: what they
+  /// have already need not be sent there.
+  expected<std::map<std::string, found_stream>> newest_stamps(const std::vector<replica_view>& views, const replica_view& next = {}) {
+    auto all = views;
+    all.push_back(next);
+    auto votes = poll_streams(members_of(all));
+    auto answers = votes->wait(deadline(), [&](auto& a) { return enough_to_claim(a, views) && (next.members.empty() || decided(a, next, next.needed())); });
     WEIR_TRY(check_claimed("list the logs", answers, views));
     std::map<std::string, found_stream> found;
     for (auto& [name, streams] : answers)
@@ -701,7 +705,7 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
 
   /// Sends a peer what it lacks, until it does not answer.
   void pay(const replica_view& of, const replica& to, bool learns) {
-    const auto until = learns ? steady::now() + options.lesson : steady::time_point::max();
+    auto until = learns ? steady::now() + options.lesson : steady::time_point::max();
     debt owed;
     {
       std::lock_guard lock(guard);
@@ -714,7 +718,7 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     auto began = owed.size();
     expected<void> done;
     if (owed.compare) {
-      auto all = compare(of, to, until, learns);
+      auto all = compare(of, to, until, learns); // which puts off the end by what it takes to find out what is missing
       done = all ? expected<void>{} : fail(all.error());
       owed.compare = !all || !*all;
     }
@@ -807,7 +811,8 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
   }
 
   /// The view, the logs, and everything that they list: of all streams the newest segments first. False: there was not enough time for all.
-  expected<bool> compare(const replica_view& of, const replica& to, steady::time_point until, bool paced) {
+  expected<bool> compare(const replica_view& of, const replica& to, steady::time_point& until, bool paced) {
+    const auto asked = steady::now();
     if (of.mark.term > 0)
       WEIR_TRY(wait_for(to, {"PUT", "/replica/v1/view", {}, std::make_shared<const std::string>(describe::to_json(of))}));
     std::multimap<std::size_t, segment_id> missing; // by how many of its stream are newer
@@ -827,6 +832,8 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
       for (std::size_t newer = 0; auto& segment : std::ranges::reverse_view(*lacks))
         missing.emplace(newer++, std::move(segment));
     }
+    if (paced) // however long that took: else nothing would ever be sent
+      until += steady::now() - asked;
     for (auto& [newer, segment] : missing) {
       const auto began = steady::now();
       if (began >= until)
@@ -843,31 +850,31 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
     wake.wait_for(lock, time, [&] { return ending; });
   }
 
-  /// Where the view has members that the last one in force had not: W of its members have what the logs list, or get it now. Nothing writes meanwhile.
-  expected<void> spread(const replica_view& next, const std::vector<replica_view>& former, const std::map<std::string, found_stream>& found) {
-    if (std::ranges::all_of(next.members, [&](auto& m) { return former.front().has(m.name); }))
-      return {};
+  /// W of the view's members have what the logs list, or get it now. Nothing writes meanwhile.
+  /// `strictly`: what none of them has is looked for elsewhere, and missed where it may be.
+  expected<void> spread(const replica_view& next, const std::vector<replica_view>& views, const std::map<std::string, found_stream>& found, steady::time_point until, bool strictly) {
     std::vector<segment_id> listed;
     for (auto& [stream, one] : found) {
       if (one.best.removed)
         continue;
       auto log = desk->load_log(stream);
       if (!log || log->stamp.order(one.best.stamp) < 0)
-        log = newest_log(former, stream);
+        log = newest_log(views, stream);
       WEIR_TRY(log);
+      if (steady::now() >= until)
+        return fail(error_code::unavailable, "the logs could not be read in time");
       if (auto of_it = log->json.empty() ? expected<std::vector<segment_id>>() : listed_segments(log->json))
         listed.insert(listed.end(), of_it->begin(), of_it->end());
       else
         log::warn("origin", "log-not-compared", "stream={} peer={} error={}", stream, options.self, of_it.error().text);
     }
-    const auto until = deadline();
     constexpr std::size_t at_once = 5'000;
     for (std::size_t from = 0; from < listed.size(); from += at_once)
-      WEIR_TRY(spread(next, {listed.begin() + static_cast<std::ptrdiff_t>(from), listed.begin() + static_cast<std::ptrdiff_t>(std::min(from + at_once, listed.size()))}, until));
+      WEIR_TRY(spread(next, {listed.begin() + static_cast<std::ptrdiff_t>(from), listed.begin() + static_cast<std::ptrdiff_t>(std::min(from + at_once, listed.size()))}, until, strictly));
     return {};
   }
 
-  expected<void> spread(const replica_view& next, std::vector<segment_id> wanted, steady::time_point until) {
+  expected<void> spread(const replica_view& next, std::vector<segment_id> wanted, steady::time_point until, bool strictly) {
     for (bool again = false;; again = true) {
       auto text = std::make_shared<const std::string>(to_text(wanted));
       auto votes = poll<std::vector<segment_id>>(next.members, [d = desk.get(), wanted]() -> expected<std::vector<segment_id>> { return d->lacking(wanted); },
@@ -883,10 +890,19 @@ struct replicated_store::core : std::enable_shared_from_this<core> {
             lack.push_back(missing ? fmt::format("{} lacks {} segments", name, missing->size()) : fmt::format("{}: {}", name, missing.error().text));
         return fail(error_code::unavailable, fmt::format("of {} origins {} have all that is listed, {} are needed: {}", next.members.size(), have_all(answers), next.needed(), fmt::join(lack, "; ")));
       }
+      std::map<std::string, std::size_t> lack; // by path: how many
+      for (auto& [name, missing] : answers)
+        if (missing)
+          for (auto& segment : *missing)
+            ++lack[path_of(segment)];
       for (auto& [name, missing] : answers) {
         if (!missing)
           continue;
         for (auto& segment : std::ranges::reverse_view(*missing)) {
+          if (!strictly && lack[path_of(segment)] == next.members.size()) {
+            std::erase(wanted, segment); // whoever may have it has left
+            continue;
+          }
           if (steady::now() >= until)
             return fail(error_code::unavailable, fmt::format("{} lacks {} segments that are listed, and could not get them in time", name, missing->size()));
           auto sent = bring(next, name, segment, until);
@@ -961,7 +977,14 @@ expected<void> replicated_store::use(const replica_view& view, std::vector<repli
       return fail(error_code::invalid_config, fmt::format("{} writes in this view, not {}", view.mark.holder, my.options.self));
     auto claimed = my.claim(view, std::move(former));
     WEIR_TRY(claimed);
-    auto found = my.newest_stamps(*claimed);
+    const bool grows = std::ranges::any_of(view.members, [&](auto& m) { return !claimed->front().has(m.name); });
+    const bool shrinks = std::ranges::any_of(members_of(*claimed), [&](auto& m) { return !view.has(m.name); });
+    // Nobody writes meanwhile: who comes in can wait and try again, with what it has got by then.
+    const auto until = steady::now() + std::min<std::chrono::milliseconds>(my.options.deadline, most_held_up);
+    auto views = *claimed;
+    if (grows)
+      views.push_back(view);
+    auto found = my.newest_stamps(*claimed, view);
     WEIR_TRY(found);
     // W of the new members must have what is gone on with. Also where the members stay: what was not acknowledged may be at one of them alone, and would be shown
     // and then lost with it.
@@ -969,13 +992,21 @@ expected<void> replicated_store::use(const replica_view& view, std::vector<repli
       newest.emplace(stream, one.best.stamp);
       if (std::ranges::count_if(one.at, [&](auto& name) { return view.has(name); }) >= static_cast<std::ptrdiff_t>(view.needed()))
         continue;
-      auto log = my.newest_log(*claimed, stream);
+      if (grows && steady::now() >= until)
+        return fail(error_code::unavailable, fmt::format("too few of {} origins have the log of {} and others, and could not get them in time", view.members.size(), stream));
+      auto log = my.newest_log(views, stream);
       WEIR_TRY(log);
       auto text = std::make_shared<const std::string>(to_text(*log));
       WEIR_TRY(my.write(fmt::format("copy the log of {}", stream), view, text->size(), [d = my.desk.get(), mark = view.mark, name = stream, l = *log] { return d->save_log(mark, name, l, false); },
                         {"PUT", fmt::format("/replica/v1/logs/{}", stream), to_text(view.mark), text}, [name = stream](debt& owed) { owed.logs.insert(name); }));
     }
-    WEIR_TRY(my.spread(view, *claimed, *found));
+    if (grows) {
+      WEIR_TRY(my.spread(view, views, *found, until, true));
+    } else if (shrinks && view.members.size() > 1) {
+      // What the ones that leave have and just enough others is at too few of those that stay. They go on all the same: nobody else can.
+      if (auto all = my.spread(view, views, *found, steady::now() + most_held_up, false); !all)
+        log::warn("origin", "members-lack-segments", "term={} error={}", view.mark.term, all.error().text);
+    }
     auto text = std::make_shared<const std::string>(describe::to_json(view));
     WEIR_TRY(my.write(fmt::format("agree on the view of term {}", view.mark.term), view, text->size(), [d = my.desk.get(), view] { return d->settle(view); }, {"PUT", "/replica/v1/view", {}, text},
                       [](debt& owed) { owed.compare = true; }));

@@ -55,8 +55,8 @@ public:
   /// A view of term 0 claims nothing: for members whom nobody has claimed yet.
   /// Fails, and changes nothing here: invalid_config, fenced (a newer term was accepted), unavailable (too few answered).
   expected<void> use(const replica_view& view, std::vector<replica_view> former = {});
-  /// From here on these get what they lack and each write, uncounted, while this member writes; the newest segments first, and at no more than half of the pace that
-  /// is possible. Members are passed over. Whoever was one before and is not named is one no more.
+  /// From here on these get what they lack and each write, uncounted, while this member writes; the newest segments first, and those that are there already
+  /// at no more than half of the pace that is possible. Members are passed over. Whoever was one before and is not named is one no more.
   void teach(const std::vector<replica>& learners);
   /// Another member writes, or nobody: these are asked for what is not here, and nothing is written from now on. Of the view in force: their present addresses.
   void follow(const replica_view& view);

@@ -55,9 +55,10 @@ std::vector<replica> learners(const succession& now, const std::vector<candidate
     auto* one = find(origins, m.name);
     return !one || !one->gone;
   }));
-  for (auto& one : origins)
-    if (one.alive && !one.instance.empty() && !now.present.has(one.place.name) && stay + all.size() < std::min(copies, most_members))
-      all.push_back(one.place);
+  for (bool last : {false, true})
+    for (auto& one : origins)
+      if (one.last == last && one.alive && !one.instance.empty() && !now.present.has(one.place.name) && stay + all.size() < std::min(copies, most_members))
+        all.push_back(one.place);
   return all;
 }
 
@@ -106,9 +107,14 @@ succession_decision decide(const succession& now, const std::vector<candidate>& 
     if (!now.in_force || !holder->holds)
       return {stays, now, {}};
     std::vector<std::string> changes;
+    // A thing may be at the one that is gone and just enough others: of those that stay a smaller number is to have it, or to be asked for it.
+    const bool all_have_it = std::ranges::none_of(present.members, [&](auto& m) {
+      auto* one = find(origins, m.name);
+      return one && one->behind && !one->gone && m.name != present.mark.holder;
+    });
     std::erase_if(members, [&](auto& m) {
       auto* one = find(origins, m.name);
-      if (!one || !one->gone)
+      if (!one || !one->gone || !all_have_it)
         return false;
       changes.push_back(fmt::format("{} is gone", node_of(m.name)));
       return true;

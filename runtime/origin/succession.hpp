@@ -22,6 +22,8 @@ struct candidate {
   bool fails = false;   ///< it was told to take over and could not
   bool gone = false;    ///< not alive, and not waited for any more
   bool steady = false;  ///< a learner that has had everything for a while
+  bool last = false;    ///< others learn rather: it was at it in vain
+  bool behind = false;  ///< it may lack something that members should have, as far as whoever writes knows
 };
 
 struct succession {
@@ -51,12 +53,12 @@ struct succession_decision {
 
 /// What should follow `now`. The first view begins when `copies` origins are there. Its members stay while so many of them are alive that they can write; else those
 /// that are go on alone, if they are enough to take over. Who writes stays as long as it is alive, has not been started anew, and can.
-/// In a view that is in force whoever is gone is left out, and learners that are steady come in until there are `copies` members. When such a view cannot be taken over,
+/// In a view that is in force whoever is gone is left out once the others lack nothing: until then it may be one of just enough that have a thing. And learners that are steady come in until there are `copies` members. When such a view cannot be taken over,
 /// it goes on without them.
 /// `highest`: the highest term that any origin has accepted.
 succession_decision decide(const succession& now, const std::vector<candidate>& origins, std::size_t copies, std::uint64_t highest);
 
-/// Origins that should learn: those alive that are no members, as many as are missing to `copies`.
+/// Origins that should learn: those alive that are no members, as many as are missing to `copies`; those marked `last` only where there is nobody else.
 std::vector<replica> learners(const succession& now, const std::vector<candidate>& origins, std::size_t copies);
 
 /// Members of the newest view that the last one in force had not.

@@ -110,28 +110,40 @@ TEST(EdgeState, FindsTheOriginsThatTheClusterHas) {
     return std::string(std::istreambuf_iterator<char>(file), {});
   };
   auto told = [](std::vector<std::string> urls) {
-    origin_list list;
+    origin_list list{.origins = {}, .complete = true};
     for (auto& url : urls)
       list.origins.push_back({.url = url, .token = {}, .node = {}, .read_token = {}, .peer_token = {}});
     return list;
   };
+  const caf::actor_clock::time_point t0{};
   {
     auto edge = make(true, {});
     EXPECT_NE(written().find("server unix:"), std::string::npos) << "it starts all the same";
-    edge->use_origins(told({"http://10.0.0.2:8080", "https://10.0.0.1:8080/"}));
+    edge->use_origins(told({"http://10.0.0.2:8080", "https://10.0.0.1:8080/"}), t0);
     EXPECT_EQ(edge->setup.config.origins, (std::vector<std::string>{"10.0.0.1:8080", "10.0.0.2:8080"}));
     EXPECT_NE(written().find("server 10.0.0.1:8080 "), std::string::npos);
-    edge->use_origins(told({}));
+    edge->use_origins(told({}), t0);
     EXPECT_EQ(edge->setup.config.origins.size(), 2u) << "a coordinator that has just started knows of none";
-    edge->use_origins(told({"http://10.0.0.3:8080; evil"}));
+    edge->use_origins(told({"http://10.0.0.3:8080; evil"}), t0);
     EXPECT_EQ(edge->setup.config.origins.size(), 2u) << "nginx goes on with what it has";
     EXPECT_EQ(edge->refused_origins.size(), 1u);
-    edge->use_origins(told({"http://10.0.0.3:8080"}));
+    // What was refused once may be good later, as a name that is not known yet; nginx is asked each 15 s.
+    edge->use_origins(told({"http://10.0.0.3:8080; evil"}), t0 + std::chrono::seconds(14));
+    EXPECT_EQ(edge->refused, t0);
+    edge->use_origins(told({"http://10.0.0.3:8080; evil"}), t0 + std::chrono::seconds(16));
+    EXPECT_EQ(edge->refused, t0 + std::chrono::seconds(16));
+    auto some = told({"http://10.0.0.3:8080"});
+    some.complete = false;
+    edge->use_origins(some, t0);
+    EXPECT_EQ(edge->setup.config.origins, (std::vector<std::string>{"10.0.0.1:8080", "10.0.0.2:8080", "10.0.0.3:8080"})) << "who is not named may not have joined yet";
+    edge->use_origins(told({"http://10.0.0.3:8080"}), t0);
     EXPECT_EQ(edge->setup.config.origins, std::vector<std::string>{"10.0.0.3:8080"});
   }
   EXPECT_EQ(make(true, {"127.0.0.1:1"})->setup.config.origins, (std::vector<std::string>{"10.0.0.3:8080", "127.0.0.1:1"})) << "as it was told last, while the coordinator is away";
+  std::ofstream(home / "edge-1/origins") << "no-such-origin.invalid:8080\n";
+  EXPECT_EQ(make(true, {"127.0.0.1:1"})->setup.config.origins, std::vector<std::string>{"127.0.0.1:1"}) << "a name that is no more keeps it from nothing";
   auto by_hand = make(false, {"127.0.0.1:1"});
-  by_hand->use_origins(told({"http://10.0.0.4:8080"}));
+  by_hand->use_origins(told({"http://10.0.0.4:8080"}), t0);
   EXPECT_EQ(by_hand->setup.config.origins, std::vector<std::string>{"127.0.0.1:1"});
   EXPECT_EQ(written().find("10.0.0.4"), std::string::npos);
 }

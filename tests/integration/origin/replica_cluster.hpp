@@ -27,7 +27,7 @@ inline std::string text_of(const open_segment& s) {
 }
 
 /// A folder whose disk can be slow or full.
-class ailing_store final : public segment_store {
+class ailing_store : public segment_store {
 public:
   explicit ailing_store(std::unique_ptr<segment_store> whole) : whole_(std::move(whole)) {}
   std::atomic<int> slow_ms{0};      ///< each write takes so long

@@ -763,6 +763,56 @@ TEST(ReplicatedStore, ANewcomerHasEverythingBeforeItCounts) {
   EXPECT_TRUE(has_all(c, 1, log));
 }
 
+/// A segment is at two of three; one of them is gone for good, and then the other one is lost.
+TEST(ReplicatedStore, WhoStaysHasEverythingBeforeFewerCount) {
+  replica_cluster c(3, {.mend_every = 1h});
+  auto three = held_by(c, 0, 1, {0, 1, 2});
+  ASSERT_TRUE(c.store(0).use(three));
+  c.cut(0, 1);
+  auto log = broadcast(c.store(0), 8);
+  ASSERT_TRUE(c.store(0).save_log("show", log.to_json(), false));
+  ASSERT_FALSE(has_all(c, 1, log));
+  c.mend(0, 1);
+  c.cut_off(2);
+  const segment_id nowhere{"show", {log.snapshot().instance, 65'536, "720p", 2}};
+  ASSERT_TRUE(c.at(0).disk->remove(nowhere.stream, nowhere.place)); // a disk that is not well keeps nobody from going on
+  auto two = held_by(c, 0, 2, {0, 1});
+  auto taken = c.store(0).use(two, {three});
+  ASSERT_TRUE(taken) << taken.error().text;
+  c.cut_off(0);
+  ASSERT_TRUE(c.store(1).use(held_by(c, 1, 3, {1}), {seen_from(c, 1, two)}));
+  auto shown = log.snapshot();
+  for (auto& e : shown.entries)
+    if (e.msn != nowhere.place.msn)
+      EXPECT_TRUE(has(c, 1, {shown.instance, e.epoch, "720p", e.msn})) << e.msn;
+}
+
+TEST(ReplicatedStore, ANewcomerIsNotSentTheLogsThatItHas) {
+  replica_cluster c(2, {.mend_every = 50ms});
+  auto alone = held_by(c, 0, 1, {0});
+  ASSERT_TRUE(c.store(0).use(alone));
+  for (int i = 0; i < 30; ++i)
+    ASSERT_TRUE(c.store(0).save_log(fmt::format("show{}", i), "{}", false));
+  c.store(0).teach(c.view_of(0, {1}).members);
+  ASSERT_TRUE(comes_true([&] { return knows_all(c, 0, "o2"); }));
+  c.at(1).disk->slow_ms = 300; // of each log that it writes
+  auto taken = c.store(0).use(held_by(c, 0, 2, {0, 1}), {alone});
+  EXPECT_TRUE(taken) << taken.error().text;
+  c.at(1).disk->slow_ms = 0;
+}
+
+/// Finding out what it lacks takes longer than a lesson.
+TEST(ReplicatedStore, ALearnerOfManyStreamsLearnsAllTheSame) {
+  replica_cluster c(2, {.mend_every = 50ms, .lesson = 100ms});
+  ASSERT_TRUE(c.store(0).use(held_by(c, 0, 1, {0})));
+  auto log = broadcast(c.store(0), 8);
+  ASSERT_TRUE(c.store(0).save_log("show", log.to_json(), false));
+  c.at(1).disk->slow_reads_ms = 30; // of each segment that it looks for
+  c.store(0).teach(c.view_of(0, {1}).members);
+  EXPECT_TRUE(comes_true([&] { return knows_all(c, 0, "o2"); }));
+  EXPECT_TRUE(has_all(c, 1, log));
+}
+
 TEST(ReplicatedStore, WhoHasLostItsDiskIsAnotherMember) {
   replica_cluster c(2, {.deadline = 1s, .mend_every = 1h});
   auto both = held_by(c, 0, 1, {0, 1});
@@ -790,8 +840,40 @@ TEST(ReplicatedStore, WhoHasLostItsDiskIsAnotherMember) {
   EXPECT_NE(c.at(1).desk->disk(), second) << "without the file of its promises, too";
 }
 
+/// DATA_DIR is full: the folder can be claimed, and that cannot be written down.
+TEST(ReplicaDesk, StartsThatCannotWriteTheirStateMakeNoNewDisk) {
+  replica_cluster c(2, {.mend_every = 1h});
+  ASSERT_TRUE(c.store(0).use(held_by(c, 0, 1, {0, 1})));
+  const auto disk = c.at(1).desk->disk();
+  const auto promised = c.at(1).desk->word().mark;
+  ASSERT_EQ(promised.term, 1U);
+  const auto state = c.at(1).folder.string() + ".replica";
+  /// From a claim on the state cannot be written: its file stands aside, and a folder is in its place.
+  class filling final : public ailing_store {
+  public:
+    filling(std::unique_ptr<segment_store> whole, std::string state) : ailing_store(std::move(whole)), state_(std::move(state)) {}
+    expected<void> claim(std::uint64_t term) override {
+      WEIR_TRY(ailing_store::claim(term));
+      std::filesystem::rename(state_, state_ + ".aside");
+      std::filesystem::create_directory(state_);
+      return {};
+    }
+  private:
+    std::string state_;
+  };
+  for (int start = 0; start < 3; ++start) {
+    auto opened = replica_desk::open(std::make_shared<filling>(std::move(open_folder_store(c.at(1).folder, "o2").value()), state), state);
+    ASSERT_FALSE(opened) << start;
+    ASSERT_TRUE(std::filesystem::remove(state));
+    std::filesystem::rename(state + ".aside", state);
+  }
+  c.restart(1);
+  EXPECT_EQ(c.at(1).desk->disk(), disk);
+  EXPECT_EQ(c.at(1).desk->word().mark, promised) << "it has forgotten nothing";
+}
+
 TEST(ReplicatedStore, APeerThatStandsStillIsNotWaitedForAlone) {
-  replica_cluster c(3, {.mend_every = 1h});
+  replica_cluster c(3, {.mend_every = 1h, .hedge_after = 1s});
   all_use(c);
   c.cut(0, 2);
   for (std::uint64_t n = 1; n <= 2; ++n) {
@@ -806,12 +888,12 @@ TEST(ReplicatedStore, APeerThatStandsStillIsNotWaitedForAlone) {
   auto began = steady::now();
   auto read = c.store(2).open("show", nth(1));
   ASSERT_TRUE(read) << read.error().text;
-  EXPECT_LT(steady::now() - began, 2s) << "an edge gives it that";
-  EXPECT_GE(steady::now() - began, 250ms) << "nobody is asked beside it in vain";
+  EXPECT_LT(steady::now() - began, 2'500ms) << "it answers at the end of its 3 s";
+  EXPECT_GE(steady::now() - began, 900ms) << "nobody is asked beside it in vain";
   began = steady::now();
   read = c.store(2).open("show", nth(2));
   ASSERT_TRUE(read) << read.error().text;
-  EXPECT_LT(steady::now() - began, 250ms) << "the next time others are asked before it";
+  EXPECT_LT(steady::now() - began, 900ms) << "the next time others are asked before it";
   auto nowhere = c.store(2).open("show", nth(3));
   ASSERT_FALSE(nowhere);
   EXPECT_EQ(nowhere.error().code, error_code::not_found) << "after all have said so";

@@ -1156,6 +1156,10 @@ TEST_F(CoordinatorOfOrigins, WhoIsAwayForAMinuteIsNotWaitedForAnyMore) {
   lose("m3");
   EXPECT_FALSE(state->judge_origins(at(61s), wall));
   EXPECT_FALSE(state->judge_origins(at(120s), wall));
+  EXPECT_FALSE(state->judge_origins(at(122s), wall)) << "m2 may lack what m1 and m3 have";
+  auto said = word("m1", state->copies.present.mark.term);
+  said.taught = {"m2"};
+  state->take(said, at(122s), wall);
   ASSERT_TRUE(state->judge_origins(at(122s), wall));
   EXPECT_EQ(stored().present.members.size(), 2u);
   EXPECT_EQ(stored().present.mark.holder, "m1");

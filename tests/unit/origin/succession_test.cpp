@@ -280,6 +280,34 @@ TEST_F(Succession, WhoIsGoneMakesRoom) {
   EXPECT_EQ(learning(5), "o3 ") << "more are wanted";
 }
 
+/// A segment may be at o1 and o3 alone: of {o1 o2} o2 could go on without it.
+TEST_F(Succession, WhoIsGoneStaysUntilTheOthersHaveEverything) {
+  origins(3);
+  step();
+  took_over();
+  lose(3);
+  o(3).gone = o(2).behind = true;
+  EXPECT_EQ(step(), stays);
+  o(1).behind = true; // who writes fetches what it lacks when it takes over
+  o(2).behind = false;
+  ASSERT_EQ(step(), next);
+  EXPECT_EQ(members(), "o1 o2 ");
+}
+
+TEST_F(Succession, OneThatLearnsInVainLeavesItsPlaceToAnother) {
+  origins(4);
+  o(3).alive = o(4).alive = false;
+  step(2);
+  took_over();
+  o(3).alive = o(4).alive = true;
+  EXPECT_EQ(learning(3), "o3 ");
+  o(3).last = true;
+  EXPECT_EQ(learning(3), "o4 ");
+  EXPECT_EQ(learning(4), "o4 o3 ");
+  o(4).alive = false;
+  EXPECT_EQ(learning(3), "o3 ") << "there is nobody else";
+}
+
 TEST_F(Succession, WhoIsReplacedLeavesAsItsPlaceIsTaken) {
   origins(3);
   step();
