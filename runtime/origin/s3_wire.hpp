@@ -3,7 +3,7 @@
 //
 //   {prefix}{stream}/{instance}/{epoch}/{rung}/{name}.{term}       a segment or a map, "5.ts", "5.m4s", "init.mp4", put by the owner of that term
 //   {prefix}.logs/{stream}/{term}.{version}.json                   a log, whole; the highest term counts, of that the highest version
-//   {prefix}.claims/{term}.{holder}                                there: that holder may write; who claims a higher term removes it
+//   {prefix}.claims/{term}.{holder}                                there, and none of a higher term: that holder may write
 //   {prefix}.opened/{term}                                         there: all logs of older terms have been copied to this one, and count no more
 //
 // No stream's name begins with a dot. Nothing but checked words and numbers becomes part of a key, so none has to be escaped.

@@ -103,6 +103,25 @@ TEST_F(S3Store, ARequestGivenUpForLostNeverReplacesANewerLog) {
   EXPECT_EQ(claimed(2)->load_log("show").value(), "{newer}");
 }
 
+TEST_F(S3Store, AClaimThatLandsLateGivesAFormerOwnerNoLicence) {
+  options.holder = "former";
+  auto former = claimed(1);
+  auto impatient = options;
+  impatient.deadline = 2s;
+  auto again = open_s3(impatient); // puts that claim once more, as a further attempt does
+  server.hold("/.claims/1.former");
+  ASSERT_TRUE(comes_true([&] { return again->claim(1).error().code == error_code::timeout && server.holds(); }));
+  options.holder = "owner";
+  auto owner = claimed(2);
+  server.let_go();
+  ASSERT_TRUE(comes_true([&] { return server.carried_out(); })) << "its claim is there again";
+  EXPECT_EQ(former->put("show", place, bytes("former")).error().code, error_code::fenced);
+  EXPECT_EQ(former->save_log("show", "{former}", false).error().code, error_code::fenced);
+  EXPECT_TRUE(owner->put("show", place, bytes("owner")));
+  ASSERT_TRUE(owner->sweep([](auto&&...) { return true; }));
+  EXPECT_TRUE(owner->save_log("show", "{owner}", false)) << "its claim is still there";
+}
+
 TEST_F(S3Store, WhoClaimsNothingWritesNothing) {
   auto store = open_s3(options);
   EXPECT_EQ(store->put("show", place, bytes("x")).error().code, error_code::fenced);
