@@ -19,7 +19,6 @@
 #include <sstream>
 #include <thread>
 #include <unordered_map>
-#include <unordered_set>
 
 #include <fmt/format.h>
 
@@ -111,7 +110,8 @@ struct s3_store::core : std::enable_shared_from_this<s3_store::core> {
     std::uint64_t first = 1; ///< that may still be there
   };
   std::map<std::string, versions, std::less<>> logs; ///< of the present term
-  std::unordered_set<std::string> own;               ///< bases of the segments that were put in the present term
+  std::uint64_t puts = 0;                            ///< number of the last put
+  std::unordered_map<std::string, std::uint64_t> own; ///< of the segments that were put in the present term: base → number of the put that counts
   recent_segments recent;
   std::map<std::string, std::vector<fetched>> fetching; ///< by base
 
@@ -331,7 +331,8 @@ struct s3_store::core : std::enable_shared_from_this<s3_store::core> {
     auto before = all_claims();
     WEIR_TRY(before);
     WEIR_TRY(taken(*before));
-    if (term == wanted && std::any_of(before->begin(), before->end(), mine))
+    const bool begins_anew = std::any_of(before->begin(), before->end(), mine);
+    if (term == wanted && begins_anew)
       return {};
     const auto licence = layout.claim(wanted, options.holder);
     WEIR_TRY(put(licence, std::make_shared<const std::string>(options.holder + "\n")));
@@ -362,6 +363,9 @@ struct s3_store::core : std::enable_shared_from_this<s3_store::core> {
     WEIR_TRY(put(layout.opening(wanted), std::make_shared<const std::string>(options.holder + "\n")));
     WEIR_TRY(look_for_claim(wanted));
     std::lock_guard lock(guard);
+    // A holder that begins anew with its term does not know what it has put: the clock is ahead of that, at less than a thousand puts a second.
+    if (begins_anew)
+      puts = std::max(puts, static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count()));
     logs.clear();
     for (auto& [stream, log] : *logs_there) { // a holder that begins anew with its term goes on above what it wrote
       const auto last = log.term == wanted ? log.version : 0;
@@ -402,13 +406,13 @@ struct s3_store::core : std::enable_shared_from_this<s3_store::core> {
       auto page = parse_s3_page(answer->body);
       if (!page)
         return self->finish_fetch(segment_base, fail(page.error().in(fmt::format("GET {}/{}*", self->options.bucket, segment_base))));
-      std::optional<std::pair<std::uint64_t, std::string>> newest;
+      std::optional<s3_segment_key> newest;
       for (auto& o : page->objects)
-        if (auto found = self->layout.segment(o.key); found && (!newest || newest->first < found->term))
-          newest = {found->term, o.key};
+        if (auto found = self->layout.segment(o.key); found && (!newest || newest->age() < found->age()))
+          newest = std::move(found);
       if (!newest)
         return self->finish_fetch(segment_base, fail(error_code::not_found, fmt::format("there is no {}/{}*", self->options.bucket, segment_base)));
-      self->fetch_key(segment_base, newest->second);
+      self->fetch_key(segment_base, self->layout.segment(newest->stream, newest->place, newest->term, newest->number));
     });
   }
 };
@@ -458,10 +462,12 @@ void s3_store::fetch(const segment_id& segment, fetched done) const {
   c.fetching[base].push_back(std::move(done));
   if (at != c.fetching.end())
     return;
-  const bool put_here = c.own.contains(base);
+  std::string key;
+  if (auto put_here = c.own.find(base); put_here != c.own.end())
+    key = c.layout.segment(segment.stream, segment.place, c.term, put_here->second);
   lock.unlock();
-  if (put_here)
-    c.fetch_key(base, c.layout.segment(segment.stream, segment.place, c.term));
+  if (!key.empty())
+    c.fetch_key(base, key);
   else
     c.find_and_fetch(base);
 }
@@ -488,12 +494,20 @@ expected<void> s3_store::put(std::string_view stream, const hls::segment_place& 
   const auto term = c.term.load();
   WEIR_TRY(c.check_licence(term));
   auto body = std::make_shared<const std::string>(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  WEIR_TRY(c.put(c.layout.segment(stream, place, term), body));
+  std::uint64_t number = 0;
+  {
+    std::lock_guard lock(c.guard);
+    number = ++c.puts;
+  }
+  WEIR_TRY(c.put(c.layout.segment(stream, place, term, number), body));
   const auto base = c.layout.segment_base(stream, place);
   std::lock_guard lock(c.guard);
-  if (c.term == term)
-    c.own.insert(base);
-  c.recent.add(base, std::move(body));
+  if (c.term != term) // claimed anew meanwhile
+    return {};
+  if (auto& counts = c.own[base]; counts < number) {
+    counts = number;
+    c.recent.add(base, std::move(body));
+  }
   return {};
 }
 
@@ -513,14 +527,17 @@ expected<void> s3_store::remove(std::string_view stream, const hls::segment_plac
   const auto term = c.term.load();
   WEIR_TRY(c.check_licence(term));
   const auto base = c.layout.segment_base(stream, place);
-  bool put_here = false;
+  std::uint64_t put_here = 0;
   {
     std::lock_guard lock(c.guard);
     c.recent.remove(base);
-    put_here = c.own.erase(base) > 0;
+    if (auto at = c.own.find(base); at != c.own.end()) {
+      put_here = at->second;
+      c.own.erase(at);
+    }
   }
-  if (put_here)
-    return c.remove(c.layout.segment(stream, place, term));
+  if (put_here != 0)
+    return c.remove(c.layout.segment(stream, place, term, put_here));
   std::vector<std::string> keys;
   WEIR_TRY(c.list(base, [&](auto& objects) -> expected<void> {
     for (auto& o : objects)
@@ -613,10 +630,10 @@ expected<std::uint64_t> s3_store::sweep(const std::function<bool(std::string_vie
       if (auto segment = c.layout.segment(o.key); segment && segment->term <= term) {
         if (!known(segment->stream, segment->place)) {
           segments.push_back(o.key);
-        } else if (before && before->stream == segment->stream && before->place == segment->place) { // in two terms: the newer one counts
-          const auto older = std::min(before->term, segment->term);
-          before->term = std::max(before->term, segment->term);
-          segments.push_back(c.layout.segment(segment->stream, segment->place, older));
+        } else if (before && before->stream == segment->stream && before->place == segment->place) { // put twice: the newer one counts
+          if (before->age() < segment->age())
+            std::swap(before, segment);
+          segments.push_back(c.layout.segment(segment->stream, segment->place, segment->term, segment->number));
         } else {
           before = std::move(segment);
         }
