@@ -26,6 +26,7 @@ namespace weir::origin {
 
 using namespace std::chrono_literals;
 using shared_bytes = std::shared_ptr<const std::string>;
+using put_age = std::pair<std::uint64_t, std::uint64_t>; ///< a term, and the number of a put
 
 namespace {
 
@@ -58,6 +59,11 @@ public:
       return nullptr;
     order_.splice(order_.begin(), order_, at->second);
     return at->second->second;
+  }
+  void clear() {
+    order_.clear();
+    where_.clear();
+    size_ = 0;
   }
   void remove(const std::string& name) {
     if (auto at = where_.find(name); at != where_.end()) {
@@ -372,6 +378,7 @@ struct s3_store::core : std::enable_shared_from_this<s3_store::core> {
       logs[stream] = {.last = last, .first = last};
     }
     own.clear();
+    recent.clear(); // another owner in between may have put others
     term = wanted;
     lost = false;
     return {};
@@ -379,40 +386,47 @@ struct s3_store::core : std::enable_shared_from_this<s3_store::core> {
 
   // Segments.
 
-  /// `base` names the segment in any term.
-  void finish_fetch(const std::string& segment_base, expected<shared_bytes> result) {
+  /// Which put of a segment counts, as far as this handle knows: its term, and the number of its put there, 0 without one. `guard` is held.
+  put_age counting(const std::string& segment_base) const {
+    auto at = own.find(segment_base);
+    return {term.load(), at == own.end() ? 0 : at->second};
+  }
+  /// `segment_base` names it in any term; `asked` is what counted when it was asked for.
+  void finish_fetch(const std::string& segment_base, put_age asked, expected<shared_bytes> result) {
     std::vector<fetched> askers;
     {
       std::lock_guard lock(guard);
-      if (result)
+      if (result && asked == counting(segment_base)) // otherwise it may be one that counts no more
         recent.add(segment_base, *result);
       askers = std::move(fetching.extract(segment_base).mapped());
     }
     for (auto& done : askers)
       done(result);
   }
-  void fetch_key(const std::string& segment_base, const std::string& key) {
-    send(request("GET", key, nullptr, options.segment_limit), [self = shared_from_this(), segment_base, key](expected<http::client_response> got) {
+  void fetch_key(const std::string& segment_base, put_age asked, const std::string& key) {
+    send(request("GET", key, nullptr, options.segment_limit), [self = shared_from_this(), segment_base, asked, key](expected<http::client_response> got) {
       auto answer = self->judge(std::move(got), "GET", key);
-      self->finish_fetch(segment_base, answer ? expected<shared_bytes>(std::make_shared<const std::string>(std::move(answer->body))) : fail(std::move(answer).error()));
+      if (!answer)
+        return self->finish_fetch(segment_base, asked, fail(std::move(answer).error()));
+      self->finish_fetch(segment_base, asked, std::make_shared<const std::string>(std::move(answer->body)));
     });
   }
   /// Of a segment of another term, or of another handle: its key has to be found.
-  void find_and_fetch(const std::string& segment_base) {
-    send(request("GET", list_query(segment_base, {}), nullptr, answer_limit), [self = shared_from_this(), segment_base](expected<http::client_response> got) {
+  void find_and_fetch(const std::string& segment_base, put_age asked) {
+    send(request("GET", list_query(segment_base, {}), nullptr, answer_limit), [self = shared_from_this(), segment_base, asked](expected<http::client_response> got) {
       auto answer = self->judge(std::move(got), "GET", segment_base + "*");
       if (!answer)
-        return self->finish_fetch(segment_base, fail(std::move(answer).error()));
+        return self->finish_fetch(segment_base, asked, fail(std::move(answer).error()));
       auto page = parse_s3_page(answer->body);
       if (!page)
-        return self->finish_fetch(segment_base, fail(page.error().in(fmt::format("GET {}/{}*", self->options.bucket, segment_base))));
+        return self->finish_fetch(segment_base, asked, fail(page.error().in(fmt::format("GET {}/{}*", self->options.bucket, segment_base))));
       std::optional<s3_segment_key> newest;
       for (auto& o : page->objects)
         if (auto found = self->layout.segment(o.key); found && (!newest || newest->age() < found->age()))
           newest = std::move(found);
       if (!newest)
-        return self->finish_fetch(segment_base, fail(error_code::not_found, fmt::format("there is no {}/{}*", self->options.bucket, segment_base)));
-      self->fetch_key(segment_base, self->layout.segment(newest->stream, newest->place, newest->term, newest->number));
+        return self->finish_fetch(segment_base, asked, fail(error_code::not_found, fmt::format("there is no {}/{}*", self->options.bucket, segment_base)));
+      self->fetch_key(segment_base, asked, self->layout.segment(newest->stream, newest->place, newest->term, newest->number));
     });
   }
 };
@@ -462,14 +476,12 @@ void s3_store::fetch(const segment_id& segment, fetched done) const {
   c.fetching[base].push_back(std::move(done));
   if (at != c.fetching.end())
     return;
-  std::string key;
-  if (auto put_here = c.own.find(base); put_here != c.own.end())
-    key = c.layout.segment(segment.stream, segment.place, c.term, put_here->second);
+  const auto asked = c.counting(base);
   lock.unlock();
-  if (!key.empty())
-    c.fetch_key(base, key);
+  if (const auto [term, number] = asked; number != 0)
+    c.fetch_key(base, asked, c.layout.segment(segment.stream, segment.place, term, number));
   else
-    c.find_and_fetch(base);
+    c.find_and_fetch(base, asked);
 }
 
 expected<void> s3_store::claim(std::uint64_t term) {
