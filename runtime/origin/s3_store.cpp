@@ -19,7 +19,6 @@
 #include <sstream>
 #include <thread>
 #include <unordered_map>
-#include <unordered_set>
 
 #include <fmt/format.h>
 
@@ -27,6 +26,7 @@ namespace weir::origin {
 
 using namespace std::chrono_literals;
 using shared_bytes = std::shared_ptr<const std::string>;
+using put_age = std::pair<std::uint64_t, std::uint64_t>; ///< a term, and the number of a put
 
 namespace {
 
@@ -59,6 +59,11 @@ public:
       return nullptr;
     order_.splice(order_.begin(), order_, at->second);
     return at->second->second;
+  }
+  void clear() {
+    order_.clear();
+    where_.clear();
+    size_ = 0;
   }
   void remove(const std::string& name) {
     if (auto at = where_.find(name); at != where_.end()) {
@@ -111,7 +116,8 @@ struct s3_store::core : std::enable_shared_from_this<s3_store::core> {
     std::uint64_t first = 1; ///< that may still be there
   };
   std::map<std::string, versions, std::less<>> logs; ///< of the present term
-  std::unordered_set<std::string> own;               ///< bases of the segments that were put in the present term
+  std::uint64_t puts = 0;                            ///< number of the last put
+  std::unordered_map<std::string, std::uint64_t> own; ///< of the segments that were put in the present term: base → number of the put that counts
   recent_segments recent;
   std::map<std::string, std::vector<fetched>> fetching; ///< by base
 
@@ -256,19 +262,23 @@ struct s3_store::core : std::enable_shared_from_this<s3_store::core> {
   tl::unexpected<error> fenced(std::uint64_t after) const {
     return fail(error_code::fenced, fmt::format("another origin has claimed {} after term {}", where(), after));
   }
+  /// Its claim alone is not enough: the server may carry out a PUT of it that was given up for lost, or was sent twice, after it was removed.
+  expected<void> look_for_claim(std::uint64_t of) {
+    auto claims = all_claims();
+    WEIR_TRY(claims);
+    const bool there = std::any_of(claims->begin(), claims->end(), [&](auto& c) { return c.term == of && c.holder == options.holder; });
+    const bool higher = std::any_of(claims->begin(), claims->end(), [&](auto& c) { return c.term > of; });
+    return there && !higher ? expected<void>{} : fenced(of);
+  }
   expected<void> check_licence(std::uint64_t of) {
     if (of == 0)
       return fail(error_code::fenced, fmt::format("nobody who has not claimed {} may write there", where()));
     if (lost && term == of)
       return fenced(of);
-    auto there = get(layout.claim(of, options.holder), answer_limit);
-    if (there)
-      return {};
-    if (there.error().code != error_code::not_found)
-      return fail(std::move(there).error());
-    if (term == of)
+    auto there = look_for_claim(of);
+    if (!there && there.error().code == error_code::fenced && term == of)
       lost = true;
-    return fenced(of);
+    return there;
   }
 
   // Logs.
@@ -327,7 +337,8 @@ struct s3_store::core : std::enable_shared_from_this<s3_store::core> {
     auto before = all_claims();
     WEIR_TRY(before);
     WEIR_TRY(taken(*before));
-    if (term == wanted && std::any_of(before->begin(), before->end(), mine))
+    const bool begins_anew = std::any_of(before->begin(), before->end(), mine);
+    if (term == wanted && begins_anew)
       return {};
     const auto licence = layout.claim(wanted, options.holder);
     WEIR_TRY(put(licence, std::make_shared<const std::string>(options.holder + "\n")));
@@ -356,16 +367,18 @@ struct s3_store::core : std::enable_shared_from_this<s3_store::core> {
       WEIR_TRY(put(layout.log(stream, wanted, 0), std::make_shared<const std::string>(std::move(*text))));
     }
     WEIR_TRY(put(layout.opening(wanted), std::make_shared<const std::string>(options.holder + "\n")));
-    auto there = get(licence, answer_limit);
-    if (!there)
-      return there.error().code == error_code::not_found ? fenced(wanted) : fail(std::move(there).error());
+    WEIR_TRY(look_for_claim(wanted));
     std::lock_guard lock(guard);
+    // A holder that begins anew with its term does not know what it has put: the clock is ahead of that, at less than a thousand puts a second.
+    if (begins_anew)
+      puts = std::max(puts, static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count()));
     logs.clear();
     for (auto& [stream, log] : *logs_there) { // a holder that begins anew with its term goes on above what it wrote
       const auto last = log.term == wanted ? log.version : 0;
       logs[stream] = {.last = last, .first = last};
     }
     own.clear();
+    recent.clear(); // another owner in between may have put others
     term = wanted;
     lost = false;
     return {};
@@ -373,40 +386,47 @@ struct s3_store::core : std::enable_shared_from_this<s3_store::core> {
 
   // Segments.
 
-  /// `base` names the segment in any term.
-  void finish_fetch(const std::string& segment_base, expected<shared_bytes> result) {
+  /// Which put of a segment counts, as far as this handle knows: its term, and the number of its put there, 0 without one. `guard` is held.
+  put_age counting(const std::string& segment_base) const {
+    auto at = own.find(segment_base);
+    return {term.load(), at == own.end() ? 0 : at->second};
+  }
+  /// `segment_base` names it in any term; `asked` is what counted when it was asked for.
+  void finish_fetch(const std::string& segment_base, put_age asked, expected<shared_bytes> result) {
     std::vector<fetched> askers;
     {
       std::lock_guard lock(guard);
-      if (result)
+      if (result && asked == counting(segment_base)) // otherwise it may be one that counts no more
         recent.add(segment_base, *result);
       askers = std::move(fetching.extract(segment_base).mapped());
     }
     for (auto& done : askers)
       done(result);
   }
-  void fetch_key(const std::string& segment_base, const std::string& key) {
-    send(request("GET", key, nullptr, options.segment_limit), [self = shared_from_this(), segment_base, key](expected<http::client_response> got) {
+  void fetch_key(const std::string& segment_base, put_age asked, const std::string& key) {
+    send(request("GET", key, nullptr, options.segment_limit), [self = shared_from_this(), segment_base, asked, key](expected<http::client_response> got) {
       auto answer = self->judge(std::move(got), "GET", key);
-      self->finish_fetch(segment_base, answer ? expected<shared_bytes>(std::make_shared<const std::string>(std::move(answer->body))) : fail(std::move(answer).error()));
+      if (!answer)
+        return self->finish_fetch(segment_base, asked, fail(std::move(answer).error()));
+      self->finish_fetch(segment_base, asked, std::make_shared<const std::string>(std::move(answer->body)));
     });
   }
   /// Of a segment of another term, or of another handle: its key has to be found.
-  void find_and_fetch(const std::string& segment_base) {
-    send(request("GET", list_query(segment_base, {}), nullptr, answer_limit), [self = shared_from_this(), segment_base](expected<http::client_response> got) {
+  void find_and_fetch(const std::string& segment_base, put_age asked) {
+    send(request("GET", list_query(segment_base, {}), nullptr, answer_limit), [self = shared_from_this(), segment_base, asked](expected<http::client_response> got) {
       auto answer = self->judge(std::move(got), "GET", segment_base + "*");
       if (!answer)
-        return self->finish_fetch(segment_base, fail(std::move(answer).error()));
+        return self->finish_fetch(segment_base, asked, fail(std::move(answer).error()));
       auto page = parse_s3_page(answer->body);
       if (!page)
-        return self->finish_fetch(segment_base, fail(page.error().in(fmt::format("GET {}/{}*", self->options.bucket, segment_base))));
-      std::optional<std::pair<std::uint64_t, std::string>> newest;
+        return self->finish_fetch(segment_base, asked, fail(page.error().in(fmt::format("GET {}/{}*", self->options.bucket, segment_base))));
+      std::optional<s3_segment_key> newest;
       for (auto& o : page->objects)
-        if (auto found = self->layout.segment(o.key); found && (!newest || newest->first < found->term))
-          newest = {found->term, o.key};
+        if (auto found = self->layout.segment(o.key); found && (!newest || newest->age() < found->age()))
+          newest = std::move(found);
       if (!newest)
-        return self->finish_fetch(segment_base, fail(error_code::not_found, fmt::format("there is no {}/{}*", self->options.bucket, segment_base)));
-      self->fetch_key(segment_base, newest->second);
+        return self->finish_fetch(segment_base, asked, fail(error_code::not_found, fmt::format("there is no {}/{}*", self->options.bucket, segment_base)));
+      self->fetch_key(segment_base, asked, self->layout.segment(newest->stream, newest->place, newest->term, newest->number));
     });
   }
 };
@@ -456,12 +476,12 @@ void s3_store::fetch(const segment_id& segment, fetched done) const {
   c.fetching[base].push_back(std::move(done));
   if (at != c.fetching.end())
     return;
-  const bool put_here = c.own.contains(base);
+  const auto asked = c.counting(base);
   lock.unlock();
-  if (put_here)
-    c.fetch_key(base, c.layout.segment(segment.stream, segment.place, c.term));
+  if (const auto [term, number] = asked; number != 0)
+    c.fetch_key(base, asked, c.layout.segment(segment.stream, segment.place, term, number));
   else
-    c.find_and_fetch(base);
+    c.find_and_fetch(base, asked);
 }
 
 expected<void> s3_store::claim(std::uint64_t term) {
@@ -486,12 +506,20 @@ expected<void> s3_store::put(std::string_view stream, const hls::segment_place& 
   const auto term = c.term.load();
   WEIR_TRY(c.check_licence(term));
   auto body = std::make_shared<const std::string>(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  WEIR_TRY(c.put(c.layout.segment(stream, place, term), body));
+  std::uint64_t number = 0;
+  {
+    std::lock_guard lock(c.guard);
+    number = ++c.puts;
+  }
+  WEIR_TRY(c.put(c.layout.segment(stream, place, term, number), body));
   const auto base = c.layout.segment_base(stream, place);
   std::lock_guard lock(c.guard);
-  if (c.term == term)
-    c.own.insert(base);
-  c.recent.add(base, std::move(body));
+  if (c.term != term) // claimed anew meanwhile
+    return {};
+  if (auto& counts = c.own[base]; counts < number) {
+    counts = number;
+    c.recent.add(base, std::move(body));
+  }
   return {};
 }
 
@@ -511,14 +539,17 @@ expected<void> s3_store::remove(std::string_view stream, const hls::segment_plac
   const auto term = c.term.load();
   WEIR_TRY(c.check_licence(term));
   const auto base = c.layout.segment_base(stream, place);
-  bool put_here = false;
+  std::uint64_t put_here = 0;
   {
     std::lock_guard lock(c.guard);
     c.recent.remove(base);
-    put_here = c.own.erase(base) > 0;
+    if (auto at = c.own.find(base); at != c.own.end()) {
+      put_here = at->second;
+      c.own.erase(at);
+    }
   }
-  if (put_here)
-    return c.remove(c.layout.segment(stream, place, term));
+  if (put_here != 0)
+    return c.remove(c.layout.segment(stream, place, term, put_here));
   std::vector<std::string> keys;
   WEIR_TRY(c.list(base, [&](auto& objects) -> expected<void> {
     for (auto& o : objects)
@@ -611,10 +642,10 @@ expected<std::uint64_t> s3_store::sweep(const std::function<bool(std::string_vie
       if (auto segment = c.layout.segment(o.key); segment && segment->term <= term) {
         if (!known(segment->stream, segment->place)) {
           segments.push_back(o.key);
-        } else if (before && before->stream == segment->stream && before->place == segment->place) { // in two terms: the newer one counts
-          const auto older = std::min(before->term, segment->term);
-          before->term = std::max(before->term, segment->term);
-          segments.push_back(c.layout.segment(segment->stream, segment->place, older));
+        } else if (before && before->stream == segment->stream && before->place == segment->place) { // put twice: the newer one counts
+          if (before->age() < segment->age())
+            std::swap(before, segment);
+          segments.push_back(c.layout.segment(segment->stream, segment->place, segment->term, segment->number));
         } else {
           before = std::move(segment);
         }

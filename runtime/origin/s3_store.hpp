@@ -2,14 +2,15 @@
 // A store in a bucket of an S3 server (AWS, Ceph's radosgw, MinIO, Swift's s3api …). It asks for PUT, GET, DELETE and ListObjectsV2 only: writes under a condition
 // (If-None-Match) are not known everywhere. What it needs of the server: whoever reads or lists after a write has been answered sees that write.
 //
-// Why nobody's late write does harm, without a compare-and-swap: each owner writes under its own term's keys, and has a licence, its claim, which whoever claims a
-// higher term removes before it reads.
-//   put        licence still there? then PUT. One that lands later than a new claim has a key of the former term: nobody reads it where the new owner has put, and no
-//              log lists it otherwise.
-//   save_log   PUT under a key of its own, then: licence still there? Only then it is acknowledged. So it came before the removal, and the new owner read it.
+// Why nobody's late write does harm, without a compare-and-swap: each owner writes under its own term's keys, and has a licence as long as its claim is there and
+// none of a higher term. The newest claim is never removed, so a former one that lands late gives nobody a licence.
+//   put        licence still there? then PUT under a key of its own. One that lands later than a new claim has a key of the former term: nobody reads it where the
+//              new owner has put, and no log lists it otherwise.
+//   save_log   PUT under a key of its own, then: licence still there? Only then it is acknowledged. So it came before the new claim, and the new owner read it.
 //   claim      PUT the claim; a higher one there, or the same term of another? then withdraw. Remove all lower claims. Copy the newest log of each stream to the new
 //              term; PUT .opened: from here on older logs count no more. Licence still there? Then it has the store.
-// A request that the server carries out after it was given up for lost is such a late write, too: each version of a log has its own key.
+// A request that the server carries out after it was given up for lost is such a late write, too: each put of a segment and each version of a log has its own key,
+// and the last one counts.
 #include "runtime/http/client.hpp"
 #include "runtime/origin/replica.hpp"
 #include "runtime/origin/s3_wire.hpp"

@@ -60,8 +60,8 @@ std::string s3_layout::segment_base(std::string_view stream, const hls::segment_
   return fmt::format("{}{}/{}/{}/{}/{}.", prefix, stream, p.instance, p.epoch, p.rung, hls::segment_name(p.kind, p.msn));
 }
 
-std::string s3_layout::segment(std::string_view stream, const hls::segment_place& place, std::uint64_t term) const {
-  return fmt::format("{}{}", segment_base(stream, place), term);
+std::string s3_layout::segment(std::string_view stream, const hls::segment_place& place, std::uint64_t term, std::uint64_t number) const {
+  return fmt::format("{}{}.{}", segment_base(stream, place), term, number);
 }
 
 std::string s3_layout::log(std::string_view stream, std::uint64_t term, std::uint64_t version) const {
@@ -84,14 +84,17 @@ std::optional<s3_segment_key> s3_layout::segment(std::string_view key) const {
   in.literal("/");
   k.place.rung = in.word('/', rung_limit);
   in.literal("/");
-  // The name has a point of its own: the last one is in front of the term.
-  auto name = hls::parse_segment_name(in.rest.substr(0, std::min(in.rest.rfind('.'), in.rest.size())));
+  // The name has a point of its own: the last two are in front of the term and of the number.
+  const auto last = std::min(in.rest.rfind('.'), in.rest.size());
+  auto name = hls::parse_segment_name(in.rest.substr(0, std::min(in.rest.substr(0, last).rfind('.'), last)));
   if (!in.ok || !name)
     return std::nullopt;
   std::tie(k.place.kind, k.place.msn) = *name;
   in.literal(hls::segment_name(k.place.kind, k.place.msn));
   in.literal(".");
   k.term = in.number();
+  in.literal(".");
+  k.number = in.number();
   return in.over() ? std::optional(std::move(k)) : std::nullopt;
 }
 

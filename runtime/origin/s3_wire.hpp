@@ -1,9 +1,10 @@
 #pragma once
 // How the store in a bucket names its objects, and what an S3 server says.
 //
-//   {prefix}{stream}/{instance}/{epoch}/{rung}/{name}.{term}       a segment or a map, "5.ts", "5.m4s", "init.mp4", put by the owner of that term
+//   {prefix}{stream}/{instance}/{epoch}/{rung}/{name}.{term}.{n}   a segment or a map, "5.ts", "5.m4s", "init.mp4", the n-th put of the owner of that term; the
+//                                                                  highest term counts, of that the highest n
 //   {prefix}.logs/{stream}/{term}.{version}.json                   a log, whole; the highest term counts, of that the highest version
-//   {prefix}.claims/{term}.{holder}                                there: that holder may write; who claims a higher term removes it
+//   {prefix}.claims/{term}.{holder}                                there, and none of a higher term: that holder may write
 //   {prefix}.opened/{term}                                         there: all logs of older terms have been copied to this one, and count no more
 //
 // No stream's name begins with a dot. Nothing but checked words and numbers becomes part of a key, so none has to be escaped.
@@ -22,8 +23,9 @@ namespace weir::origin {
 struct s3_segment_key {
   std::string stream;
   hls::segment_place place;
-  std::uint64_t term = 0;
+  std::uint64_t term = 0, number = 0;
   bool operator==(const s3_segment_key&) const = default;
+  auto age() const { return std::pair{term, number}; }
 };
 
 struct s3_log_key {
@@ -43,9 +45,9 @@ struct s3_claim_key {
 struct s3_layout {
   std::string prefix; ///< empty, or ends in a slash
 
-  /// Of one segment in any term: a key is this and the term.
+  /// Of one segment in any term: a key is this, the term, and which put of that term it is.
   std::string segment_base(std::string_view stream, const hls::segment_place& place) const;
-  std::string segment(std::string_view stream, const hls::segment_place& place, std::uint64_t term) const;
+  std::string segment(std::string_view stream, const hls::segment_place& place, std::uint64_t term, std::uint64_t number) const;
   std::string segments_of(std::string_view stream) const { return prefix + std::string(stream) + "/"; }
   std::string logs() const { return prefix + ".logs/"; }
   std::string logs_of(std::string_view stream) const { return logs() + std::string(stream) + "/"; }

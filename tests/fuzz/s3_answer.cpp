@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     std::abort();
   auto look = [](std::string_view key) {
     const s3_layout at{"live/"};
-    if (const auto k = at.segment(key); k && at.segment(k->stream, k->place, k->term) != key)
+    if (const auto k = at.segment(key); k && at.segment(k->stream, k->place, k->term, k->number) != key)
       std::abort();
     if (const auto k = at.log(key); k && at.log(k->stream, k->term, k->version) != key)
       std::abort();

@@ -49,7 +49,7 @@ struct S3Store : testing::Test {
 
 TEST_F(S3Store, ALateSegmentOfAFormerOwnerIsReadByNobody) {
   auto former = claimed(1);
-  server.hold("/7.ts.1");
+  server.hold("/7.ts.1.");
   auto late = std::async(std::launch::async, [&] { return former->put("show", place, bytes("former")); });
   ASSERT_TRUE(comes_true([&] { return server.holds(); })); // its claim was seen, and its request is with the server
   auto owner = claimed(2);
@@ -103,6 +103,44 @@ TEST_F(S3Store, ARequestGivenUpForLostNeverReplacesANewerLog) {
   EXPECT_EQ(claimed(2)->load_log("show").value(), "{newer}");
 }
 
+TEST_F(S3Store, AClaimThatLandsLateGivesAFormerOwnerNoLicence) {
+  options.holder = "former";
+  auto former = claimed(1);
+  auto impatient = options;
+  impatient.deadline = 2s;
+  auto again = open_s3(impatient); // puts that claim once more, as a further attempt does
+  server.hold("/.claims/1.former");
+  ASSERT_TRUE(comes_true([&] { return again->claim(1).error().code == error_code::timeout && server.holds(); }));
+  options.holder = "owner";
+  auto owner = claimed(2);
+  server.let_go();
+  ASSERT_TRUE(comes_true([&] { return server.carried_out(); })) << "its claim is there again";
+  EXPECT_EQ(former->put("show", place, bytes("former")).error().code, error_code::fenced);
+  EXPECT_EQ(former->save_log("show", "{former}", false).error().code, error_code::fenced);
+  EXPECT_TRUE(owner->put("show", place, bytes("owner")));
+  ASSERT_TRUE(owner->sweep([](auto&&...) { return true; }));
+  EXPECT_TRUE(owner->save_log("show", "{owner}", false)) << "its claim is still there";
+}
+
+TEST_F(S3Store, ASegmentGivenUpForLostNeverReplacesTheNextOneOfItsPlace) {
+  options.cache_bytes = 0;
+  auto impatient = options;
+  impatient.deadline = 2s;
+  auto store = open_s3(impatient);
+  ASSERT_TRUE(comes_true([&] { return store->claim(1).has_value(); }));
+  server.hold("/7.ts.1.1"); // the first put
+  ASSERT_TRUE(comes_true([&] { return store->put("show", place, bytes("lost")).error().code == error_code::timeout && server.holds(); }));
+  ASSERT_TRUE(comes_true([&] { return store->put("show", place, bytes("newer")).has_value(); }));
+  server.let_go();
+  ASSERT_TRUE(comes_true([&] { return server.carried_out(); }));
+  EXPECT_EQ(text_of(*store, place), "newer");
+  EXPECT_EQ(text_of(*open_s3(options), place), "newer") << "also for who does not know which one counts";
+  auto later = claimed(2);
+  EXPECT_GE(later->sweep([](auto&&...) { return true; }).value(), 1U) << "the lost one";
+  EXPECT_EQ(later->usage().value().files, 1U);
+  EXPECT_EQ(text_of(*later, place), "newer");
+}
+
 TEST_F(S3Store, WhoClaimsNothingWritesNothing) {
   auto store = open_s3(options);
   EXPECT_EQ(store->put("show", place, bytes("x")).error().code, error_code::fenced);
@@ -133,11 +171,15 @@ TEST_F(S3Store, AHolderGoesOnWithItsTermWhenItBeginsAnew) {
     auto store = claimed(7);
     for (int i = 1; i <= 3; ++i)
       ASSERT_TRUE(store->save_log("show", fmt::format("{{{}}}", i), false));
+    ASSERT_TRUE(store->put("show", place, bytes("before")));
   }
   auto again = claimed(7);
   EXPECT_EQ(again->load_log("show").value(), "{3}");
   ASSERT_TRUE(again->save_log("show", "{4}", false));
   EXPECT_EQ(again->load_log("show").value(), "{4}");
+  EXPECT_EQ(text_of(*again, place), "before");
+  ASSERT_TRUE(again->put("show", place, bytes("anew")));
+  EXPECT_EQ(text_of(*open_s3(options), place), "anew");
 }
 
 TEST_F(S3Store, KeepsOneVersionOfALog) {

@@ -15,27 +15,28 @@ namespace {
 TEST(S3Layout, KeysAreReadAsTheyAreMade) {
   const s3_layout at{"live/eu/"};
   const hls::segment_place place{3, 18'446'744'073'709'551'615U, "720p", 0};
-  EXPECT_EQ(at.segment("show", place, 12), "live/eu/show/3/18446744073709551615/720p/0.ts.12");
-  EXPECT_EQ(at.segment(at.segment("show", place, 12)), (s3_segment_key{"show", place, 12}));
+  EXPECT_EQ(at.segment("show", place, 12, 4), "live/eu/show/3/18446744073709551615/720p/0.ts.12.4");
+  EXPECT_EQ(at.segment(at.segment("show", place, 12, 4)), (s3_segment_key{"show", place, 12, 4}));
   const hls::segment_place map{3, 1, "720p", 0, hls::segment_kind::map}, part{3, 1, "720p", 5, hls::segment_kind::fmp4};
-  EXPECT_EQ(at.segment("show", map, 12), "live/eu/show/3/1/720p/init.mp4.12");
-  EXPECT_EQ(at.segment(at.segment("show", map, 12)), (s3_segment_key{"show", map, 12}));
-  EXPECT_EQ(at.segment(at.segment("show", part, 12)), (s3_segment_key{"show", part, 12}));
+  EXPECT_EQ(at.segment("show", map, 12, 4), "live/eu/show/3/1/720p/init.mp4.12.4");
+  EXPECT_EQ(at.segment(at.segment("show", map, 12, 4)), (s3_segment_key{"show", map, 12, 4}));
+  EXPECT_EQ(at.segment(at.segment("show", part, 12, 4)), (s3_segment_key{"show", part, 12, 4}));
   EXPECT_EQ(at.log("show", 12, 7), "live/eu/.logs/show/12.7.json");
   EXPECT_EQ(at.log(at.log("show", 12, 7)), (s3_log_key{"show", 12, 7}));
   EXPECT_EQ(at.claim(12, "o-1.example"), "live/eu/.claims/12.o-1.example");
   EXPECT_EQ(at.claim(at.claim(12, "o-1.example")), (s3_claim_key{12, "o-1.example"}));
   EXPECT_EQ(at.opening(at.opening(12)), 12U);
   const s3_layout top{""};
-  EXPECT_EQ(top.segment(top.segment("show", place, 1)), (s3_segment_key{"show", place, 1}));
+  EXPECT_EQ(top.segment(top.segment("show", place, 1, 4)), (s3_segment_key{"show", place, 1, 4}));
 }
 
 TEST(S3Layout, WhatIsNotOursIsNothing) {
   const s3_layout at{"live/"};
   for (std::string_view key :
-       {"", "live/", "show/1/1/720p/1.ts.1", "live/show/1/1/720p/1.ts.1.x", "live/show/1/1/720p/1.ts", "live/show/1/1/720p/01.ts.1", "live/show/1/1/720p/1.ts.+1",
-        "live/../1/1/720p/1.ts.1", "live/show/1/1//1.ts.1", "live/show/1/1/720p/1.ts.18446744073709551616", "live/.logs/1/1/720p/1.ts.1", "live/show/1/1/720p/1",
-        "live/x/show/1/1/720p/1.ts.1", "live/show/-1/1/720p/1.ts.1", "live/show/1/1/720p/1.mp4.1", "live/show/1/1/720p/init.mp4.", "live/show/1/1/720p/."})
+       {"", "live/", "show/1/1/720p/1.ts.1.1", "live/show/1/1/720p/1.ts.1.x", "live/show/1/1/720p/1.ts", "live/show/1/1/720p/1.ts.1", "live/show/1/1/720p/01.ts.1.1",
+        "live/show/1/1/720p/1.ts.+1.1", "live/show/1/1/720p/1.ts.1.01", "live/show/1/1/720p/1.ts.1.1.1", "live/show/1/1/720p/1.ts.1.", "live/show/1/1/720p/1.ts..1",
+        "live/../1/1/720p/1.ts.1.1", "live/show/1/1//1.ts.1.1", "live/show/1/1/720p/1.ts.18446744073709551616.1", "live/.logs/1/1/720p/1.ts.1.1", "live/show/1/1/720p/1",
+        "live/x/show/1/1/720p/1.ts.1.1", "live/show/-1/1/720p/1.ts.1.1", "live/show/1/1/720p/1.mp4.1.1", "live/show/1/1/720p/init.mp4.", "live/show/1/1/720p/."})
     EXPECT_FALSE(at.segment(key)) << key;
   for (std::string_view key : {"live/.logs/show/1.json", "live/.logs/show/1.1.json2", "live/.logs//1.1.json", "live/.logs/a/b/1.1.json", ".logs/show/1.1.json"})
     EXPECT_FALSE(at.log(key)) << key;
