@@ -252,6 +252,8 @@ complaints rtmp_server_options::check() const {
 
 void check_bucket(complaints& out, const bucket_options& s3) {
   check_url(out, "s3.endpoint", s3.endpoint.empty() ? " " : s3.endpoint, {"http", "https"});
+  if (s3.endpoint.find_first_of("@?#") != std::string::npos) // not shown: a password may stand before the '@'
+    out.push_back({"s3.endpoint", "holds '@', '?' or '#': it is scheme, host and perhaps port; the key belongs into the file of s3.credentials"});
   if (constexpr std::string_view plain = "http://"; s3.endpoint.starts_with(plain)) {
     auto host = std::string_view(s3.endpoint).substr(plain.size());
     auto address = parse_host_port(host);

@@ -14,6 +14,7 @@ namespace weir::origin {
 namespace {
 
 constexpr std::size_t word_limit = 300, name_limit = 64, rung_limit = 16;
+constexpr std::size_t refusal_limit = 64U << 10; ///< bytes: each callback of the one client thread waits while it is read
 
 /// Takes a key apart, from its front; what does not fit makes it not ok.
 struct key_reader {
@@ -166,7 +167,7 @@ expected<s3_page> parse_s3_page(std::string_view xml) {
 
 s3_refusal parse_s3_refusal(std::string_view body) {
   pugi::xml_document document;
-  if (!document.load_buffer(body.data(), body.size()))
+  if (!document.load_buffer(body.data(), std::min(body.size(), refusal_limit)))
     return {};
   auto root = document.child("Error");
   return {line_of(root.child_value("Code")), line_of(root.child_value("Message"))};

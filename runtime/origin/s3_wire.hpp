@@ -81,7 +81,7 @@ expected<s3_page> parse_s3_page(std::string_view xml);
 struct s3_refusal {
   std::string code, words; ///< printable, of a line each; empty where the body says none
 };
-/// The body of an answer that is no success.
+/// The body of an answer that is no success; of a long one its first 64 KiB, in which a refusal fits.
 s3_refusal parse_s3_refusal(std::string_view body);
 /// Whether the server has no room, as far as servers say so.
 bool says_full(int status, const s3_refusal& refusal);

@@ -277,6 +277,10 @@ TEST(NodeConfigText, ABucketIsNamedInFull) {
             "n.yaml:1:36: origin.s3.endpoint: \"s3.example.org\" is not an address of the form http://HOST or https://HOST\n");
   EXPECT_EQ(complaints("origin: {store: s3, s3: {endpoint: \"http://10.0.0.1:9000\", bucket: live}}\n"),
             "n.yaml:1:36: warning: origin.s3.endpoint: \"http://10.0.0.1:9000\" leaves this machine without TLS: segments, and what is asked for, can be read and changed on the way\n");
+  for (auto wrong : {"https://key:hidden@s3.example.org", "https://s3.example.org/?x=1", "https://s3.example.org#x"}) {
+    const auto said = complaints(fmt::format("origin: {{store: s3, s3: {{endpoint: \"{}\", bucket: live}}}}\n", wrong));
+    EXPECT_EQ(said, "n.yaml:1:36: origin.s3.endpoint: holds '@', '?' or '#': it is scheme, host and perhaps port; the key belongs into the file of s3.credentials\n");
+  }
   EXPECT_EQ(complaints(server + "bucket: L}}\n"), "n.yaml:1:70: origin.s3.bucket: \"L\" is no bucket's name: 3 to 63 of a-z, 0-9, '-' and '.'\n");
   for (auto wrong : {"/x", "x//y", ".x", "x/../y", "a b"})
     EXPECT_EQ(complaints(server + "bucket: live, prefix: " + wrong + "}}\n"),

@@ -83,6 +83,7 @@ TEST(S3Answer, ARefusalIsALine) {
   EXPECT_EQ(parse_s3_refusal("<Error><Code>" + std::string(5'000, 'x') + "</Code></Error>").code.size(), 300U);
   EXPECT_EQ(parse_s3_refusal("<html>Bad Gateway</html>").code, "");
   EXPECT_EQ(parse_s3_refusal("").code, "");
+  EXPECT_EQ(parse_s3_refusal("<Error><Code>NoSuchKey</Code>" + std::string(1U << 20, ' ') + "</Error>").code, "") << "so long is no refusal";
   EXPECT_TRUE(says_full(507, {}));
   EXPECT_TRUE(says_full(403, {"QuotaExceeded", ""}));
   EXPECT_FALSE(says_full(403, {"AccessDenied", ""}));
