@@ -53,8 +53,8 @@ struct succession_decision {
 
 /// What should follow `now`. The first view begins when `copies` origins are there. Its members stay while so many of them are alive that they can write; else those
 /// that are go on alone, if they are enough to take over. Who writes stays as long as it is alive, has not been started anew, and can.
-/// In a view that is in force whoever is gone is left out once the others lack nothing: until then it may be one of just enough that have a thing. And learners that are steady come in until there are `copies` members. When such a view cannot be taken over,
-/// it goes on without them.
+/// In a view that is in force whoever is gone is left out once the others lack nothing: until then it may be one of just enough that have a thing. And learners that are
+/// steady come in until there are `copies` members. When such a view cannot be taken over, it goes on without them.
 /// `highest`: the highest term that any origin has accepted.
 succession_decision decide(const succession& now, const std::vector<candidate>& origins, std::size_t copies, std::uint64_t highest);
 
