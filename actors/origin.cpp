@@ -52,6 +52,14 @@ origin::replica_view view_of(const origin_group& group) {
   return {.mark = {group.term, group.holder}, .members = members_of(group.members), .quorum = 0};
 }
 
+/// What a viewer hears of a segment that was not got from a bucket or another origin: what those say is the operator's, and a status that is about our rights there
+/// is not about the viewer's.
+error for_viewers(const error& why) {
+  if (why.code == error_code::not_found)
+    return {why.code, "there is no such segment"};
+  return {why.code == error_code::timeout ? why.code : error_code::unavailable, "the segment cannot be read now"};
+}
+
 /// A node whose disk was lost is two members until the former one is left out.
 std::map<std::string, std::size_t, std::less<>> by_node(const std::map<std::string, std::size_t>& owed) {
   std::map<std::string, std::size_t, std::less<>> sums;
@@ -482,7 +490,11 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
     const std::string type(hls::media_type(address->kind));
     auto elsewhere = [fetch, answer, show, type](const origin::segment_id& segment) {
       fetch(segment, [answer, show, type](expected<std::shared_ptr<const std::string>> got) {
-        got ? show(http::shared_response(std::move(*got), type)) : void(answer.fail(got.error()));
+        if (got)
+          return show(http::shared_response(std::move(*got), type));
+        if (got.error().code != error_code::not_found) // which anybody can ask for
+          log::warn("origin", "segment-not-read", "error={}", got.error().text);
+        answer.fail(for_viewers(got.error()));
       });
     };
     if (!store)
