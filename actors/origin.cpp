@@ -167,7 +167,10 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   my.in = origin::intake(taking);
   if (!my.setup.copies) {
     if (auto loaded = my.in.load(*my.setup.store, my.setup.options.dir, wall()); !loaded) {
-      log::critical("origin", "log-unreadable", "error={}", loaded.error().text);
+      if (const auto& why = loaded.error(); why.code == error_code::corrupt || why.code == error_code::newer_schema)
+        log::critical("origin", "log-unreadable", "error={}", why.text);
+      else
+        log::critical("origin", "store-not-reached", "code={} error={}", to_string(why.code), why.text);
       self->quit(to_caf(loaded.error()));
       return origin_actor::behavior_type::make_empty_behavior();
     }
