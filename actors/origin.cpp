@@ -52,6 +52,14 @@ origin::replica_view view_of(const origin_group& group) {
   return {.mark = {group.term, group.holder}, .members = members_of(group.members), .quorum = 0};
 }
 
+/// What a viewer hears of a segment that was not got from a bucket or another origin: what those say is the operator's, and a status that is about our rights there
+/// is not about the viewer's.
+error for_viewers(const error& why) {
+  if (why.code == error_code::not_found)
+    return {why.code, "there is no such segment"};
+  return {why.code == error_code::timeout ? why.code : error_code::unavailable, "the segment cannot be read now"};
+}
+
 /// What members lack; learners are counted elsewhere. A node whose disk was lost is two members until the former one is left out.
 std::map<std::string, std::size_t, std::less<>> owed_by_node(const origin::replica_state& copies) {
   std::map<std::string, std::size_t, std::less<>> sums;
@@ -164,7 +172,10 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   my.in = origin::intake(taking);
   if (!my.setup.copies) {
     if (auto loaded = my.in.load(*my.setup.store, my.setup.options.dir, wall()); !loaded) {
-      log::critical("origin", "log-unreadable", "error={}", loaded.error().text);
+      if (const auto& why = loaded.error(); why.code == error_code::corrupt || why.code == error_code::newer_schema)
+        log::critical("origin", "log-unreadable", "error={}", why.text);
+      else
+        log::critical("origin", "store-not-reached", "code={} error={}", to_string(why.code), why.text);
       self->quit(to_caf(loaded.error()));
       return origin_actor::behavior_type::make_empty_behavior();
     }
@@ -487,7 +498,11 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
     const std::string type(hls::media_type(address->kind));
     auto elsewhere = [fetch, answer, show, type](const origin::segment_id& segment) {
       fetch(segment, [answer, show, type](expected<std::shared_ptr<const std::string>> got) {
-        got ? show(http::shared_response(std::move(*got), type)) : void(answer.fail(got.error()));
+        if (got)
+          return show(http::shared_response(std::move(*got), type));
+        if (got.error().code != error_code::not_found) // which anybody can ask for
+          log::warn("origin", "segment-not-read", "error={}", got.error().text);
+        answer.fail(for_viewers(got.error()));
       });
     };
     if (!store)

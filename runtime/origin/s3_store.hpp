@@ -34,7 +34,7 @@ struct s3_options {
   std::chrono::milliseconds deadline{5'000}; ///< for each object, further attempts included
   std::uint64_t segment_limit = 64U << 20;   ///< bytes
   std::uint64_t cache_bytes = 64U << 20;     ///< of segments put or read last, in memory
-  std::size_t most_fetches = 16;             ///< segments that are being read at a time: fewer than the client has connections to a host (32), so that no PUT waits for them
+  std::size_t most_fetches = 16;             ///< segments that are being read at a time: fewer than the client's connections to a host, so that no PUT waits
   unsigned page = 1'000;                     ///< objects in an answer of a list, at most
 };
 

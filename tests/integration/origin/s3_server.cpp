@@ -29,12 +29,13 @@ s3_server::s3_server() : owner_(::getpid()) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0)
     throw std::runtime_error("no pipe");
+  const auto parent = std::to_string(owner_);
   process_ = ::fork();
   if (process_ == 0) {
     ::setpgid(0, 0);
     ::dup2(ends[1], STDOUT_FILENO);
     // Not the python3 of the path: the package's modules are this one's.
-    ::execl("/usr/bin/python3", "python3", "-B", WEIR_SOURCE_DIR "/tests/integration/origin/s3_server.py", name, nullptr);
+    ::execl("/usr/bin/python3", "python3", "-B", WEIR_SOURCE_DIR "/tests/integration/origin/s3_server.py", name, parent.c_str(), nullptr);
     ::_exit(127);
   }
   ::setpgid(process_, process_);

@@ -1,8 +1,8 @@
 """A real S3 server for tests: OpenStack Swift with s3api, one replica, one process a service, on loopback, below one folder.
 
-    /usr/bin/python3 s3_server.py FOLDER
+    /usr/bin/python3 s3_server.py FOLDER [PARENT]
 
-Says "PORT\n" once it answers, and ends with whoever started it. What it reads of FOLDER while it runs are the faults of a test:
+Says "PORT\n" once it answers, and ends with whoever started it, the process PARENT. What it reads of FOLDER while it runs are the faults of a test:
   slow_ms    each PUT of a segment takes so long before it begins
   hold       each PUT of a key that holds this text waits until the file is gone; the file `held` says that one does, and
              `carried_out` that one which did has been carried out, whether or not anybody waited for it
@@ -144,8 +144,10 @@ class full_when_told:
         return info
 
 
-def die_with_parent():
+def die_with_parent(parent):
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it has ended before that was said
+        os._exit(1)
 
 
 def serve(conf_path, section, listener, folder):
@@ -182,8 +184,8 @@ def make_bucket(port):
         raise SystemExit(f"no bucket: {answer.status} {answer.read()!r}")
 
 
-def main(folder):
-    die_with_parent()
+def main(folder, parent=None):
+    die_with_parent(int(parent or os.getppid()))
     folder = pathlib.Path(folder)
     sys.path.insert(0, str(pathlib.Path(__file__).parent))  # for paste: s3_server:faults
     from swift.common import utils
@@ -208,9 +210,10 @@ def main(folder):
             builder.add_dev({"region": 1, "zone": 1, "ip": "127.0.0.1", "port": port, "device": "d1", "weight": 1})
             builder.rebalance()
             builder.get_ring().save(str(folder / f"{name}.ring.gz"))
+    own = os.getpid()
     for name, section in sections.items():
         if os.fork() == 0:
-            die_with_parent()
+            die_with_parent(own)
             for other, listener in listeners.items():
                 if other != name:
                     listener.close()
@@ -227,4 +230,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:3])
