@@ -30,13 +30,6 @@ bool weight_feedback::step(const std::vector<edge_measure>& loads) {
     changed = changed || next != e.weight;
     e.weight = next;
   }
-  if (changed) { // the mean stays 1, which is what a new edge begins with
-    double weights = 0;
-    for (auto& l : loads)
-      weights += edges_[l.edge.value].weight;
-    for (auto& l : loads)
-      edges_[l.edge.value].weight *= static_cast<double>(loads.size()) / weights;
-  }
   return changed;
 }
 
