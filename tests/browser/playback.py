@@ -46,13 +46,11 @@ class Camera(Encoder):
 class Script:
     """A running script of this folder: each line that it says is kept by its kind."""
 
-    def __init__(self, script, *arguments, **how):
+    def __init__(self, script, *arguments):
         self.name, self.lines, self._changed = script, [], threading.Condition()
         self.profiles = tempfile.TemporaryDirectory(prefix="weir-chromium-")
         self.errors = tempfile.TemporaryFile()
-        environment = {**os.environ, "TMPDIR": self.profiles.name}
-        self.process = weir_node._spawn(["node", os.path.join(HERE, script), *arguments], stdout=subprocess.PIPE, stderr=self.errors, env=environment, **how)
-        self._telling = threading.Lock()
+        self.process = weir_node._spawn(["node", os.path.join(HERE, script), *arguments], stdout=subprocess.PIPE, stderr=self.errors, env={**os.environ, "TMPDIR": self.profiles.name})
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -60,20 +58,6 @@ class Script:
         for line in self.process.stdout:
             with self._changed:
                 self.lines.append(json.loads(line))
-
-    def tell(self, **what):
-        """A line of its input, where it reads one (stdin=subprocess.PIPE)."""
-        with self._telling:
-            try:
-                self.process.stdin.write(json.dumps(what).encode() + b"\n")
-                self.process.stdin.flush()
-            except BrokenPipeError:
-                self._ended()
-
-    def _ended(self):
-        self.process.wait(10)
-        self.errors.seek(0)
-        raise SystemExit(f"{self.name} ended with {self.process.returncode}: {self.errors.read().decode(errors='replace')}\n{self.said('complaint')}")
 
     def said(self, kind, **having):
         with self._changed:
@@ -83,7 +67,8 @@ class Script:
         def heard():
             found = self.said(kind, **having)
             if not found and self.process.poll() is not None:
-                self._ended()
+                self.errors.seek(0)
+                raise SystemExit(f"{self.name} ended with {self.process.returncode}: {self.errors.read().decode(errors='replace')}\n{self.said('complaint')}")
             return found
 
         return eventually(f"{self.name} says {kind} {having or ''}", heard, within)[-1]
@@ -97,9 +82,6 @@ class Script:
             self.process.wait(10)
         self._reader.join(10)
         self.process.stdout.close()
-        if self.process.stdin:
-            with contextlib.suppress(BrokenPipeError):  # a line that it did not read any more
-                self.process.stdin.close()
         self.errors.close()
         self.profiles.cleanup()
 

@@ -72,7 +72,7 @@ def _spawn(arguments, **how):
     def become():
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    process = subprocess.Popen(arguments, start_new_session=True, preexec_fn=become, **{"stdin": subprocess.DEVNULL, **how})
+    process = subprocess.Popen(arguments, start_new_session=True, preexec_fn=become, stdin=subprocess.DEVNULL, **how)
     _sessions.add(process.pid)
     return process
 
