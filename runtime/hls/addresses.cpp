@@ -1,7 +1,8 @@
 #include "runtime/hls/addresses.hpp"
 
+#include "runtime/hls/text_reader.hpp"
+
 #include <algorithm>
-#include <charconv>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -11,30 +12,7 @@ namespace weir::hls {
 namespace {
 
 /// Eats a path from the left; once something did not fit, `ok` stays false and nothing more is eaten.
-struct path_reader {
-  std::string_view rest;
-  bool ok = true;
-
-  void literal(std::string_view text) {
-    ok = ok && rest.starts_with(text);
-    if (ok)
-      rest.remove_prefix(text.size());
-  }
-  bool maybe(std::string_view text) {
-    bool there = ok && rest.starts_with(text);
-    if (there)
-      rest.remove_prefix(text.size());
-    return there;
-  }
-  std::uint64_t number() {
-    std::uint64_t value = 0;
-    auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
-    auto digits = static_cast<std::size_t>(end - rest.data());
-    ok = ok && error == std::errc{} && (digits == 1 || rest.front() != '0');
-    if (ok)
-      rest.remove_prefix(digits);
-    return value;
-  }
+struct path_reader : text_reader {
   std::string_view word_before(std::string_view stop, std::size_t limit) {
     auto at = ok ? rest.find(stop) : std::string_view::npos;
     ok = at != std::string_view::npos && is_address_word(rest.substr(0, at), limit);
@@ -60,7 +38,6 @@ struct path_reader {
     literal("/");
     return {};
   }
-  bool done() const { return ok && rest.empty(); }
 };
 
 tl::unexpected<error> no_such(std::string_view path) {

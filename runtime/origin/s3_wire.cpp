@@ -1,6 +1,7 @@
 #include "runtime/origin/s3_wire.hpp"
 
 #include "runtime/hls/addresses.hpp"
+#include "runtime/hls/text_reader.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -16,26 +17,7 @@ namespace {
 constexpr std::size_t word_limit = 300, name_limit = 64, rung_limit = 16;
 constexpr std::size_t refusal_limit = 64U << 10; ///< bytes: each callback of the one client thread waits while it is read
 
-/// Takes a key apart, from its front; what does not fit makes it not ok.
-struct key_reader {
-  std::string_view rest;
-  bool ok = true;
-
-  void literal(std::string_view text) {
-    ok = ok && rest.starts_with(text);
-    if (ok)
-      rest.remove_prefix(text.size());
-  }
-  std::uint64_t number() {
-    std::uint64_t value = 0;
-    auto [end, code] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
-    const auto length = static_cast<std::size_t>(end - rest.data());
-    // One number has one name.
-    ok = ok && code == std::errc{} && length > 0 && (length == 1 || rest.front() != '0');
-    if (ok)
-      rest.remove_prefix(length);
-    return value;
-  }
+struct key_reader : hls::text_reader {
   /// Up to `stop`, or to the end.
   std::string word(char stop, std::size_t limit) {
     auto text = rest.substr(0, stop == '\0' ? rest.size() : rest.find(stop));
@@ -45,7 +27,6 @@ struct key_reader {
     rest.remove_prefix(text.size());
     return std::string(text);
   }
-  bool over() const { return ok && rest.empty(); }
 };
 
 /// Of foreign text, for a line of a log.
@@ -96,7 +77,7 @@ std::optional<s3_segment_key> s3_layout::segment(std::string_view key) const {
   k.term = in.number();
   in.literal(".");
   k.number = in.number();
-  return in.over() ? std::optional(std::move(k)) : std::nullopt;
+  return in.done() ? std::optional(std::move(k)) : std::nullopt;
 }
 
 std::optional<s3_log_key> s3_layout::log(std::string_view key) const {
@@ -109,7 +90,7 @@ std::optional<s3_log_key> s3_layout::log(std::string_view key) const {
   in.literal(".");
   k.version = in.number();
   in.literal(".json");
-  return in.over() ? std::optional(std::move(k)) : std::nullopt;
+  return in.done() ? std::optional(std::move(k)) : std::nullopt;
 }
 
 std::optional<s3_claim_key> s3_layout::claim(std::string_view key) const {
@@ -119,14 +100,14 @@ std::optional<s3_claim_key> s3_layout::claim(std::string_view key) const {
   k.term = in.number();
   in.literal(".");
   k.holder = in.word('\0', name_limit);
-  return in.over() ? std::optional(std::move(k)) : std::nullopt;
+  return in.done() ? std::optional(std::move(k)) : std::nullopt;
 }
 
 std::optional<std::uint64_t> s3_layout::opening(std::string_view key) const {
   key_reader in{key};
   in.literal(openings());
   const auto term = in.number();
-  return in.over() ? std::optional(term) : std::nullopt;
+  return in.done() ? std::optional(term) : std::nullopt;
 }
 
 expected<std::string> checked_prefix(std::string_view text) {
