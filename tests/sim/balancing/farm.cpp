@@ -93,23 +93,18 @@ void farm::arrive() {
   auto& mine = directors_[random_() % directors_.size()];
   viewer v;
   v.rate = static_cast<std::uint32_t>(rates[random_() % rates.size()]);
-  if (options_.by_chance) {
-    v.bucket = static_cast<std::uint16_t>(random_() % steering::bucket_count);
-    v.joined = tables_.newest_epoch();
-  } else {
-    auto drawn = mine.admission.admit(random_);
-    if (!drawn) {
-      ++tally_.refused;
-      return;
-    }
-    v.bucket = static_cast<std::uint16_t>(drawn->bucket);
-    v.joined = drawn->epoch;
-    if (drawn->lowest_rungs_only) {
-      ++tally_.few_rungs;
-      v.rate = std::min(v.rate, static_cast<std::uint32_t>(rates[1]));
-    }
-    ++mine.joins[tables_.newest()->edges[drawn->edge].name];
+  auto drawn = mine.admission.admit(random_);
+  if (!drawn) {
+    ++tally_.refused;
+    return;
   }
+  v.bucket = static_cast<std::uint16_t>(drawn->bucket);
+  v.joined = drawn->epoch;
+  if (drawn->lowest_rungs_only) {
+    ++tally_.few_rungs;
+    v.rate = std::min(v.rate, static_cast<std::uint32_t>(rates[1]));
+  }
+  ++mine.joins[tables_.newest()->edges[drawn->edge].name];
   auto& b = buckets_[v.bucket];
   ++b.viewers;
   b.bps += v.rate;
@@ -151,7 +146,7 @@ void farm::carry() {
     auto fetch = [&](std::size_t edge, double bps) { // players go to the other pathway by themselves
       if (edges_[edge].ended && bps > 1)
         ++tally_.errors;
-      edges_[edges_[edge].lives ? edge : backup].load += bps;
+      edges_[edges_[edge].ended ? backup : edge].load += bps;
     };
     const auto still = (1 - part_moved(b)) * b.former_bps;
     fetch(b.former, still);
@@ -162,7 +157,7 @@ void farm::carry() {
 void farm::report() {
   for (std::size_t n = 0; n < edges_.size(); ++n) {
     auto& e = edges_[n];
-    if (e.lives && !e.ended) {
+    if (!e.ended) {
       edge_load news;
       news.edge = e.spec.name;
       news.sequence = ++e.sequence;
@@ -214,12 +209,11 @@ void farm::check_addresses() {
 
 void farm::coordinate() {
   for (auto& e : edges_) {
-    e.good = e.lives ? e.good + 1 : 0;
     if (e.ended)
       continue;
+    ++e.good;
     for (auto* observer : {"o1", "o2", "o3"})
-      set_.observe(e.spec.name,
-                   {.observer = node_name{observer}, .view = e.lives ? edge_view::up : edge_view::suspect, .good = e.good, .milliseconds = 5, .text = e.lives ? "" : "it is cut off"}, now_);
+      set_.observe(e.spec.name, {.observer = node_name{observer}, .view = edge_view::up, .good = e.good, .milliseconds = 5, .text = ""}, now_);
   }
   auto made = set_.judge(now_, oldest_named_);
   if (made.table)
@@ -307,7 +301,6 @@ void farm::follow_plan() {
   const auto d = plan_->decide(f, now_, timestamp{now_.time_since_epoch()});
   for (std::uint32_t n = 0; n < d.start; ++n)
     ordered_.emplace(now_ + plan_options_.boot - 5s, options_.capacities.front()); // five good probes more, and it serves
-  tally_.started += d.start;
   for (auto& name : d.keep)
     set_.drain(name, false);
   for (auto& name : d.drain) {
@@ -316,7 +309,6 @@ void farm::follow_plan() {
   }
   for (auto& name : d.end) {
     edges_[index_of(name)].ended = true;
-    edges_[index_of(name)].lives = false;
     set_.remove(name);
     tally_.ends.push_back(now_);
   }

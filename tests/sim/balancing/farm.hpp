@@ -34,7 +34,6 @@ struct farm_options {
   seconds window{60};       ///< of playlists
   double lost = 0.01;       ///< part of the reports
   seconds stays{600};       ///< a viewer, in the mean; 0: for ever
-  bool by_chance = false;   ///< viewers take any bucket and nobody looks at loads: what steering is compared with
   director_options steering;
   std::uint64_t seed = 1;
 };
@@ -58,8 +57,6 @@ public:
   void join(std::int64_t capacity_bps, bool ours = false);
   void resize(std::size_t edge, std::int64_t capacity_bps);
   void drain(std::size_t edge, bool draining = true);
-  /// Its observers say so from now on.
-  void kill(std::size_t edge) { edges_[edge].lives = false; }
   void lose_reports(bool lost) { reports_lost_ = lost; }
   /// Counters of that director come so much later to the others; `silent`: not at all until it is false again, and then those of that time together.
   void delay_counters(std::size_t director, seconds by) { directors_[director].delay = by; }
@@ -70,7 +67,6 @@ public:
   // What it looks like now.
   std::size_t viewers() const { return audience_.size(); }
   std::size_t viewers_at(std::size_t edge) const;
-  double load(std::size_t edge) const { return edges_[edge].load; } ///< bit/s
   std::size_t size() const { return edges_.size(); }
   edge_phase phase(std::size_t edge) const;
   std::size_t serving() const;
@@ -96,7 +92,6 @@ public:
     seconds overloaded{};             ///< longest time that one edge had more to carry than it can
     std::size_t errors = 0;           ///< seconds in which a playlist named an edge that was ended, or somebody still fetched there
     std::size_t changed = 0;          ///< listed entries whose address changed for a viewer (A18)
-    std::size_t started = 0;          ///< edges, by the plan
     std::vector<time_point> drains, ends; ///< by the plan
 
     double mean() const { return sum / double(steps); }
@@ -110,7 +105,6 @@ public:
 private:
   struct machine {
     edge_spec spec;
-    bool lives = true;
     bool ended = false;
     double load = 0;
     std::uint64_t sequence = 0;
