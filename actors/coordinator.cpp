@@ -1796,13 +1796,11 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
     for (auto& seat : {id, standby_seat(id)})
       end_outgoing_in(seat);
   };
-  // The successor of a run that was handed over delivers: it can go on in its place when it has brought a whole segment.
+  // The successor of a run that was handed over delivers.
   auto settle_outgoing = [=, &my](const task_spec& spec, bool standby) {
-    auto* type = find_task_type(spec.type);
-    const auto settles = type ? type->settles(spec.options) : 0ms;
     for (auto& seat : {spec.id, standby_seat(spec.id)})
       if (auto run = my.outgoing.find(seat); run != my.outgoing.end() && (run->second.stood_by || !standby))
-        run->second.until = std::min(run->second.until, now() + settles);
+        run->second.until = now();
   };
   auto forget_the_edge = [=, &my](const edge_name& edge) {
     my.drained_edges.erase(edge);

@@ -43,8 +43,6 @@ struct task_type {
   std::string (*masked)(std::string_view options);
   /// CPU cores × 1000 that placement counts with.
   std::int64_t (*cost_milli)(std::string_view options);
-  /// How long a second run delivers until it could go on in the place of the first without a seam; 0 where it never could.
-  std::chrono::milliseconds (*settles)(std::string_view options);
   /// What of the options a running process depends on: cosmetic ones are as by default.
   std::string (*process)(std::string_view options);
   /// Whether a second run on another node is wanted, for when the first one ends.
@@ -102,12 +100,6 @@ task_type make_task_type(std::string name, std::string summary, Run run) {
         options.*(f.member) = Options{}.*(f.member);
     });
     return describe::to_json(options, {.secrets = true});
-  };
-  t.settles = [](std::string_view text) -> std::chrono::milliseconds {
-    if constexpr (requires(Options o) { o.settles(); })
-      return stored_options<Options>(text).settles();
-    else
-      return (void)text, std::chrono::milliseconds(0);
   };
   t.standby = [](std::string_view text) {
     if constexpr (requires(Options o) { o.standby; })

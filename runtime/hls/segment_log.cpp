@@ -376,9 +376,9 @@ void segment_log::hear_standby(lease_epoch epoch, std::size_t rung, const segmen
     standby_slot_ = std::max(standby_slot_, segment.slot);
 }
 
-/// Whether a standby is about to bring this slot.
+/// Whether a standby is about to bring this slot. It may be a segment behind: it has started later, on a machine that is as busy.
 bool segment_log::standby_follows(std::uint64_t slot, timestamp now) const {
-  return standby_epoch_ > writer_epoch_ && standby_slot_ != 0 && standby_slot_ + 1 >= slot && now - standby_at_ < 3 * timing_.target / 2;
+  return standby_epoch_ > writer_epoch_ && standby_slot_ != 0 && standby_slot_ + 2 >= slot && now - standby_at_ < 3 * timing_.target / 2;
 }
 
 /// Whether nothing but a frame is missing to the target duration.

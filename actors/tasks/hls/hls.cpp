@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <set>
 
 namespace weir::tasks::hls {
 namespace {
@@ -48,8 +49,6 @@ struct options {
     };
   }
 
-  /// It begins somewhere within a segment, brings the next one whole, and the origin hears of it.
-  std::chrono::milliseconds settles() const { return 2 * timing_of(profile).target + 500ms; }
   std::int64_t cost_milli() const { return ladder == "low" ? 400 : ladder == "economy" ? 900 : 1500; } ///< measured: media.md 2
   bool moves() const { return on_overload == overload_answer::move; }
 };
@@ -83,11 +82,19 @@ struct state {
   std::map<std::uint32_t, std::vector<std::string>> maps; ///< by writer, by rung, base64; none: MPEG-TS
   std::uint64_t delivered = 0;
   std::uint64_t lost = 0;
+  task_phase engine_phase = task_phase::starting;
+  bool follows = true;                   ///< false: a second run that could not go on yet in the place of the first
+  std::pair<std::uint64_t, std::set<std::string>> whole; ///< the newest slot of which the origin has a whole segment, and in which rungs
   bool engine_ended = false;
   bool stop_ordered = false;
   bool fenced = false;
   caf::actor_clock::time_point drain_by{};
 };
+
+/// Whether a segment that the origin has now shows that this run keeps up with another one that makes the same. Its first segment, within which it began, does not.
+bool keeps_up(const segment_info& s, std::chrono::milliseconds target, timestamp now) {
+  return s.duration >= target.count() * 81 && now - (s.captured + std::chrono::milliseconds(s.duration / 90)) < target;
+}
 
 /// Grows with every writer under every lease, so that the origin can tell an old one from a new one.
 std::uint64_t writer_epoch(const task_order& order, std::uint32_t writer) { return order.epoch << 16 | (writer & 0xffff); }
@@ -97,6 +104,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   auto started = self->clock().now();
   auto me = task_runner_actor{self};
   auto timing = timing_of(wanted.profile);
+  my.follows = !order.standby;
   my.last = {.task = order.task, .epoch = order.epoch, .phase = task_phase::starting, .attempts = 0, .cause = end_cause::none, .text = {}, .progress = {}, .log_tail = {},
              .ended = false};
 
@@ -142,6 +150,20 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
     }
     tell(self, node, my.last);
     self->quit(caf::exit_reason::user_shutdown);
+  };
+  // Whoever waits for a second run, to end the first, hears of it when it can go on in its place.
+  auto phase_now = [&my] { return my.engine_phase == task_phase::running && !my.follows ? task_phase::starting : my.engine_phase; };
+  auto note_whole = [=, &my](const upload& u) {
+    if (my.follows || u.writer != my.announced || !keeps_up(u.info, timing.target, std::chrono::system_clock::now()) || u.info.slot < my.whole.first)
+      return;
+    if (u.info.slot != my.whole.first)
+      my.whole = {u.info.slot, {}};
+    my.whole.second.insert(u.info.rung);
+    if (my.whole.second.size() < my.rungs[u.writer].size())
+      return;
+    my.follows = true;
+    my.last.phase = phase_now();
+    tell(self, node, my.last);
   };
   // The answer comes on the client's thread and becomes a message.
   auto send = [=, &my](http::client_request request, std::uint32_t writer, std::uint64_t ticket, std::shared_ptr<const int> file = nullptr) {
@@ -232,7 +254,8 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       pump();
     },
     [=, &my](engine_report& news) {
-      my.last.phase = news.phase;
+      my.engine_phase = news.phase;
+      my.last.phase = phase_now();
       my.last.attempts = news.run;
       my.last.cause = news.cause;
       my.last.text = std::move(news.text);
@@ -291,7 +314,9 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
                         self->clock().now() - u->second.born > std::max<std::chrono::milliseconds>(timing.target * 2, shortest_patience);
         if (good || hopeless) {
           good ? ++my.delivered : ++my.lost;
-          if (!good)
+          if (good)
+            note_whole(u->second);
+          else
             log::warn("task-hls", "segment-lost", "task={} rung={} slot={} status={} text={}", order.task.value, u->second.info.rung, u->second.info.slot, result.status, result.text);
           my.queue.erase(u);
         } else {
