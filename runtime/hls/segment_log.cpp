@@ -26,6 +26,8 @@ constexpr std::uint32_t strikes = 3;                           ///< late segment
 constexpr std::size_t aside_limit = 8;                         ///< slots of a standby
 constexpr auto other_clock = 2s;                               ///< machines' clocks agree better than that
 constexpr auto clock_slack = 100ms;                            ///< media.md 9.3
+/// Between two new entries; P6 allows a little more.
+constexpr milliseconds longest_pause(milliseconds target) { return 7 * target / 5; }
 
 constexpr std::int64_t ticks(milliseconds d) { return d.count() * 90; }
 constexpr std::chrono::microseconds micros(std::int64_t ticks) { return std::chrono::microseconds{ticks * 100 / 9}; }
@@ -618,7 +620,7 @@ bool segment_log::complete(const waiting& w) const {
 
 /// hls.md 4.3 waits one target duration for a late rung, but P6 wants something new within 1.5: the earlier counts.
 bool segment_log::overdue(const waiting& w, timestamp now) const {
-  return now >= w.first_seen + timing_.target || (!entries_.empty() && now >= last_listed_ + 7 * timing_.target / 5);
+  return now >= w.first_seen + timing_.target || (!entries_.empty() && now >= last_listed_ + longest_pause(timing_.target));
 }
 
 void segment_log::decide(timestamp now, bool flush) {
@@ -629,8 +631,10 @@ void segment_log::decide(timestamp now, bool flush) {
     bool due = flush || overdue(head->second, now);
     auto other = aside_.find(head->first);
     const bool as_long = other != aside_.end() && complete(other->second) && !shorter(head->second, other->second);
-    if (!due && !as_long && cut_short(head->second) && standby_follows(head->first, now))
-      break; // the other one has the whole of it
+    // The other one has the whole of it, or will. One that was told to end early in the slot was heard early: what counts is how long viewers wait.
+    const bool pressing = flush || (!entries_.empty() && now >= last_listed_ + longest_pause(timing_.target));
+    if (!pressing && !as_long && cut_short(head->second) && standby_follows(head->first, now))
+      break;
     bool follows = head->first + offset_ == next_msn_;
     if (!due && !(follows && complete(head->second)))
       break;

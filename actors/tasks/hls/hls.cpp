@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 
 namespace weir::tasks::hls {
@@ -85,15 +86,18 @@ struct state {
   task_phase engine_phase = task_phase::starting;
   bool follows = true;                   ///< false: a second run that could not go on yet in the place of the first
   std::pair<std::uint64_t, std::set<std::string>> whole; ///< the newest slot of which the origin has a whole segment, and in which rungs
+  std::optional<std::chrono::milliseconds> late; ///< that slot's last segment
   bool engine_ended = false;
   bool stop_ordered = false;
   bool fenced = false;
   caf::actor_clock::time_point drain_by{};
 };
 
-/// Whether a segment that the origin has now shows that this run keeps up with another one that makes the same. Its first segment, within which it began, does not.
-bool keeps_up(const segment_info& s, std::chrono::milliseconds target, timestamp now) {
-  return s.duration >= target.count() * 81 && now - (s.captured + std::chrono::milliseconds(s.duration / 90)) < target;
+/// Whether it is a whole segment: the first one is not, within which an encoder began.
+bool is_whole(const segment_info& s, std::chrono::milliseconds target) { return s.duration >= target.count() * 81; }
+/// How long after its last frame was captured the origin has it.
+std::chrono::milliseconds lateness(const segment_info& s, timestamp now) {
+  return std::chrono::floor<std::chrono::milliseconds>(now - s.captured) - std::chrono::milliseconds(s.duration / 90);
 }
 
 /// Grows with every writer under every lease, so that the origin can tell an old one from a new one.
@@ -154,12 +158,18 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   // Whoever waits for a second run, to end the first, hears of it when it can go on in its place.
   auto phase_now = [&my] { return my.engine_phase == task_phase::running && !my.follows ? task_phase::starting : my.engine_phase; };
   auto note_whole = [=, &my](const upload& u) {
-    if (my.follows || u.writer != my.announced || !keeps_up(u.info, timing.target, std::chrono::system_clock::now()) || u.info.slot < my.whole.first)
+    if (my.follows || u.writer != my.announced || !is_whole(u.info, timing.target) || u.info.slot < my.whole.first)
       return;
     if (u.info.slot != my.whole.first)
       my.whole = {u.info.slot, {}};
     my.whole.second.insert(u.info.rung);
     if (my.whole.second.size() < my.rungs[u.writer].size())
+      return;
+    // It starts with what the RTMP server had kept for it. As soon as the other one is, it may never be on a busy machine; but it does not get any sooner then.
+    const auto late = lateness(u.info, std::chrono::system_clock::now());
+    const bool catches_up = late > timing.target / 2 && (!my.late || late < *my.late - timing.target / 20);
+    my.late = late;
+    if (catches_up)
       return;
     my.follows = true;
     my.last.phase = phase_now();
