@@ -621,7 +621,10 @@ class Follower(threading.Thread):
 
 class Player(threading.Thread):
     """Plays as hls.js does: begins its hold-back behind the newest picture, reloads the playlist each target duration (an unchanged or failed one
-    after half of it), fetches one segment after the other into its buffer, what fails once more on the backup pathway. Its buffer runs out: a stall. What it played it keeps until it is stopped."""
+    after half of it), fetches one segment after the other into its buffer, what fails once more on the backup pathway. Its buffer runs out for longer than a picture
+    is shown in any case: a stall. What it played it keeps until it is stopped."""
+
+    PICTURE = 0.04  # seconds
 
     def __init__(self, viewer, target):
         super().__init__(daemon=True)
@@ -709,7 +712,7 @@ class Player(threading.Thread):
         else:
             left = self.level()
             self.levels.append((now, left))
-            if left < 0:
+            if left < -self.PICTURE:
                 self.stalls.append((now, -left))
             self.ahead, self._at = max(left, 0.0), now
         self.ahead += entry.duration
