@@ -305,6 +305,8 @@ using engine_owner_actor = typed_actor_t<
   void(engine_rungs),
   // One finished segment.
   void(engine_segment),
+  // One part of the segment that is being made.
+  void(engine_part),
   // Phase and progress, each second and at each change.
   void(engine_report)>;
 
@@ -357,6 +359,8 @@ using origin_actor = typed_actor_t<
   void(writer_hello),
   // A writer's segment.
   void(segment_offer),
+  // A part of a segment that a writer is making.
+  void(part_offer),
   // INTERNAL: the store has done something, or could not.
   void(store_result),
   // INTERNAL: a store that other origins have a part in was taken over, or could not be.

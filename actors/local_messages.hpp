@@ -89,6 +89,7 @@ struct engine_rungs {
   std::uint32_t run = 0;
   std::vector<rung_info> rungs;
   std::vector<std::string> maps = {}; ///< by rung, base64; none: MPEG-TS
+  std::chrono::milliseconds part{};   ///< low latency: longest part; 0: no parts
 };
 
 /// One finished segment; the bytes live in a sealed memory file.
@@ -96,6 +97,13 @@ struct engine_segment {
   std::uint32_t run = 0;
   segment_info info;
   std::shared_ptr<const int> memory_file; ///< descriptor, closed with the last owner
+};
+
+/// One part of the segment that is being made (low latency): its bytes, likewise.
+struct engine_part {
+  std::uint32_t run = 0;
+  part_info info;
+  std::shared_ptr<const int> memory_file;
 };
 
 /// Phase and progress of the engine.
@@ -128,6 +136,7 @@ struct writer_hello {
   bool standby = false; ///< kept aside while the one in charge delivers
   std::function<void(expected<void>)> answer;
   std::vector<std::shared_ptr<const std::string>> maps = {}; ///< by rung, of fragmented MP4; none: MPEG-TS
+  std::chrono::milliseconds part{};                          ///< low latency: longest part; 0: no parts
 };
 
 /// Writer → origin: one segment.
@@ -135,6 +144,15 @@ struct segment_offer {
   std::string stream;
   std::uint64_t writer_epoch = 0;
   segment_info info;
+  std::shared_ptr<const std::string> bytes;
+  std::function<void(expected<void>)> answer;
+};
+
+/// Writer → origin: one part of a segment that is being made.
+struct part_offer {
+  std::string stream;
+  std::uint64_t writer_epoch = 0;
+  part_info info;
   std::shared_ptr<const std::string> bytes;
   std::function<void(expected<void>)> answer;
 };
@@ -209,10 +227,12 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_record)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_retry)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_rungs)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_segment)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_part)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::engine_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::upload_result)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::writer_hello)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::segment_offer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::part_offer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::log_wish)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::ask_logs)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(weir::feed_answer)

@@ -98,11 +98,41 @@ struct segment_info {
   }
 };
 
+/// One part of a segment that is still being made (low latency), as its writer announces it. A segment is the concatenation of its parts.
+struct part_info {
+  std::string rung;
+  std::uint64_t slot = 0;      ///< of its segment
+  std::uint32_t part = 0;      ///< from 0
+  std::int64_t first_pts = 0;  ///< 90 kHz
+  std::int64_t duration = 0;   ///< 90 kHz
+  bool independent = false;    ///< has an IDR frame
+  bool last = false;           ///< of its segment
+  bool discontinuity = false;  ///< its segment's
+  timestamp captured{};        ///< wall clock of the first frame of its segment
+  std::uint64_t bytes = 0;
+
+  static constexpr auto fields() {
+    using o = part_info;
+    return std::tuple{
+      field("rung", &o::rung, "Rung."),
+      field("slot", &o::slot, "Number of its segment's interval on the publisher's time line."),
+      field("part", &o::part, "Number within the segment, from 0."),
+      field("first_pts", &o::first_pts, "Time of the first frame, 90 kHz."),
+      field("duration", &o::duration, "Duration, 90 kHz."),
+      field("independent", &o::independent, "Has an IDR frame."),
+      field("last", &o::last, "Is the last one of its segment."),
+      field("discontinuity", &o::discontinuity, "The time line or the picture changed before its segment."),
+      field("captured", &o::captured, "Wall clock of the first frame of its segment."),
+      field("bytes", &o::bytes, "Size."),
+    };
+  }
+};
+
 /// Timing of a stream's HLS (hls.md 1).
-enum class hls_profile : std::uint8_t { standard, quick, brief };
+enum class hls_profile : std::uint8_t { standard, quick, brief, low_latency };
 constexpr auto enum_names(hls_profile) {
   return std::array{std::pair{hls_profile::standard, std::string_view("standard")}, std::pair{hls_profile::quick, std::string_view("quick")},
-                    std::pair{hls_profile::brief, std::string_view("short")}};
+                    std::pair{hls_profile::brief, std::string_view("short")}, std::pair{hls_profile::low_latency, std::string_view("low_latency")}};
 }
 
 /// Most segments that a playlist lists: players load all of it anew with each segment.
@@ -118,7 +148,8 @@ struct hls_timing {
 constexpr hls_timing timing_of(hls_profile p) {
   using namespace std::chrono_literals;
   switch (p) {
-    case hls_profile::quick: return {4s, 2s, 60s, 12s};
+    case hls_profile::quick:
+    case hls_profile::low_latency: return {4s, 2s, 60s, 12s};
     case hls_profile::brief: return {2s, 2s, 60s, 10s};
     case hls_profile::standard: break;
   }

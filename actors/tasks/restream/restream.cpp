@@ -79,6 +79,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   return {
     [](const engine_rungs&) {},   // a copy has no rungs
     [](const engine_segment&) {}, // and no segments
+    [](const engine_part&) {},
     [=, &my](const engine_report& news) {
       my.last = {.task = order.task, .epoch = order.epoch, .phase = news.phase, .attempts = news.run, .cause = news.cause, .text = news.text, .progress = news.progress,
                  .log_tail = news.log_tail, .ended = news.ended};
