@@ -126,11 +126,12 @@ expected<received> record_channel::receive(milliseconds wait) {
   if (!r)
     return fail(r.error());
   auto* segment = std::get_if<segment_report>(&*r);
-  if (files.size() != (segment ? 1u : 0u))
+  auto* part = std::get_if<part_report>(&*r);
+  if (files.size() != (segment || part ? 1u : 0u))
     return fail(error_code::invalid_input, fmt::format("a record came with {} files", files.size()));
-  if (!segment)
+  if (files.empty())
     return received{std::move(*r), {}};
-  WEIR_TRY(check_sealed(files[0].get(), segment->segment.bytes));
+  WEIR_TRY(check_sealed(files[0].get(), segment ? segment->segment.bytes : part->part.bytes));
   return received{std::move(*r), std::move(files[0])};
 }
 

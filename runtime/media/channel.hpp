@@ -54,7 +54,7 @@ expected<std::string> read_sealed(int fd, std::uint64_t size);
 /// What one receive() yields.
 struct received {
   record what;
-  owned_fd media; ///< with a segment_report, checked; otherwise empty
+  owned_fd media; ///< with a segment_report or a part_report, checked; otherwise empty
 };
 
 /// One end of the pair. Sending is safe from several threads, receiving from one.
@@ -90,6 +90,7 @@ public:
   using record_channel::record_channel;
   expected<void> send(const record& r) { return send_message(r, -1); }
   expected<void> send(const segment_info& segment, const owned_fd& media) { return send_message(segment_report{segment}, media.get()); }
+  expected<void> send(const part_info& part, const owned_fd& media) { return send_message(part_report{part}, media.get()); }
 };
 
 struct channel_pair {

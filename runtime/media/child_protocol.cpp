@@ -165,6 +165,7 @@ constexpr std::string_view name_of() {
   if constexpr (std::is_same_v<T, input_report>) return "input";
   if constexpr (std::is_same_v<T, rungs_report>) return "rungs";
   if constexpr (std::is_same_v<T, segment_report>) return "segment";
+  if constexpr (std::is_same_v<T, part_report>) return "part";
   if constexpr (std::is_same_v<T, heartbeat>) return "heartbeat";
   if constexpr (std::is_same_v<T, trouble>) return "trouble";
   if constexpr (std::is_same_v<T, end_report>) return "end";

@@ -61,6 +61,7 @@ struct configure {
   std::vector<std::string> more_inputs;        ///< where else the same source can be read
   bool leave_out_rungs = false;                ///< hls: the top rung is left out while the machine is too slow
   media_container container = media_container::ts; ///< hls
+  std::chrono::milliseconds part{};                ///< hls, fmp4: low latency, no part of a segment is longer; 0: no parts
 
   /// All addresses of the source, the preferred one first.
   std::vector<std::string> inputs() const {
@@ -90,6 +91,7 @@ struct configure {
       field("more_inputs", &o::more_inputs, {0, 16}, "Where else the same source can be read.", secret),
       field("leave_out_rungs", &o::leave_out_rungs, "Whether the top rung is left out while the machine is too slow."),
       field("container", &o::container, "What segments are packed in."),
+      field("part", &o::part, {0ms, 2s}, "No part of a segment is longer; 0: no parts."),
     };
   }
 };
@@ -151,14 +153,17 @@ struct rungs_report {
   std::int64_t grid_offset = 0; ///< o, to be configured in every later run on the same publication
   bool passed_through = false;  ///< the first rung is the source's own picture
   std::vector<std::string> maps; ///< by rung, base64: what players need before its segments; none where these stand alone
+  std::chrono::milliseconds part{}; ///< no part is reported longer; 0: there are none
 
   static constexpr auto fields() {
+    using namespace std::chrono_literals;
     using o = rungs_report;
     return std::tuple{
       field("rungs", &o::rungs, {1, 11}, "The ladder."),
       field("grid_offset", &o::grid_offset, {0, 60 * 90'000}, "Phase of the segment grid, 90 kHz."),
       field("passed_through", &o::passed_through, "Whether the first rung is copied."),
       field("maps", &o::maps, {0, 11}, "By rung, base64: what players need before its segments."),
+      field("part", &o::part, {0ms, 2s}, "No part is longer; 0: there are none."),
     };
   }
 };
@@ -167,6 +172,12 @@ struct rungs_report {
 struct segment_report {
   segment_info segment;
   static constexpr auto fields() { return std::tuple{field("segment", &segment_report::segment, "The segment.")}; }
+};
+
+/// From the child, with the part's bytes likewise, before its segment's own report: a segment is the concatenation of its parts.
+struct part_report {
+  part_info part;
+  static constexpr auto fields() { return std::tuple{field("part", &part_report::part, "The part.")}; }
 };
 
 /// How far one output has come: a rung, or the restream target.
@@ -239,7 +250,8 @@ struct end_report {
   }
 };
 
-using record = std::variant<configure, stop_order, use_inputs_order, go_on, ready, input_report, rungs_report, segment_report, heartbeat, trouble, end_report>;
+using record =
+  std::variant<configure, stop_order, use_inputs_order, go_on, ready, input_report, rungs_report, segment_report, part_report, heartbeat, trouble, end_report>;
 
 /// The JSON text of a record. Fails with too_large above record_limit and with invalid_input where a value is out of its bounds.
 expected<std::string> encode(const record& r);

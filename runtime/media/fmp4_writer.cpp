@@ -13,6 +13,7 @@ namespace weir::media {
 struct fmp4_writer::muxer final : segment_muxer {
   std::string map;
   bool header = true; ///< what is written belongs to the map
+  bool parts = false;
   ticks frame = 0;
   av<AVPacket> held; ///< the newest picture: how long it lasts, its successor tells
 
@@ -47,7 +48,7 @@ struct fmp4_writer::muxer final : segment_muxer {
 fmp4_writer::fmp4_writer(std::unique_ptr<muxer> m) : muxer_(std::move(m)) {}
 fmp4_writer::~fmp4_writer() = default;
 
-expected<std::unique_ptr<segment_writer>> fmp4_writer::open(const AVCodecParameters* video, const AVCodecParameters* audio, ticks frame) {
+expected<std::unique_ptr<segment_writer>> fmp4_writer::open(const AVCodecParameters* video, const AVCodecParameters* audio, ticks frame, bool parts) {
   auto m = std::make_unique<muxer>();
   m->frame = std::max<ticks>(frame, 1);
   WEIR_TRY(m->open("mp4", "MP4", video, audio));
@@ -65,6 +66,9 @@ expected<std::unique_ptr<segment_writer>> fmp4_writer::open(const AVCodecParamet
   if (m->map.empty() || m->map.size() > longest_map)
     return fail(error_code::too_large, fmt::format("a map of {} bytes, 1 to {} are allowed", m->map.size(), longest_map));
   WEIR_TRY(m->begin_fragment());
+  if (parts)
+    WEIR_TRY(m->keep_parts());
+  m->parts = parts;
   return std::unique_ptr<segment_writer>(new fmp4_writer(std::move(m)));
 }
 
@@ -84,6 +88,17 @@ expected<memory_file> fmp4_writer::cut(std::optional<ticks> next_picture) {
   WEIR_TRY(segment);
   WEIR_TRY(muxer_->begin_fragment());
   return segment;
+}
+
+expected<memory_file> fmp4_writer::cut_part(part_end end, std::optional<ticks> next_picture) {
+  if (!muxer_->parts)
+    return fail(error_code::unsupported, "a writer of whole segments has no parts");
+  if (end == part_end::newest)
+    WEIR_TRY(muxer_->release(next_picture));
+  auto part = muxer_->cut_part();
+  WEIR_TRY(part);
+  WEIR_TRY(muxer_->begin_fragment());
+  return part;
 }
 
 } // namespace weir::media

@@ -100,6 +100,7 @@ struct hls_pipeline::state {
   std::atomic<ticks> next_begin{unknown_yet}; ///< while rungs end: where the ones after them begin
   std::vector<rung_plan> plan;
   std::vector<scaler> scalers;
+  ticks part = 0; ///< low latency: longest part of a segment; 0: no parts
   std::unique_ptr<sound_encoder> sound;
   std::optional<passing> pass; ///< the top rung is copied
   bool all_encoded = true;
@@ -134,19 +135,21 @@ struct hls_pipeline::state {
       }) {}
 
   // --- output -------------------------------------------------------------------------------------------------------------------------------
-  void deliver(segment_info segment, memory_file file) {
-    segment.bytes = file.size();
+  /// A segment, or a part of the one that begins at `segment`.
+  template <class Info>
+  void deliver(std::string_view called, Info info, ticks segment, memory_file file) {
+    info.bytes = file.size();
     // The last picture of a rung is taken to last as long as the one before it, which is long where pictures were left out: a segment that the origin would
     // refuse. It lasts until the next rungs begin.
-    segment.duration = std::max<ticks>(1, std::min(segment.duration, next_begin - segment.first_pts));
+    info.duration = std::max<ticks>(1, std::min(info.duration, next_begin - info.first_pts));
     {
       std::lock_guard lock(capture_mutex);
-      segment.captured = capture.at(segment.first_pts);
+      info.captured = capture.at(segment);
     }
     auto sealed = std::move(file).seal();
-    auto sent = sealed ? out.send(segment, *sealed) : expected<void>(fail(sealed.error()));
+    auto sent = sealed ? out.send(info, *sealed) : expected<void>(fail(sealed.error()));
     if (!sent && sent.error().code != error_code::unavailable) // a parent that is gone ends this process elsewhere
-      (void)out.send(trouble{end_cause::encoder_error, fmt::format("segment {} of {}: {}", segment.slot, segment.rung, sent.error().text)});
+      (void)out.send(trouble{end_cause::encoder_error, fmt::format("{} {} of {}: {}", called, info.slot, info.rung, sent.error().text)});
   }
 
   void report_input(const picture_shape* shape) {
@@ -187,11 +190,13 @@ struct hls_pipeline::state {
     setup.preset = settings.ladder.preset;
     setup.discontinuity = produced;
     setup.container = settings.container;
+    setup.part = part;
     if (sound) {
       setup.sound = &sound->parameters();
       setup.sound_rate = settings.ladder.audio;
     }
-    auto made = rung::open(setup, progress, [this](segment_info s, memory_file f) { deliver(std::move(s), std::move(f)); });
+    auto made = rung::open(setup, progress, [this](const segment_info& s, memory_file f) { deliver("segment", s, s.first_pts, std::move(f)); },
+                           [this](const part_info& p, ticks segment, memory_file f) { deliver("a part of segment", p, segment, std::move(f)); });
     if (!made)
       return fail(made.error().in("rung " + setup.name));
     rungs.push_back(std::move(*made));
@@ -209,8 +214,17 @@ struct hls_pipeline::state {
     }
     report.grid_offset = cut.offset;
     report.passed_through = pass.has_value();
+    report.part = announced_target(part);
     progress.outputs(names);
     (void)out.send(report);
+  }
+
+  // Of whole pictures of the slowest rung, so that all rungs cut at the same ones.
+  // A source with less than a picture a segment has none.
+  void plan_parts(std::int64_t slowest_fps_milli) {
+    part = settings.part.count() > 0 ? part_target(settings.part, slowest_fps_milli) : 0;
+    if (part > to_ticks(settings.segment))
+      part = 0;
   }
 
   // A stream that no decoder takes counts as missing.
@@ -247,6 +261,7 @@ struct hls_pipeline::state {
     plan = without_top(*whole, left_out, pass.has_value());
     all_encoded = !pass;
     scalers.clear();
+    plan_parts(std::ranges::min(plan, {}, &rung_plan::fps_milli).fps_milli);
     for (std::size_t i = 0; i < plan.size(); ++i) {
       scalers.emplace_back(plan[i].width, plan[i].height);
       rung_setup setup;
@@ -300,6 +315,7 @@ struct hls_pipeline::state {
       return fail(error_code::unsupported, "the source has neither picture nor sound");
     plan.clear();
     scalers.clear();
+    plan_parts(std::int64_t{sound->parameters().sample_rate} * 1000 / 1024);
     rung_setup setup;
     setup.name = "audio";
     WEIR_TRY(add_rung(std::move(setup)));
@@ -650,6 +666,8 @@ struct hls_pipeline::state {
       return failed(checked.error());
     if (settings.segment.count() % settings.gop.count() != 0)
       return failed({error_code::invalid_config, fmt::format("segments of {} ms are no multiple of {} ms", settings.segment.count(), settings.gop.count())});
+    if (settings.part.count() > 0 && settings.container != media_container::fmp4)
+      return failed({error_code::invalid_config, "only segments of fragmented MP4 have parts"});
     for (;;) {
       auto item = in.next();
       if (item.what != source_item::kind::end) {

@@ -31,6 +31,8 @@ expected<av<AVCodecContext>> open_x264(const rung_setup& setup) {
   e.rc_buffer_size = static_cast<int>(std::min<std::int64_t>(e.bit_rate * 2, 1 << 30));
   e.gop_size = 600; // key frames come only where they are forced
   e.thread_count = 1;
+  if (setup.part > 0)
+    e.max_b_frames = 0;
   e.colorspace = setup.like->colorspace;
   e.color_primaries = setup.like->color_primaries;
   e.color_trc = setup.like->color_trc;
@@ -41,6 +43,10 @@ expected<av<AVCodecContext>> open_x264(const rung_setup& setup) {
   av_dict_set(&settings, "preset", setup.preset.c_str(), 0);
   av_dict_set(&settings, "forced-idr", "1", 0);
   av_dict_set(&settings, "sc_threshold", "0", 0);
+  if (setup.part > 0) { // a picture comes out before the next one goes in; not tune=zerolatency, which also counts on a steady rate
+    av_dict_set(&settings, "rc-lookahead", "0", 0);
+    av_dict_set(&settings, "mbtree", "0", 0);
+  }
   if (setup.container == media_container::ts)
     av_dict_set(&settings, "x264-params", "repeat-headers=1", 0); // … and open each segment all the same; elsewhere the map has them
   auto code = avcodec_open2(&e, codec, &settings);
@@ -71,8 +77,8 @@ expected<av<AVFrame>> scaler::operator()(const AVFrame& in) {
   return out;
 }
 
-expected<std::unique_ptr<rung>> rung::open(const rung_setup& setup, pulse& progress, sink deliver) {
-  std::unique_ptr<rung> r(new rung(progress, std::move(deliver)));
+expected<std::unique_ptr<rung>> rung::open(const rung_setup& setup, pulse& progress, sink deliver, part_sink deliver_part) {
+  std::unique_ptr<rung> r(new rung(progress, std::move(deliver), std::move(deliver_part)));
   r->cut_ = setup.cut;
   r->discontinuity_ = setup.discontinuity;
   r->has_sound_ = setup.sound != nullptr;
@@ -107,10 +113,12 @@ expected<std::unique_ptr<rung>> rung::open(const rung_setup& setup, pulse& progr
   }
   if (setup.sound)
     r->info_.codecs += r->info_.codecs.empty() ? "mp4a.40.2" : ",mp4a.40.2";
-  auto writer = open_segment_writer(setup.container, picture, setup.sound, r->length_);
+  auto writer = open_segment_writer(setup.container, picture, setup.sound, r->length_, setup.part > 0);
   if (!writer)
     return fail(writer.error());
   r->writer_ = std::move(*writer);
+  r->part_.target = setup.part;
+  r->part_.frame = r->length_;
   r->thread_ = std::thread([self = r.get()] { self->run(); });
   return r;
 }
@@ -223,14 +231,20 @@ expected<void> rung::receive() {
 expected<void> rung::write_picture(const AVPacket& packet) {
   if (last_picture_dts_ && packet.dts <= *last_picture_dts_)
     return {};
-  if (packet.flags & AV_PKT_FLAG_KEY)
+  const bool key = packet.flags & AV_PKT_FLAG_KEY;
+  WEIR_TRY(end_part_before_newest(packet.dts));
+  if (key)
     WEIR_TRY(begin_or_cut(packet.pts, packet.dts));
   if (!open_)
     return {};
   last_picture_dts_ = packet.dts;
   last_end_ = std::max(last_end_, packet.pts + length_);
   WEIR_TRY(write_sound_before(packet.dts));
+  // As soon as is known that this one has no room: not only when its own end is.
+  if (const auto begin = packet.dts + part_.reordering; begin > part_.begin && part_would_last(begin + part_.frame))
+    WEIR_TRY(end_part(segment_writer::part_end::newest, begin, packet.dts));
   WEIR_TRY(writer_->write_video(packet));
+  part_.has_key |= std::exchange(part_.newest_is_key, key);
   progress_.put_out(info_.name, packet.pts, static_cast<std::size_t>(packet.size), true);
   return {};
 }
@@ -247,6 +261,8 @@ expected<void> rung::write_sound_before(ticks pts) {
     if (!open_ || (!last_sound_ && packet->pts + packet->duration < first_pts_))
       continue;
     last_sound_ = packet->pts;
+    if (!has_picture_ && packet->pts > part_.begin && part_would_last(packet->pts + packet->duration))
+      WEIR_TRY(end_part(segment_writer::part_end::newest, packet->pts, std::nullopt));
     if (!has_picture_)
       last_end_ = packet->pts + packet->duration;
     WEIR_TRY(writer_->write_audio(*packet));
@@ -269,10 +285,45 @@ expected<void> rung::begin_or_cut(ticks pts, std::optional<ticks> dts) {
   slot_ = slot;
   first_pts_ = pts;
   last_end_ = pts;
+  part_.number = 0;
+  part_.begin = pts;
+  part_.reordering = pts - dts.value_or(pts);
+  return {};
+}
+
+// A picture lasts until the next one comes. Where that is later than expected, and too late for the part, the next part begins with the picture.
+expected<void> rung::end_part_before_newest(ticks dts) {
+  const auto newest = last_picture_dts_.value_or(dts) + part_.reordering;
+  if (!part_would_last(dts + part_.reordering) || newest <= part_.begin)
+    return {};
+  return end_part(segment_writer::part_end::before_newest, newest, std::nullopt);
+}
+
+expected<void> rung::end_part(segment_writer::part_end where, ticks end, std::optional<ticks> next_picture, bool last) {
+  auto file = writer_->cut_part(where, next_picture);
+  if (!file)
+    return fail(file.error());
+  const bool newest_too = where == segment_writer::part_end::newest;
+  part_info part;
+  part.rung = info_.name;
+  part.slot = static_cast<std::uint64_t>(slot_);
+  part.part = part_.number++;
+  part.first_pts = part_.begin;
+  // A picture that alone lasts too long cannot be split: what it lasts beyond is a hole of the source. Nor does the rounding of a source that counts milliseconds count.
+  part.duration = std::clamp<ticks>(end - part_.begin, 1, to_ticks(announced_target(part_.target)));
+  part.independent = !has_picture_ || part_.has_key || (newest_too && part_.newest_is_key);
+  part.last = last;
+  part.discontinuity = discontinuity_;
+  part_.begin = end;
+  part_.has_key = false;
+  part_.newest_is_key = part_.newest_is_key && !newest_too;
+  deliver_part_(std::move(part), first_pts_, std::move(*file));
   return {};
 }
 
 expected<void> rung::end_segment(ticks end, std::optional<ticks> next_picture) {
+  if (part_.target > 0)
+    WEIR_TRY(end_part(segment_writer::part_end::newest, end, next_picture, true));
   auto file = writer_->cut(next_picture);
   if (!file)
     return fail(file.error());

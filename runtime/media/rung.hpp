@@ -40,15 +40,18 @@ struct rung_setup {
   const AVCodecParameters* sound = nullptr;       ///< of the shared encoder; null: none
   bit_rate sound_rate;
   media_container container = media_container::ts;
+  ticks part = 0;                                 ///< low latency: no part of a segment is longer; 0: no parts
 };
 
 class rung {
 public:
   /// Takes a finished segment; `captured` and `bytes` are still to be filled in. Called from the rung's thread.
   using sink = std::function<void(segment_info, memory_file)>;
+  /// Takes a part of the segment that begins at `segment`, before the segment itself; likewise.
+  using part_sink = std::function<void(part_info, ticks segment, memory_file)>;
 
   /// Fails with media_failed, unsupported.
-  static expected<std::unique_ptr<rung>> open(const rung_setup& setup, pulse& progress, sink deliver);
+  static expected<std::unique_ptr<rung>> open(const rung_setup& setup, pulse& progress, sink deliver, part_sink deliver_part);
   ~rung();
   rung(const rung&) = delete;
 
@@ -75,7 +78,7 @@ private:
     av<AVPacket> sound;
     bool key = false;
   };
-  rung(pulse& progress, sink deliver) : progress_(progress), deliver_(std::move(deliver)) {}
+  rung(pulse& progress, sink deliver, part_sink deliver_part) : progress_(progress), deliver_(std::move(deliver)), deliver_part_(std::move(deliver_part)) {}
   void push(item i);
   void run();
   expected<void> handle(item i);
@@ -84,10 +87,14 @@ private:
   expected<void> write_sound_before(ticks pts);
   expected<void> begin_or_cut(ticks pts, std::optional<ticks> dts);
   expected<void> end_segment(ticks end, std::optional<ticks> next_picture);
+  bool part_would_last(ticks until) const { return part_.target > 0 && open_ && until - part_.begin > part_.target + grid::tolerance; }
+  expected<void> end_part_before_newest(ticks dts);
+  expected<void> end_part(segment_writer::part_end where, ticks end, std::optional<ticks> next_picture, bool last = false);
   expected<void> complete();
 
   pulse& progress_;
   sink deliver_;
+  part_sink deliver_part_;
   rung_info info_;
   grid cut_;
   bool has_picture_ = false, has_sound_ = false;
@@ -100,6 +107,14 @@ private:
   bool open_ = false; ///< a segment is being written
   std::int64_t slot_ = 0;
   ticks first_pts_ = 0, last_end_ = 0, length_ = 0;
+  struct {
+    ticks target = 0;    ///< 0: no parts
+    ticks frame = 0;     ///< how long a picture lasts if nothing is odd
+    ticks reordering = 0; ///< of the segment's first picture: parts are measured by decode times, which grow, and told on the scale of the other ones
+    std::uint32_t number = 0;
+    ticks begin = 0;
+    bool has_key = false, newest_is_key = false; ///< before the newest picture, and that one
+  } part_;
   std::optional<ticks> last_encoded_, last_picture_dts_, last_sound_;
   std::deque<av<AVPacket>> held_; ///< sound that is ahead of the picture
   expected<void> result_;

@@ -7,6 +7,18 @@ extern "C" {
 }
 
 namespace weir::media {
+namespace {
+
+/// What the file is, and a new one in its place.
+expected<memory_file> exchange(memory_file& file) {
+  auto next = memory_file::create();
+  if (!next)
+    return fail(next.error());
+  std::swap(file, *next);
+  return std::move(*next);
+}
+
+} // namespace
 
 segment_muxer::~segment_muxer() {
   if (!context)
@@ -20,6 +32,8 @@ segment_muxer::~segment_muxer() {
 
 bool segment_muxer::take(const std::uint8_t* bytes, std::size_t size) {
   auto done = file_.append(bytes, size);
+  if (done && part_)
+    done = part_->append(bytes, size);
   if (!done && written_)
     written_ = done;
   return done.has_value();
@@ -79,22 +93,38 @@ expected<void> segment_muxer::put(const AVPacket& packet, int stream) {
   copy->pts += segment_writer::lead;
   copy->dts += segment_writer::lead;
   av_packet_rescale_ts(copy.get(), {1, static_cast<int>(ticks_per_second)}, context->streams[stream]->time_base);
+  pending_ = true;
   // Not the interleaving call: it would buffer, and order is made by the rung.
   if (auto code = av_write_frame(context, copy.get()); code < 0)
     return written_ ? expected<void>(av_fail(fmt::format("writing {}", called_), code)) : written_;
   return {};
 }
 
-expected<memory_file> segment_muxer::cut() {
+expected<void> segment_muxer::flush() {
+  if (!std::exchange(pending_, false))
+    return {};
   if (auto code = av_write_frame(context, nullptr); code < 0)
     return av_fail(fmt::format("ending a segment of {}", called_), code);
   avio_flush(context->pb);
-  WEIR_TRY(written_);
-  auto next = memory_file::create();
-  if (!next)
-    return fail(next.error());
-  std::swap(file_, *next);
-  return std::move(*next);
+  return written_;
+}
+
+expected<memory_file> segment_muxer::cut() {
+  WEIR_TRY(flush());
+  return exchange(file_);
+}
+
+expected<void> segment_muxer::keep_parts() {
+  auto file = memory_file::create();
+  if (!file)
+    return fail(file.error());
+  part_ = std::move(*file);
+  return {};
+}
+
+expected<memory_file> segment_muxer::cut_part() {
+  WEIR_TRY(flush());
+  return exchange(*part_);
 }
 
 } // namespace weir::media

@@ -24,6 +24,10 @@ public:
   expected<void> put(const AVPacket& packet, int stream);
   /// What was written since the file before; the next one is begun. Fails: media_failed, io_failed.
   expected<memory_file> cut();
+  /// Keeps what is written from now on twice: in files, and in parts of them. Fails: io_failed.
+  expected<void> keep_parts();
+  /// What was written since the part before. Fails: media_failed, io_failed.
+  expected<memory_file> cut_part();
 
   AVFormatContext* context = nullptr;
   int video = -1, audio = -1; ///< their streams; -1: there is none
@@ -36,9 +40,12 @@ protected:
 
 private:
   expected<int> add(const AVCodecParameters& parameters);
+  expected<void> flush();
 
   std::string called_;
   memory_file file_;
+  std::optional<memory_file> part_;
+  bool pending_ = false; ///< something was put that may not be written yet
   expected<void> written_; ///< the first failure of the memory file
 };
 

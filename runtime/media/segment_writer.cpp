@@ -5,8 +5,9 @@
 
 namespace weir::media {
 
-expected<std::unique_ptr<segment_writer>> open_segment_writer(media_container container, const AVCodecParameters* video, const AVCodecParameters* audio, ticks frame) {
-  return container == media_container::fmp4 ? fmp4_writer::open(video, audio, frame) : ts_writer::open(video, audio);
+expected<std::unique_ptr<segment_writer>> open_segment_writer(media_container container, const AVCodecParameters* video, const AVCodecParameters* audio, ticks frame,
+                                                              bool parts) {
+  return container == media_container::fmp4 ? fmp4_writer::open(video, audio, frame, parts) : ts_writer::open(video, audio);
 }
 
 } // namespace weir::media

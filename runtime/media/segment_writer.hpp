@@ -20,11 +20,24 @@ public:
   virtual expected<void> write_audio(const AVPacket& packet) = 0;
   /// Ends the segment: everything written since the one before. The next one begins with the next packet. `next_picture`: its dts, where it is known.
   virtual expected<memory_file> cut(std::optional<ticks> next_picture) = 0;
+  /// Which picture a part ends with.
+  enum class part_end : std::uint8_t {
+    newest,       ///< the newest one that was written
+    before_newest ///< the one before: the newest one begins the next part
+  };
+  /// Ends a part within the segment: everything written since the one before. Whoever wants parts ends each segment's last one, too, before it cuts. Fails with
+  /// unsupported where the writer was opened without.
+  virtual expected<memory_file> cut_part(part_end, std::optional<ticks> next_picture) {
+    (void)next_picture;
+    return fail(error_code::unsupported, "segments of this container have no parts");
+  }
   /// What a player needs before any segment of this run (EXT-X-MAP); empty where a segment stands alone.
   virtual std::string_view map() const { return {}; }
 };
 
-/// Streams in this order; either may be null. `frame` is how long a picture lasts whose successor is not known. Fails: media_failed, io_failed.
-expected<std::unique_ptr<segment_writer>> open_segment_writer(media_container container, const AVCodecParameters* video, const AVCodecParameters* audio, ticks frame);
+/// Streams in this order; either may be null. `frame` is how long a picture lasts whose successor is not known; `parts`: whether parts are wanted, of fmp4.
+/// Fails: media_failed, io_failed, too_large.
+expected<std::unique_ptr<segment_writer>> open_segment_writer(media_container container, const AVCodecParameters* video, const AVCodecParameters* audio, ticks frame,
+                                                              bool parts);
 
 } // namespace weir::media

@@ -1,5 +1,6 @@
 #pragma once
 // Time of a source: 90 kHz ticks of the publisher's clock in 64 bits, without wraps, with its jumps found, and the grid that segments are cut on.
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -33,6 +34,14 @@ struct grid {
 private:
   static constexpr std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
 };
+
+/// The longest part of whole pictures that lasts no longer than `part`, at so many a second × 1000 (or whole frames of sound); one at least.
+constexpr ticks part_target(std::chrono::milliseconds part, std::int64_t fps_milli) {
+  const auto pictures = std::max<std::int64_t>(1, part.count() * fps_milli / 1'000'000);
+  return (pictures * ticks_per_second * 1000 + fps_milli - 1) / fps_milli;
+}
+/// What is announced of it: in whole milliseconds, so that none is longer.
+constexpr std::chrono::milliseconds announced_target(ticks target) { return std::chrono::milliseconds{(target + 89) / 90}; }
 
 /// Extends time stamps of a few bits (33 in TS, 32 bits of milliseconds in FLV) to 64, each to the value nearest to the one before.
 class unwrapper {

@@ -1,5 +1,4 @@
 // The hls pipeline on ordinary and on odd sources.
-#include "runtime/base/base64.hpp"
 #include "runtime/media/fmp4_writer.hpp"
 #include "runtime/media/time_line.hpp"
 #include "runtime/media/ts_writer.hpp"
@@ -234,35 +233,6 @@ TEST(HlsPipeline, GoesOnWithADiscontinuityWhenTheClockJumps) {
 }
 
 // --- fragmented MP4 -----------------------------------------------------------------------------------------------------------------------------
-configure in_fmp4(configure c) {
-  c.container = media_container::fmp4;
-  return c;
-}
-
-/// The map of a rung in the newest ladder.
-std::string map_of(const pipeline_run& run, const std::string& rung) {
-  auto& ladder = run.rungs.back();
-  for (std::size_t i = 0; i < ladder.rungs.size(); ++i)
-    if (ladder.rungs[i].name == rung && i < ladder.maps.size())
-      return from_base64(ladder.maps[i]).value();
-  return {};
-}
-
-/// Types of the boxes, "moof mdat"; "?" where they do not fill the bytes.
-std::string boxes_of(std::string_view bytes) {
-  std::string types;
-  while (!bytes.empty()) {
-    std::uint32_t size = 0;
-    for (std::size_t i = 0; i < 4 && bytes.size() >= 8; ++i)
-      size = size << 8 | static_cast<unsigned char>(bytes[i]);
-    if (size < 8 || size > bytes.size())
-      return types + "?";
-    types += (types.empty() ? "" : " ") + std::string(bytes.substr(4, 4));
-    bytes.remove_prefix(size);
-  }
-  return types;
-}
-
 /// Decode times that ffprobe finds in a file, in its own time base.
 std::vector<long long> decode_times(const std::string& path, char stream) {
   std::vector<long long> all;

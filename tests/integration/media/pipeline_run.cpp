@@ -1,5 +1,6 @@
 #include "tests/integration/media/pipeline_run.hpp"
 
+#include "runtime/base/base64.hpp"
 #include "runtime/media/child_main.hpp"
 
 #include <csignal>
@@ -83,6 +84,8 @@ bool pipeline_run::receive_until(const std::function<bool()>& until, millisecond
       return false;
     if (auto* r = std::get_if<segment_report>(&got->what))
       segments.push_back({r->segment, read_sealed(got->media.get(), r->segment.bytes).value()});
+    else if (auto* p = std::get_if<part_report>(&got->what))
+      parts.push_back({p->part, read_sealed(got->media.get(), p->part.bytes).value(), beats.empty() ? -1 : beats.back().last_read_pts, segments.size()});
     else if (auto* i = std::get_if<input_report>(&got->what))
       inputs.push_back(*i);
     else if (auto* g = std::get_if<rungs_report>(&got->what))
@@ -120,6 +123,41 @@ std::vector<made_segment> pipeline_run::of(const std::string& rung) const {
     if (s.info.rung == rung)
       out.push_back(s);
   return out;
+}
+
+std::vector<made_part> pipeline_run::parts_of(const std::string& rung, std::uint64_t slot) const {
+  std::vector<made_part> out;
+  for (auto& p : parts)
+    if (p.info.rung == rung && p.info.slot == slot)
+      out.push_back(p);
+  return out;
+}
+
+configure in_fmp4(configure c) {
+  c.container = media_container::fmp4;
+  return c;
+}
+
+std::string map_of(const pipeline_run& run, const std::string& rung) {
+  auto& ladder = run.rungs.back();
+  for (std::size_t i = 0; i < ladder.rungs.size(); ++i)
+    if (ladder.rungs[i].name == rung && i < ladder.maps.size())
+      return from_base64(ladder.maps[i]).value();
+  return {};
+}
+
+std::string boxes_of(std::string_view bytes) {
+  std::string types;
+  while (!bytes.empty()) {
+    std::uint32_t size = 0;
+    for (std::size_t i = 0; i < 4 && bytes.size() >= 8; ++i)
+      size = size << 8 | static_cast<unsigned char>(bytes[i]);
+    if (size < 8 || size > bytes.size())
+      return types + "?";
+    types += (types.empty() ? "" : " ") + std::string(bytes.substr(4, 4));
+    bytes.remove_prefix(size);
+  }
+  return types;
 }
 
 configure hls_of(const std::string& path, std::vector<rung_spec> rungs) {

@@ -31,6 +31,13 @@ struct made_segment {
   std::string bytes;
 };
 
+struct made_part {
+  part_info info;
+  std::string bytes;
+  std::int64_t read;    ///< time of the last packet that the child had read, as far as it had said by then
+  std::size_t segments; ///< how many had come
+};
+
 /// A pipeline in a process of its own.
 class pipeline_run {
 public:
@@ -49,6 +56,7 @@ public:
   std::vector<input_report> inputs;
   std::vector<rungs_report> rungs;
   std::vector<made_segment> segments; ///< as they came
+  std::vector<made_part> parts;       ///< as they came
   std::vector<heartbeat> beats;
   std::vector<trouble> troubles;
   std::optional<end_report> end;
@@ -56,12 +64,18 @@ public:
 
   /// Of one rung, in order.
   std::vector<made_segment> of(const std::string& rung) const;
+  std::vector<made_part> parts_of(const std::string& rung, std::uint64_t slot) const;
 
 private:
   parent_channel channel_;
   pid_t pid_ = -1;
 };
 
+configure in_fmp4(configure c);
+/// The map of a rung in the newest ladder.
+std::string map_of(const pipeline_run& run, const std::string& rung);
+/// Types of the boxes, "moof mdat"; "?" where they do not fill the bytes.
+std::string boxes_of(std::string_view bytes);
 configure hls_of(const std::string& path, std::vector<rung_spec> rungs = {{"180p", 180, bit_rate{300'000}, 60}, {"90p", 90, bit_rate{100'000}, 60}});
 
 } // namespace weir::media

@@ -20,6 +20,7 @@ configure full_configuration() {
   c.target_url = "rtmps://example.org/app/key";
   c.format = target_format::mpegts;
   c.leave_out_rungs = true;
+  c.part = std::chrono::milliseconds(333);
   return c;
 }
 
@@ -32,6 +33,7 @@ TEST(ChildProtocol, CarriesEveryRecordThereAndBack) {
   s.discontinuity = true;
   s.captured = timestamp{std::chrono::microseconds{1'795'000'000'123'456}};
   s.bytes = 4711;
+  part_info p{"720p", 1'234'567, 3, 1LL << 40, 90'000, true, true, true, s.captured, 815};
   heartbeat h;
   h.outputs = {{"720p", 90'000, 5'000}};
   h.speed_milli = 1'001;
@@ -39,8 +41,9 @@ TEST(ChildProtocol, CarriesEveryRecordThereAndBack) {
                         stop_order{"drain"},
                         ready{7, "59"},
                         input_report{"h264", 1920, 1080, 29'970, "aac", 2, 48'000},
-                        rungs_report{{{"720p", 1280, 720, 30'000, "avc1.64001f,mp4a.40.2", bit_rate{3'128'000}}}, 90'000, true, {"AAAA"}},
+                        rungs_report{{{"720p", 1280, 720, 30'000, "avc1.64001f,mp4a.40.2", bit_rate{3'128'000}}}, 90'000, true, {"AAAA"}, std::chrono::milliseconds(320)},
                         segment_report{s},
+                        part_report{p},
                         h,
                         trouble{end_cause::source_stalled, "silent"},
                         end_report{end_cause::target_refused, -541478725, "no"}};
@@ -57,9 +60,14 @@ TEST(ChildProtocol, CarriesEveryRecordThereAndBack) {
   EXPECT_EQ(back.ladder.rungs[1].video.bits_per_second, 700'000);
   EXPECT_EQ(back.write_deadline, std::chrono::milliseconds(5'000));
   EXPECT_TRUE(back.leave_out_rungs);
+  EXPECT_EQ(back.part, std::chrono::milliseconds(333));
   auto segment = std::get<segment_report>(decode(encode(segment_report{s}).value()).value()).segment;
   EXPECT_EQ(segment.captured, s.captured);
   EXPECT_EQ(segment.first_pts, s.first_pts);
+  auto part = std::get<part_report>(decode(encode(part_report{p}).value()).value()).part;
+  EXPECT_EQ(part.part, 3U);
+  EXPECT_TRUE(part.independent && part.last && part.discontinuity);
+  EXPECT_EQ(part.captured, s.captured);
 }
 
 TEST(ChildProtocol, RefusesWhatIsNoRecord) {
@@ -85,6 +93,9 @@ TEST(ChildProtocol, RefusesWhatIsTooLongOrTooDeep) {
     deep += R"({"a":)";
   EXPECT_FALSE(decode(deep));
   EXPECT_FALSE(encode(stop_order{std::string(2'000, 'a')})); // over its own bound
+  auto parts = full_configuration();
+  parts.part = std::chrono::milliseconds(2'001);
+  EXPECT_FALSE(encode(parts));
 }
 
 TEST(ChildProtocol, RepairsTextThatIsNotUtf8) {
@@ -136,6 +147,26 @@ TEST(Channel, RefusesMediaThatIsNotSealedOrOfAnotherSize) {
   // The channel still works.
   ASSERT_TRUE(child.send(ready{1, ""}));
   EXPECT_TRUE(parent.receive(seconds(5)));
+}
+
+TEST(Channel, HandsPartsOverAsItDoesSegments) {
+  auto [parent, child] = connect();
+  auto file = memory_file::create().value();
+  ASSERT_TRUE(file.append("part", 4));
+  auto sealed = std::move(file).seal().value();
+  part_info p;
+  p.rung = "a";
+  p.bytes = 4;
+  ASSERT_TRUE(child.send(p, sealed));
+  auto got = parent.receive(seconds(5));
+  ASSERT_TRUE(got) << got.error().text;
+  ASSERT_TRUE(std::holds_alternative<part_report>(got->what));
+  EXPECT_EQ(read_sealed(got->media.get(), 4).value(), "part");
+  p.bytes = 5;
+  ASSERT_TRUE(child.send(p, sealed));
+  EXPECT_EQ(parent.receive(seconds(5)).error().code, error_code::invalid_input);
+  ASSERT_TRUE(child.send(record{part_report{p}}));
+  EXPECT_EQ(parent.receive(seconds(5)).error().code, error_code::invalid_input) << "without its file";
 }
 
 TEST(Channel, RefusesASegmentWithoutItsFile) {

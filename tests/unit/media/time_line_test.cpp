@@ -63,6 +63,21 @@ TEST(JumpDetector, LetsInterleavingAndHolesPass) {
   EXPECT_EQ(d.take(0, 109 * s), verdict::pass);
 }
 
+TEST(PartTarget, IsOfWholePicturesAndNoLongerThanWasAskedFor) {
+  using std::chrono::milliseconds;
+  struct row {
+    std::int64_t part, fps_milli, pictures, announced;
+  };
+  for (auto [part, fps_milli, pictures, announced] : {row{1000, 25'000, 25, 1000}, row{333, 25'000, 8, 320}, row{1000, 29'970, 29, 968},
+                                                      row{200, 59'940, 11, 184}, row{2000, 24'000, 48, 2000}, row{500, 23'976, 11, 459}, row{1000, 46'875, 46, 982}, row{200, 2'000, 1, 500}}) {
+    const auto target = part_target(milliseconds(part), fps_milli);
+    EXPECT_NEAR(double(target), double(pictures) * 90'000'000.0 / double(fps_milli), 1.0) << part << " ms at " << fps_milli;
+    EXPECT_EQ(announced_target(target), milliseconds(announced)) << part << " ms at " << fps_milli;
+    EXPECT_LE(target, to_ticks(announced_target(target)));
+  }
+  EXPECT_EQ(announced_target(0), milliseconds(0));
+}
+
 TEST(JumpDetector, NeedsASecondPacketToBelieveAJump) {
   jump_detector d;
   EXPECT_EQ(d.take(0, 100 * s), verdict::pass);
