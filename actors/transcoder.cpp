@@ -27,6 +27,14 @@ constexpr auto refused_pause = 30s;
 constexpr auto stop_patience = 3s;    ///< for the last segments after a stop order
 constexpr std::int64_t too_slow_milli = 970;
 
+/// For as long as somebody needs it.
+std::shared_ptr<const int> shared(media::owned_fd file) {
+  return {new int(file.release()), [](const int* fd) {
+            media::owned_fd closes(*fd);
+            delete fd;
+          }};
+}
+
 } // namespace
 
 void transcoder_state::begin(time_point now, timestamp wall) {
@@ -256,13 +264,11 @@ transcoder_actor::behavior_type transcoder(transcoder_actor::stateful_pointer<tr
           report(false);
       } else if (auto* rungs = std::get_if<media::rungs_report>(&got.what)) {
         my.plan.what.grid_offset = rungs->grid_offset; // later runs on this publication cut at the same instants
-        tell(self, owner, engine_rungs{my.runs, rungs->rungs, rungs->maps});
+        tell(self, owner, engine_rungs{my.runs, rungs->rungs, rungs->maps, rungs->part});
       } else if (auto* segment = std::get_if<media::segment_report>(&got.what)) {
-        auto file = std::shared_ptr<const int>(new int(got.media.release()), [](const int* fd) {
-          media::owned_fd closes(*fd);
-          delete fd;
-        });
-        tell(self, owner, engine_segment{my.runs, segment->segment, std::move(file)});
+        tell(self, owner, engine_segment{my.runs, segment->segment, shared(std::move(got.media))});
+      } else if (auto* part = std::get_if<media::part_report>(&got.what)) {
+        tell(self, owner, engine_part{my.runs, part->part, shared(std::move(got.media))});
       } else if (auto* trouble = std::get_if<media::trouble>(&got.what)) {
         my.last = {trouble->cause, trouble->text};
         log::warn("transcoder", "trouble", "task={} cause={} text={}", my.plan.label, to_string(trouble->cause), trouble->text);

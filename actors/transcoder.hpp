@@ -88,7 +88,7 @@ struct transcoder_state {
 /// One libav pipeline in a process of its own: started, fed, watched on output progress, killed, restarted.
 ///
 /// Parent:  a RUNNER; its end ends the process.
-/// Tells:   its owner of rungs, segments, and of phase and progress each second.
+/// Tells:   its owner of rungs, parts, segments, and of phase and progress each second.
 /// Fails:   never: every end of the process is told with its cause.
 /// Numbers: no output for 3 s (5 s to a target) while the source delivers, or no heartbeat for 3 s: killed; start-up 10 s; back-off 0.5 s
 ///          doubling to 30 s; 5 failures in 60 s: crash_looping, tried each 30 s.

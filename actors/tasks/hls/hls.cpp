@@ -18,6 +18,7 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t queue_limit = 64;    ///< segments that wait for the origin
 constexpr std::size_t uploads_at_once = 4;
+constexpr std::size_t parts_at_once = 16;
 constexpr auto drain_patience = 3s;        ///< for the last segments after the engine ended
 constexpr std::chrono::milliseconds shortest_patience = 12s; ///< with a segment that nobody takes: another origin may have to take over first
 
@@ -35,22 +36,26 @@ struct options {
   bool standby = false;
   overload_answer on_overload = overload_answer::move;
   media::media_container container = media::media_container::ts;
+  std::chrono::milliseconds part = 1s;
 
   static constexpr auto fields() {
     return std::tuple{
       field("ladder", &options::ladder, {1, 64}, "Name of the ladder: default, economy, low, or one of the node's own."),
-      field("profile", &options::profile, "Timing: standard (6 s segments), quick (4 s) or short (2 s)."),
+      field("profile", &options::profile,
+            "Timing: standard (6 s segments), quick (4 s), short (2 s) or low_latency (4 s, in parts that players get while the segment is made)."),
       field("standby", &options::standby,
             "A second encoder on another node makes the same segments; the origin goes on with its own when the first one's stop.", cosmetic),
       field("on_overload", &options::on_overload,
             "While the machine is too slow: move (to a node with room; without one, pictures are left out) or drop_rung (the top rung is left out, and comes back "
             "later)."),
       field("container", &options::container,
-            "What segments are: ts (MPEG-TS, for every player) or fmp4 (fragmented MP4: fewer bytes). Another one begins the playlist anew."),
+            "What segments are: ts (MPEG-TS, for every player) or fmp4 (fragmented MP4: fewer bytes). Another one begins the playlist anew. With low_latency always fmp4."),
+      field("part", &options::part, {200ms, 2s}, "With low_latency: no part of a segment is longer. Players stay three parts behind."),
     };
   }
 
   std::int64_t cost_milli() const { return ladder == "low" ? 400 : ladder == "economy" ? 900 : 1500; } ///< measured: media.md 2
+  bool low_latency() const { return profile == hls_profile::low_latency; }
   bool moves() const { return on_overload == overload_answer::move; }
 };
 
@@ -62,6 +67,16 @@ struct upload {
   std::uint32_t tries = 0;
   caf::actor_clock::time_point born{};
   http::client::request_id request = 0; ///< while it is under way
+};
+
+/// A part is of use while its segment is made: it has one try.
+struct part_upload {
+  std::uint32_t writer = 0;
+  part_info info;
+  std::shared_ptr<const int> memory_file;
+  bool under_way = false;
+  caf::actor_clock::time_point born{};
+  http::client::request_id request = 0;
 };
 
 struct state {
@@ -81,9 +96,14 @@ struct state {
   http::client::request_id announcement = 0;
   std::map<std::uint32_t, std::vector<rung_info>> rungs; ///< by writer
   std::map<std::uint32_t, std::vector<std::string>> maps; ///< by writer, by rung, base64; none: MPEG-TS
+  std::map<std::uint32_t, std::chrono::milliseconds> part_targets; ///< by writer; 0: it makes no parts
+  std::map<std::uint64_t, part_upload> parts; ///< ticket → part, oldest first
   std::uint64_t delivered = 0;
   std::uint64_t lost = 0;
+  std::uint64_t parts_delivered = 0;
+  std::uint64_t parts_lost = 0;
   task_phase engine_phase = task_phase::starting;
+  bool in_charge = true;                 ///< false: a second run whose parts the origin does not take yet
   bool follows = true;                   ///< false: a second run that could not go on yet in the place of the first
   std::pair<std::uint64_t, std::set<std::string>> whole; ///< the newest slot of which the origin has a whole segment, and in which rungs
   std::optional<std::chrono::milliseconds> late; ///< that slot's last segment
@@ -108,7 +128,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   auto started = self->clock().now();
   auto me = task_runner_actor{self};
   auto timing = timing_of(wanted.profile);
-  my.follows = !order.standby;
+  my.follows = my.in_charge = !order.standby;
   my.last = {.task = order.task, .epoch = order.epoch, .phase = task_phase::starting, .attempts = 0, .cause = end_cause::none, .text = {}, .progress = {}, .log_tail = {},
              .ended = false};
 
@@ -129,7 +149,8 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   plan.what.gop = timing.gop;
   plan.what.segment = timing.target;
   plan.what.ladder = *ladder;
-  plan.what.container = wanted.container;
+  plan.what.container = wanted.low_latency() ? media::media_container::fmp4 : wanted.container;
+  plan.what.part = wanted.low_latency() ? wanted.part : 0ms;
   // Not of a standby: the origin takes one with fewer rungs for a writer of its own, which would end the better one. A first run whose standby keeps up
   // does not go on with fewer either: the origin answers its new writer that the standby has taken over.
   plan.what.leave_out_rungs = wanted.on_overload == overload_answer::drop_rung && !order.standby;
@@ -194,6 +215,8 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
     request.url = base() + std::to_string(writer_epoch(order, writer));
     request.headers.add("Content-Type", "application/json");
     nlohmann::json body{{"publication", order.publication}, {"profile", to_string(wanted.profile)}, {"rungs", rungs}, {"standby", order.standby}};
+    if (const auto part = my.part_targets[writer]; part.count() > 0)
+      body["part"] = to_string(part);
     if (!my.maps[writer].empty())
       body["maps"] = my.maps[writer];
     request.body = body.dump();
@@ -225,6 +248,30 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
     }
   };
 
+  auto pump_parts = [=, &my] {
+    auto busy = static_cast<std::size_t>(std::ranges::count_if(my.parts, [](auto& p) { return p.second.under_way; }));
+    for (auto next = my.parts.begin(); next != my.parts.end();) {
+      auto& [ticket, p] = *next;
+      if (!p.under_way && (my.fenced || p.writer != my.announced || self->clock().now() - p.born > timing.target)) {
+        ++my.parts_lost;
+        next = my.parts.erase(next);
+        continue;
+      }
+      if (!p.under_way && busy < parts_at_once) {
+        p.under_way = true;
+        ++busy;
+        http::client_request request;
+        request.method = "PUT";
+        request.url = base() + fmt::format("{}/parts", writer_epoch(order, p.writer));
+        request.headers.add("Content-Type", "video/iso.segment");
+        request.headers.add("Weir-Part", describe::to_json(p.info));
+        request.body = http::fd_body{*p.memory_file, p.info.bytes};
+        p.request = send(std::move(request), p.writer, ticket, p.memory_file);
+      }
+      ++next;
+    }
+  };
+
   on_end_of_child(self, [=, &my](const caf::actor_addr& who, const caf::error& why) {
     if (my.engine.address() != who)
       return false;
@@ -237,16 +284,19 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       // Other rungs are another writer (hls.md 5): the origin refuses them of one that it knows, and sets the discontinuity at the first segment of the next.
       // So are other maps: those of one writer never change, for their addresses are its. What the rungs before have cut has all come.
       auto& known = my.rungs[my.writer];
-      if (news.run != my.run || !std::ranges::is_permutation(news.rungs, known, {}, &rung_info::name, &rung_info::name) || news.maps != my.maps[my.writer]) {
+      if (news.run != my.run || !std::ranges::is_permutation(news.rungs, known, {}, &rung_info::name, &rung_info::name) || news.maps != my.maps[my.writer] ||
+          news.part != my.part_targets[my.writer]) {
         my.run = news.run;
         ++my.writer;
         // Of a writer all of whose segments are delivered nobody asks any more.
         const auto oldest = my.queue.empty() ? my.writer : my.queue.begin()->second.writer;
         my.rungs.erase(my.rungs.begin(), my.rungs.lower_bound(oldest));
         my.maps.erase(my.maps.begin(), my.maps.lower_bound(oldest));
+        my.part_targets.erase(my.part_targets.begin(), my.part_targets.lower_bound(oldest));
       }
       my.rungs[my.writer] = std::move(news.rungs);
       my.maps[my.writer] = std::move(news.maps);
+      my.part_targets[my.writer] = news.part;
       if (my.writer == my.announced) // sound has come, say
         my.announced = 0;
       pump();
@@ -262,6 +312,13 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       }
       my.queue.emplace(++my.tickets, upload{my.writer, segment.info, segment.memory_file, false, 0, self->clock().now()});
       pump();
+    },
+    [=, &my](engine_part& part) {
+      // Of a second run the origin takes no parts until it goes on in the place of the first. When that is, the first part of a segment tells.
+      if (!my.in_charge && (part.info.part != 0 || my.rungs[my.writer].empty() || part.info.rung != my.rungs[my.writer].front().name))
+        return;
+      my.parts.emplace(++my.tickets, part_upload{my.writer, std::move(part.info), std::move(part.memory_file), false, self->clock().now()});
+      pump_parts();
     },
     [=, &my](engine_report& news) {
       my.engine_phase = news.phase;
@@ -296,6 +353,11 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
           tools.http->cancel(u.request);
           ++my.moved;
         }
+      for (auto& [ticket, p] : my.parts)
+        if (p.under_way)
+          tools.http->cancel(p.request);
+      my.parts_lost += my.parts.size();
+      my.parts.clear();
       pump();
     },
     [=, &my](const upload_result& result) {
@@ -315,6 +377,11 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
           tell_after(self, 200ms, me, upload_result{});
           return;
         }
+      } else if (my.parts.erase(result.ticket) > 0) {
+        if (good || my.in_charge)
+          ++(good ? my.parts_delivered : my.parts_lost);
+        my.in_charge = my.in_charge || good;
+        return pump_parts();
       } else if (auto u = my.queue.find(result.ticket); u != my.queue.end()) {
         u->second.under_way = false;
         const bool ended_there = result.text.find("\"source-ended\"") != std::string::npos && !my.stop_ordered;
@@ -345,6 +412,8 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
     },
     [=, &my](const ask_status&) {
       nlohmann::json status{{"phase", to_string(my.last.phase)}, {"waiting", my.queue.size()}, {"delivered", my.delivered}, {"lost", my.lost}, {"origin", my.origin_url}, {"moved", my.moved}, {"run", my.last.attempts}};
+      if (wanted.low_latency())
+        status.update({{"parts_delivered", my.parts_delivered}, {"parts_lost", my.parts_lost}});
       return report_of(self, "run/" + order.task.value, status, started, {caf::actor_cast<caf::actor>(my.engine)});
     },
   };
