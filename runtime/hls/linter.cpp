@@ -150,6 +150,7 @@ expected<parsed_media> parse_media_playlist(std::string_view text) {
   bool has_duration = false, is_multivariant = false;
   std::string map;
   std::uint64_t seams = 0;
+  std::size_t parts = 0;
   auto result = each_line(text, [&](std::size_t, std::string_view line) -> std::string {
     if (p.ended && line != "#EXT-X-ENDLIST" && !line.starts_with('#'))
       return "an address after #EXT-X-ENDLIST";
@@ -158,6 +159,7 @@ expected<parsed_media> parse_media_playlist(std::string_view text) {
         return "an address without #EXTINF";
       if (p.entries.size() == entry_limit)
         return "too many entries";
+      parts += next.parts.size();
       next.uri = std::string(line);
       next.dsn = seams;
       next.map = map;
@@ -186,6 +188,43 @@ expected<parsed_media> parse_media_playlist(std::string_view text) {
           return "HOLD-BACK has no number";
         p.hold_back = std::chrono::duration_cast<milliseconds>(*s);
       }
+      for (auto [name, to] : {std::pair{"PART-HOLD-BACK", &p.part_hold_back}, std::pair{"CAN-SKIP-UNTIL", &p.skip_until}})
+        if (auto given = a->find(name); given != a->end() && !(*to = seconds(given->second)))
+          return fmt::format("{} has no number", name);
+      if (auto blocks = a->find("CAN-BLOCK-RELOAD"); blocks != a->end())
+        p.blocks = blocks->second == "YES";
+    } else if (take(line, "#EXT-X-PART-INF:")) {
+      auto a = attribute_list(line);
+      auto target = a ? a->find("PART-TARGET") : attributes::iterator{};
+      if (!a || target == a->end() || p.part_target || !(p.part_target = seconds(target->second)))
+        return "EXT-X-PART-INF has no PART-TARGET, or stands there twice";
+    } else if (take(line, "#EXT-X-PART:")) {
+      auto a = attribute_list(line);
+      auto get = [&](const char* name) { return a && a->contains(name) ? a->find(name)->second : std::string(); };
+      auto lasts = seconds(get("DURATION"));
+      if (!lasts || get("URI").empty())
+        return "EXT-X-PART needs URI and DURATION";
+      if (parts + next.parts.size() == entry_limit)
+        return "too many parts";
+      next.parts.push_back({get("URI"), *lasts, get("INDEPENDENT") == "YES", get("GAP") == "YES"});
+    } else if (take(line, "#EXT-X-PRELOAD-HINT:")) {
+      auto a = attribute_list(line);
+      if (!a || !a->contains("TYPE") || !a->contains("URI") || p.hints.size() == 10)
+        return "EXT-X-PRELOAD-HINT has no TYPE or URI, or is one of too many";
+      if (a->find("TYPE")->second == "PART")
+        p.hints.push_back(a->find("URI")->second);
+    } else if (take(line, "#EXT-X-RENDITION-REPORT:")) {
+      auto a = attribute_list(line);
+      if (!a || !a->contains("URI") || p.reports.size() == 100)
+        return "EXT-X-RENDITION-REPORT has no URI, or is one of too many";
+      auto number = [&](const char* name) { return a->contains(name) ? integer(a->find(name)->second) : std::nullopt; };
+      p.reports.push_back({a->find("URI")->second, number("LAST-MSN"), number("LAST-PART")});
+    } else if (take(line, "#EXT-X-SKIP:")) {
+      auto a = attribute_list(line);
+      auto skipped = a && a->contains("SKIPPED-SEGMENTS") ? integer(a->find("SKIPPED-SEGMENTS")->second) : std::nullopt;
+      if (!skipped || *skipped == 0 || p.skipped != 0 || !p.entries.empty())
+        return "EXT-X-SKIP has no SKIPPED-SEGMENTS, stands there twice or behind an entry";
+      p.skipped = *skipped;
     } else if (take(line, "#EXT-X-PLAYLIST-TYPE:")) {
       p.playlist_type = std::string(line);
     } else if (line == "#EXT-X-ENDLIST") {
@@ -222,11 +261,17 @@ expected<parsed_media> parse_media_playlist(std::string_view text) {
   WEIR_TRY(result);
   if (is_multivariant)
     return fail(error_code::invalid_input, "a multivariant playlist where a media playlist should be");
-  if (text.empty() || has_duration || next.gap || next.discontinuity || next.date)
+  if (text.empty() || has_duration || (next.parts.empty() && (next.gap || next.discontinuity || next.date)))
     return fail(error_code::invalid_input, "the playlist ends in the middle of an entry");
   for (std::size_t i = 0; i < p.entries.size(); ++i) {
-    p.entries[i].msn = p.first_msn.value_or(0) + i;
+    p.entries[i].msn = p.first_msn.value_or(0) + p.skipped + i;
     p.entries[i].dsn += p.first_dsn.value_or(0);
+  }
+  if (!next.parts.empty()) {
+    next.msn = p.first_msn.value_or(0) + p.skipped + p.entries.size();
+    next.dsn = p.first_dsn.value_or(0) + seams;
+    next.map = map;
+    p.open = std::move(next);
   }
   return p;
 }
@@ -392,12 +437,135 @@ void linter::alone(const parsed_media& p, std::vector<finding>& out) const {
   }
 }
 
+/// What hls.md 6 wants of one playlist.
+void linter::alone_in_parts(const parsed_media& p, std::vector<finding>& out) const {
+  auto wrong = [&](std::string_view rule, std::string what) { out.push_back({std::string(rule), "", std::move(what)}); };
+  if (p.skipped > 0)
+    wrong("P4", fmt::format("a delta playlist, which leaves out {} entries, although nobody asked for one", p.skipped));
+  const bool has_parts = p.open || std::any_of(p.entries.begin(), p.entries.end(), [](auto& e) { return !e.parts.empty(); });
+  if (!p.part_target) {
+    if (has_parts || !p.hints.empty())
+      wrong("L2", "parts or a hint of them without EXT-X-PART-INF");
+    return;
+  }
+  const auto target = std::chrono::seconds{static_cast<std::int64_t>(std::min<std::uint64_t>(p.target_seconds.value_or(0), 86'400))};
+  const auto longest = *p.part_target;
+  if (!p.blocks)
+    wrong("L1", "no CAN-BLOCK-RELOAD=YES");
+  if (!p.part_hold_back || *p.part_hold_back < 3 * longest)
+    wrong("L1", fmt::format("PART-HOLD-BACK {} is below three part targets of {}", show(p.part_hold_back.value_or(0us)), show(longest)));
+  if (p.skip_until && *p.skip_until < 6 * target)
+    wrong("L1", fmt::format("CAN-SKIP-UNTIL {} is below six target durations", show(*p.skip_until)));
+  if (p.hints.size() > 1)
+    wrong("L4", "more than one EXT-X-PRELOAD-HINT of a part");
+  if (p.ended && !p.hints.empty())
+    wrong("L4", "a part is hinted at although the stream is over");
+
+  std::set<std::string_view> uris(p.hints.begin(), p.hints.end());
+  auto judge = [&](const parsed_entry& e, bool whole, std::string_view host) {
+    microseconds sum{};
+    for (auto& part : e.parts) {
+      const bool last = &part == &e.parts.back();
+      sum += part.duration;
+      if (part.duration > longest || part.duration <= 0us)
+        wrong("L2", fmt::format("a part of MSN {} lasts {}, the part target is {}", e.msn, show(part.duration), show(longest)));
+      if (!last && !part.gap && part.duration * 100 < longest * 85)
+        wrong("L2", fmt::format("a part of MSN {} lasts {}, less than 85 % of the part target {}, and is not the segment's last", e.msn, show(part.duration), show(longest)));
+      if (!uris.insert(part.uri).second)
+        wrong("L4", fmt::format("{} is a listed part, and stands there twice or is still hinted at", part.uri));
+      if (auto its = host_and_path(part.uri).first; its != host)
+        wrong("S3", fmt::format("MSN {} is at {}, its part at {}", e.msn, host, part.uri));
+    }
+    if (!e.parts.empty() && !e.parts.front().gap && !e.parts.front().independent)
+      wrong("L6", fmt::format("the first part of MSN {} is not INDEPENDENT, although segments begin with an IDR frame", e.msn));
+    if (whole && !e.parts.empty() && std::chrono::abs(sum - e.duration) > options_.frame)
+      wrong("L3", fmt::format("MSN {} lasts {}, its parts {}", e.msn, show(e.duration), show(sum)));
+    return sum;
+  };
+  microseconds behind{}; ///< from an entry's end to the playlist's
+  if (p.open)
+    behind = judge(*p.open, false, host_and_path(p.open->parts.front().uri).first);
+  for (auto e = p.entries.rbegin(); e != p.entries.rend(); behind += e++->duration) {
+    judge(*e, true, host_and_path(e->uri).first);
+    if (!e->parts.empty() && behind > 3 * target)
+      wrong("L3", fmt::format("parts of MSN {} are listed {} behind the end, three target durations are enough", e->msn, show(behind)));
+    if (!e->parts.empty() && e->gap)
+      wrong("L3", fmt::format("MSN {} is a gap, and has parts", e->msn));
+  }
+}
+
+void linter::parts_against_history(const parsed_media& p, const parsed_media& last, std::vector<finding>& out) const {
+  auto wrong = [&](std::string_view rule, std::string what) { out.push_back({std::string(rule), "", std::move(what)}); };
+  if (last.part_target != p.part_target)
+    wrong("L2", "EXT-X-PART-INF changed");
+  std::map<std::uint64_t, const parsed_entry*> now;
+  for (auto& e : p.entries)
+    now[e.msn] = &e;
+  if (p.open)
+    now[p.open->msn] = &*p.open;
+  const parsed_entry* newest = nullptr; ///< of the former playlist, with parts
+  auto compare = [&](const parsed_entry& old) {
+    if (old.parts.empty())
+      return;
+    newest = &old;
+    auto found = now.find(old.msn);
+    if (found == now.end() || found->second->parts.empty()) // of old segments they are taken away, all at once
+      return;
+    auto& parts = found->second->parts;
+    for (std::size_t i = 0; i < old.parts.size(); ++i)
+      if (i >= parts.size())
+        return wrong("P4", fmt::format("part {} of MSN {} is gone, others of it are listed", i, old.msn));
+      else if (old.parts[i].uri != parts[i].uri)
+        wrong("S1", fmt::format("part {} of MSN {} moved from {} to {}", i, old.msn, old.parts[i].uri, parts[i].uri));
+      else if (old.parts[i] != parts[i])
+        wrong("P4", fmt::format("part {} of MSN {} changed", i, old.msn));
+  };
+  for (auto& e : last.entries)
+    compare(e);
+  if (last.open)
+    compare(*last.open);
+  if (last.hints.size() != 1 || !newest)
+    return;
+  // What came behind the newest part is what was hinted at, unless another writer has taken over in between.
+  auto at = now.find(newest->msn);
+  if (at == now.end() || at->second->parts.size() < newest->parts.size())
+    return;
+  const parsed_part* next = at->second->parts.size() > newest->parts.size() ? &at->second->parts[newest->parts.size()] : nullptr;
+  if (auto following = std::next(at); !next && following != now.end() && !following->second->parts.empty() && !following->second->discontinuity)
+    next = &following->second->parts.front();
+  if (next && next->uri != last.hints.front())
+    wrong("L4", fmt::format("{} was hinted at, {} has come", last.hints.front(), next->uri));
+  else if (!next && !p.hints.empty() && p.hints.front() != last.hints.front() && at->second == now.rbegin()->second && p.entries.size() == last.entries.size())
+    wrong("L4", fmt::format("{} was hinted at, {} is now, and no part came between", last.hints.front(), p.hints.front()));
+}
+
+/// A report for each other rendition that was looked at lately and goes on.
+void linter::reports_of_others(std::string_view url, const parsed_media& p, timestamp now, std::vector<finding>& out) const {
+  auto wrong = [&](std::string what) { out.push_back({"L5", "", std::move(what)}); };
+  for (auto& r : p.reports)
+    if (!r.last_msn || (p.part_target && !r.last_part && p.open))
+      wrong(fmt::format("EXT-X-RENDITION-REPORT of {} has no LAST-MSN or LAST-PART", r.uri));
+  if (!p.part_target || p.ended)
+    return;
+  const auto target = std::chrono::seconds{static_cast<std::int64_t>(std::min<std::uint64_t>(p.target_seconds.value_or(0), 86'400))};
+  auto path = [](std::string_view of) { return of.substr(0, of.find('?')); };
+  const auto folder = path(url).substr(0, path(url).rfind('/') + 1);
+  for (auto& [other, seen] : history_) {
+    auto its = path(other);
+    if (its == path(url) || its.substr(0, its.rfind('/') + 1) != folder || now - seen.fetched > 2 * target || seen.last.entries.empty() || seen.last.entries.back().gap)
+      continue;
+    const auto name = its.substr(folder.size());
+    if (std::none_of(p.reports.begin(), p.reports.end(), [&](auto& r) { return path(r.uri) == its || path(r.uri) == name; }))
+      wrong(fmt::format("no EXT-X-RENDITION-REPORT of {}", its));
+  }
+}
+
 void linter::against_history(const parsed_media& p, const history& before, timestamp now, std::vector<finding>& out) const {
   auto wrong = [&](std::string_view rule, std::string what) { out.push_back({std::string(rule), "", std::move(what)}); };
   auto& last = before.last;
   if (last.target_seconds != p.target_seconds)
     wrong("P1", "EXT-X-TARGETDURATION changed");
-  if (last.hold_back != p.hold_back)
+  if (!last.controlled_like(p))
     wrong("P14", "EXT-X-SERVER-CONTROL changed");
   if (last.ended && (!p.ended || p.entries.size() != last.entries.size()))
     wrong("P16", "the playlist changed after EXT-X-ENDLIST");
@@ -435,12 +603,16 @@ void linter::against_siblings(const parsed_media& p, std::vector<finding>& out) 
   auto wrong = [&](std::string_view rule, std::string what) { out.push_back({std::string(rule), "", std::move(what)}); };
   if (!target_seconds_)
     target_seconds_ = p.target_seconds;
-  if (!hold_back_)
-    hold_back_ = p.hold_back;
+  if (!first_seen_) {
+    first_seen_ = p;
+    first_seen_->entries.clear();
+  }
   if (target_seconds_ != p.target_seconds)
     wrong("P1", "EXT-X-TARGETDURATION is not that of the other variants");
-  if (hold_back_ != p.hold_back)
+  if (!first_seen_->controlled_like(p))
     wrong("P14", "EXT-X-SERVER-CONTROL is not that of the other variants");
+  if (first_seen_->part_target != p.part_target)
+    wrong("L2", "EXT-X-PART-INF is not that of the other variants");
   for (auto& e : p.entries) {
     auto [known, added] = siblings_.try_emplace(e.msn, sibling{e.dsn, e.duration, e.date, e.discontinuity});
     if (added)
@@ -463,19 +635,23 @@ std::vector<finding> linter::media(std::string_view url, std::string_view text, 
     return keep({{"syntax", "", p.error().text}}, url);
   std::vector<finding> out;
   alone(*p, out);
+  alone_in_parts(*p, out);
   auto known = history_.find(url);
   if (known == history_.end()) {
     if (history_.size() == 1000)
       history_.erase(history_.begin());
-    history_.emplace(url, history{*p, now});
+    history_.emplace(url, history{*p, now, now});
   } else {
     against_history(*p, known->second, now, out);
+    parts_against_history(*p, known->second.last, out);
     bool grew = !p->entries.empty() && (known->second.last.entries.empty() || p->entries.back().msn > known->second.last.entries.back().msn);
     if (grew)
       known->second.new_entry_seen = now;
     known->second.last = *p;
+    known->second.fetched = now;
   }
   against_siblings(*p, out);
+  reports_of_others(url, *p, now, out);
   return keep(std::move(out), url);
 }
 

@@ -1,7 +1,9 @@
 #pragma once
 // Our own playlist linter: what a validator and a real player would reject, by the rule numbers of hls.md (V.., P.., S..).
 //   V1-V11  multivariant     P1-P16  media playlist, its history and its siblings     S1  address of a listed entry, or of its map, changed (8.1)
-//   S2  an older version was served (8.2)     S3  a map lies on another edge than its segments     syntax  not a playlist at all
+//   S2  an older version was served (8.2)     S3  a map or part lies on another edge than its segment     syntax  not a playlist at all
+//   Low latency (6): L1  SERVER-CONTROL     L2  part target, and how long parts are     L3  where parts are listed, and that they make up their segment
+//   L4  preload hint     L5  rendition reports     L6  independence
 // The parsers take anything from outside within limits; the linter keeps a bounded history per address.
 #include "schemas/error.hpp"
 #include "schemas/units.hpp"
@@ -17,6 +19,20 @@
 
 namespace weir::hls {
 
+struct parsed_part {
+  std::string uri;
+  std::chrono::microseconds duration{};
+  bool independent = false;
+  bool gap = false;
+
+  bool operator==(const parsed_part&) const = default;
+};
+
+struct parsed_report {
+  std::string uri; ///< as it stands there
+  std::optional<std::uint64_t> last_msn, last_part;
+};
+
 struct parsed_entry {
   std::uint64_t msn = 0;
   std::uint64_t dsn = 0;
@@ -26,6 +42,7 @@ struct parsed_entry {
   bool gap = false;
   bool discontinuity = false;
   std::string map; ///< address of the map in force; empty: none
+  std::vector<parsed_part> parts;
 };
 
 struct parsed_media {
@@ -35,6 +52,18 @@ struct parsed_media {
   bool ended = false;
   std::string playlist_type;
   std::vector<parsed_entry> entries;
+
+  // Low latency; where there is no part target, it is none.
+  std::optional<std::chrono::microseconds> part_target, part_hold_back, skip_until;
+  bool blocks = false;               ///< CAN-BLOCK-RELOAD
+  std::uint64_t skipped = 0;         ///< entries that a delta playlist leaves out
+  std::optional<parsed_entry> open;  ///< the segment that is being made: its parts
+  std::vector<std::string> hints;    ///< of parts
+  std::vector<parsed_report> reports;
+
+  bool controlled_like(const parsed_media& o) const {
+    return hold_back == o.hold_back && part_hold_back == o.part_hold_back && skip_until == o.skip_until && blocks == o.blocks;
+  }
 };
 
 struct parsed_variant {
@@ -80,6 +109,7 @@ private:
   struct history {
     parsed_media last;
     timestamp new_entry_seen{};
+    timestamp fetched{};
   };
   struct sibling {
     std::uint64_t dsn;
@@ -88,6 +118,9 @@ private:
     bool discontinuity;
   };
   void alone(const parsed_media& p, std::vector<finding>& out) const;
+  void alone_in_parts(const parsed_media& p, std::vector<finding>& out) const;
+  void parts_against_history(const parsed_media& p, const parsed_media& last, std::vector<finding>& out) const;
+  void reports_of_others(std::string_view url, const parsed_media& p, timestamp now, std::vector<finding>& out) const;
   void against_history(const parsed_media& p, const history& before, timestamp now, std::vector<finding>& out) const;
   void against_siblings(const parsed_media& p, std::vector<finding>& out);
   std::vector<finding> keep(std::vector<finding> found, std::string_view url);
@@ -96,7 +129,7 @@ private:
   std::map<std::string, history, std::less<>> history_;
   std::map<std::uint64_t, sibling> siblings_;      ///< by MSN, as the first rung had it
   std::optional<std::uint64_t> target_seconds_;
-  std::optional<std::chrono::milliseconds> hold_back_;
+  std::optional<parsed_media> first_seen_; ///< of all rungs: what is said once for all of them, without entries
   std::vector<finding> all_;
   std::set<std::string> seen_;
 };
