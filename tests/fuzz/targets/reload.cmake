@@ -1,0 +1,1 @@
+weir_fuzz(reload LINK weir_hls)
