@@ -56,8 +56,14 @@ bool is_address_word(std::string_view text, std::size_t limit) {
   });
 }
 
-std::string segment_name(segment_kind kind, std::uint64_t msn) {
-  return kind == segment_kind::map ? "init.mp4" : fmt::format("{}.{}", msn, kind == segment_kind::ts ? "ts" : "m4s");
+std::string segment_name(segment_kind kind, std::uint64_t msn, std::uint32_t part) {
+  switch (kind) {
+    case segment_kind::map: return "init.mp4";
+    case segment_kind::part: return fmt::format("{}.{}.m4s", msn, part);
+    case segment_kind::fmp4: return fmt::format("{}.m4s", msn);
+    case segment_kind::ts: break;
+  }
+  return fmt::format("{}.ts", msn);
 }
 
 expected<std::pair<segment_kind, std::uint64_t>> parse_segment_name(std::string_view name) {
@@ -73,23 +79,27 @@ expected<std::pair<segment_kind, std::uint64_t>> parse_segment_name(std::string_
   return std::pair{fragment ? segment_kind::fmp4 : segment_kind::ts, msn};
 }
 
-std::string multivariant_path(std::string_view stream) { return fmt::format("/hls/{}/index.m3u8", stream); }
+std::string multivariant_path(std::string_view stream, bool dvr) { return fmt::format("/hls/{}/{}.m3u8", stream, dvr ? "dvr" : "index"); }
 
 std::string path_of(const playlist_address& a) {
-  return fmt::format("/p/{}.{}{}{}/{}~{}/{}.m3u8", a.viewer.bucket, a.viewer.joined, a.viewer.backup ? ".b" : "", suffix_of(a.viewer), a.stream, a.instance, a.rung);
+  return fmt::format("/p/{}.{}{}{}{}/{}~{}/{}.m3u8", a.viewer.bucket, a.viewer.joined, a.viewer.backup ? ".b" : "", a.viewer.dvr ? ".d" : "", suffix_of(a.viewer), a.stream, a.instance, a.rung);
 }
 
-std::string path_of(const segment_address& a) { return fmt::format("/s/{}~{}/{}/{}/{}", a.stream, a.instance, a.epoch, a.rung, segment_name(a.kind, a.msn)); }
+std::string path_of(const segment_address& a) { return fmt::format("/s/{}~{}/{}/{}/{}", a.stream, a.instance, a.epoch, a.rung, segment_name(a.kind, a.msn, a.part)); }
 
 std::string path_of(const steering_address& a) { return fmt::format("/steer/{}.{}{}/{}", a.viewer.bucket, a.viewer.joined, suffix_of(a.viewer), a.stream); }
 
-expected<std::string_view> parse_multivariant_path(std::string_view path) {
+expected<multivariant_address> parse_multivariant_path(std::string_view path) {
   path_reader in{path};
+  multivariant_address a;
   in.literal("/hls/");
-  auto stream = in.word_before("/index.m3u8", 64);
+  a.stream = in.word_before("/", 64);
+  a.dvr = in.maybe("dvr.m3u8");
+  if (!a.dvr)
+    in.literal("index.m3u8");
   if (!in.done())
     return no_such(path);
-  return stream;
+  return a;
 }
 
 expected<playlist_address> parse_playlist_path(std::string_view path) {
@@ -98,6 +108,7 @@ expected<playlist_address> parse_playlist_path(std::string_view path) {
   in.literal("/p/");
   a.viewer = in.viewer();
   a.viewer.backup = in.maybe(".b");
+  a.viewer.dvr = in.maybe(".d");
   a.viewer.locality = in.locality();
   a.stream = in.word_before("~", 64);
   a.instance = in.number();
@@ -120,10 +131,20 @@ expected<segment_address> parse_segment_path(std::string_view path) {
   a.epoch = in.number();
   in.literal("/");
   a.rung = in.word_before("/", rung_limit);
-  auto name = parse_segment_name(in.rest);
-  if (!in.ok || !name)
+  if (!in.ok)
     return no_such(path);
-  std::tie(a.kind, a.msn) = *name;
+  if (auto name = parse_segment_name(in.rest)) {
+    std::tie(a.kind, a.msn) = *name;
+    return a;
+  }
+  a.kind = segment_kind::part;
+  a.msn = in.number();
+  in.literal(".");
+  auto part = in.number();
+  in.literal(".m4s");
+  if (!in.done() || part >= part_limit)
+    return no_such(path);
+  a.part = static_cast<std::uint32_t>(part);
   return a;
 }
 

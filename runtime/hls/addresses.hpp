@@ -2,8 +2,10 @@
 // The addresses of HLS objects (hls.md 10): made and taken apart here and nowhere else.
 //
 //   /hls/{stream}/index.m3u8                                        multivariant playlist, one answer per viewer and start
-//   /p/{bucket}.{joined}[.b][~{locality}]/{stream}~{instance}/{rung}.m3u8   media playlist of a viewer's bucket; .b: backup pathway
+//   /hls/{stream}/dvr.m3u8                                          the same, of playlists that reach back over the time-shift window
+//   /p/{bucket}.{joined}[.b][.d][~{locality}]/{stream}~{instance}/{rung}.m3u8   media playlist of a viewer's bucket; .b: backup pathway; .d: time shift
 //   /s/{stream}~{instance}/{epoch}/{rung}/{msn}.ts                  segment, below an edge's base address; .m4s: fragmented MP4
+//   /s/{stream}~{instance}/{epoch}/{rung}/{msn}.{part}.m4s          part of a segment that is being made (low latency)
 //   /s/{stream}~{instance}/{epoch}/{rung}/init.mp4                  what a player needs before any .m4s that names it (EXT-X-MAP): its epoch's writer made it
 //   /steer/{bucket}.{joined}[~{locality}]/{stream}                  Content Steering manifest
 //
@@ -35,6 +37,7 @@ struct viewer_key {
   edge_epoch joined = 0;
   bool backup = false;
   std::string_view locality = {}; ///< whose edges it fetches from; empty: of no particular one. Stays when the viewer goes elsewhere: listed addresses hold
+  bool dvr = false;               ///< its playlists list the time-shift window, too
   bool operator==(const viewer_key&) const = default;
 };
 
@@ -50,19 +53,24 @@ enum class segment_kind : std::uint8_t {
   ts,   ///< MPEG-TS
   fmp4, ///< moof + mdat: plays after its map
   map,  ///< ftyp + moov; of a writer and a rung there is one, without number
+  part, ///< the moof + mdat of a part of a segment of kind fmp4
 };
 constexpr auto enum_names(segment_kind) {
   using sv = std::string_view;
-  return std::array{std::pair{segment_kind::ts, sv("ts")}, std::pair{segment_kind::fmp4, sv("fmp4")}, std::pair{segment_kind::map, sv("map")}};
+  return std::array{std::pair{segment_kind::ts, sv("ts")}, std::pair{segment_kind::fmp4, sv("fmp4")}, std::pair{segment_kind::map, sv("map")},
+                    std::pair{segment_kind::part, sv("part")}};
 }
 /// The media type that its bytes are served with (P20).
 constexpr std::string_view media_type(segment_kind kind) {
-  return kind == segment_kind::ts ? "video/mp2t" : kind == segment_kind::fmp4 ? "video/iso.segment" : "video/mp4";
+  return kind == segment_kind::ts ? "video/mp2t" : kind == segment_kind::map ? "video/mp4" : "video/iso.segment";
 }
 
-/// The last part of a segment's address, which is its file's name, too: "5.ts", "5.m4s", "init.mp4".
-std::string segment_name(segment_kind kind, std::uint64_t msn);
-/// Takes exactly what segment_name() makes; of a map the number is 0. Fails: not_found.
+/// Numbers of parts within a segment are below this.
+inline constexpr std::uint32_t part_limit = 1000;
+
+/// The last part of a segment's address, which is its file's name, too: "5.ts", "5.m4s", "init.mp4". Of a part "5.0.m4s": it has no file.
+std::string segment_name(segment_kind kind, std::uint64_t msn, std::uint32_t part = 0);
+/// Takes exactly what segment_name() makes of what has a file; of a map the number is 0. Fails: not_found.
 expected<std::pair<segment_kind, std::uint64_t>> parse_segment_name(std::string_view name);
 
 struct segment_address {
@@ -72,6 +80,7 @@ struct segment_address {
   std::string_view rung;
   std::uint64_t msn = 0; ///< 0 of a map
   segment_kind kind = segment_kind::ts;
+  std::uint32_t part = 0; ///< of kind part: its number within the segment
 };
 
 struct steering_address {
@@ -79,13 +88,18 @@ struct steering_address {
   std::string_view stream;
 };
 
-std::string multivariant_path(std::string_view stream);
+struct multivariant_address {
+  std::string_view stream;
+  bool dvr = false;
+};
+
+std::string multivariant_path(std::string_view stream, bool dvr = false);
 std::string path_of(const playlist_address& a);
 std::string path_of(const segment_address& a);
 std::string path_of(const steering_address& a);
 
 /// Each takes exactly what the matching maker makes, without query; anything else is not_found. Views point into `path`.
-expected<std::string_view> parse_multivariant_path(std::string_view path);
+expected<multivariant_address> parse_multivariant_path(std::string_view path);
 expected<playlist_address> parse_playlist_path(std::string_view path);
 expected<segment_address> parse_segment_path(std::string_view path);
 expected<steering_address> parse_steering_path(std::string_view path);

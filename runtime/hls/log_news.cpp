@@ -3,6 +3,7 @@
 #include "runtime/describe/decode.hpp"
 #include "runtime/describe/encode.hpp"
 #include "runtime/hls/addresses.hpp"
+#include "runtime/hls/live_parts.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -40,6 +41,36 @@ bool is_quotable(std::string_view text) {
   return text.size() <= 200 && std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~' && c != '"'; });
 }
 
+expected<void> check_parts(const stream_log& log) {
+  auto bad = [&](std::string_view why) { return fail(error_code::invalid_input, fmt::format("log of stream {}: {}", log.stream, why)); };
+  if (log.live_window < 0ms || log.live_window > log.window)
+    return bad("live playlists list more than the window");
+  if (log.part_target < 0ms || log.part_target > log.target)
+    return bad("its parts are not shorter than its segments");
+  auto& open = log.open;
+  const bool any = open.epoch != 0 || !log.parts.empty();
+  if (any && (log.part_target == 0ms || log.entries.empty()))
+    return bad("it has parts that it cannot have");
+  if (log.parts.size() > parts_of_a_log)
+    return bad(fmt::format("it has {} parts, {} at most", log.parts.size(), parts_of_a_log));
+  const auto next = log.entries.empty() ? 0 : log.entries.back().msn + 1;
+  for (std::size_t i = 0; i < log.parts.size(); ++i) {
+    auto& p = log.parts[i];
+    const bool follows = i > 0 && p.msn == log.parts[i - 1].msn ? p.part == log.parts[i - 1].part + 1 : p.part == 0 && (i == 0 || p.msn > log.parts[i - 1].msn);
+    if (!follows || p.part >= parts_of_a_segment || p.msn < log.entries.front().msn || p.msn > next || (p.msn == next && open.epoch == 0))
+      return bad(fmt::format("part {} of {} is out of sequence", p.part, p.msn));
+    if ((p.durations.size() != 1 && p.durations.size() != log.rungs.size()) || std::ranges::any_of(p.durations, [&](auto d) { return d <= 0 || d > log.part_target.count() * 90; }))
+      return bad(fmt::format("part {} of {} has no durations for its rungs", p.part, p.msn));
+  }
+  if (open.epoch == 0)
+    return {};
+  const auto there = static_cast<std::uint32_t>(std::ranges::count(log.parts, next, &log_part::msn));
+  const bool hinted = open.hint_msn == open.msn ? open.hint_part == there : open.hint_part == 0 && there > 0 && (open.hint_msn == open.msn + 1 || open.hint_msn == 0);
+  if (open.msn != next || !hinted || open.time < timestamp{} || open.time > latest)
+    return bad("what is being made does not follow from what is listed");
+  return {};
+}
+
 /// Decoding has judged each value alone; this is what rendering relies on.
 expected<void> check(const stream_log& log) {
   if (!is_address_word(log.stream))
@@ -65,7 +96,7 @@ expected<void> check(const stream_log& log) {
     if ((e.durations.size() != 1 && e.durations.size() != log.rungs.size()) || std::ranges::any_of(e.durations, [](auto d) { return d < 0 || d > longest_entry; }))
       return bad(fmt::format("entry {} has no durations for its rungs", e.msn));
   }
-  return {};
+  return check_parts(log);
 }
 
 /// The next line, without its end; the last one must have one too, else the page was cut off.

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
 
 #include <fmt/format.h>
 
 namespace weir::hls {
+
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -18,6 +21,51 @@ std::string seconds_of(std::int64_t ticks) {
 }
 
 std::string decimal(std::int64_t thousandths) { return fmt::format("{}.{:03}", thousandths / 1000, thousandths % 1000); }
+
+/// Not above need (V9): 9 is for what low latency adds.
+int version_of(const stream_log& log) { return log.part_target > 0ms ? 9 : 6; }
+
+/// Of a rung that is in the segment from its first part on: those behind one that it lacks would leave a hole.
+std::span<const log_part> parts_of(const stream_log& log, std::size_t rung, std::uint64_t msn) {
+  auto all = std::ranges::equal_range(log.parts, msn, {}, &log_part::msn);
+  return {all.begin(), std::ranges::find_if(all, [&](auto& p) { return p.gap(rung); })};
+}
+
+/// Those in front of an entry: of an absent segment there are none.
+std::span<const log_part> parts_of(const stream_log& log, std::size_t rung, const log_entry& e) {
+  return e.gap(rung) ? std::span<const log_part>{} : parts_of(log, rung, e.msn);
+}
+
+std::span<const log_part> open_parts_of(const stream_log& log, std::size_t rung) {
+  return log.open.epoch == 0 || log.ended ? std::span<const log_part>{} : parts_of(log, rung, log.open.msn);
+}
+
+/// The newest of them, as much as live playlists list. It only ever moves forward, because what comes behind only makes more of it.
+std::span<const log_entry> listed_entries(const stream_log& log) {
+  std::span<const log_entry> all(log.entries);
+  if (log.live_window == 0ms)
+    return all;
+  std::int64_t behind = 0;
+  auto n = all.size();
+  while (n > 0 && (all.size() - n < 6 || behind < log.live_window.count() * 90))
+    behind += all[--n].duration(0);
+  return all.subspan(n);
+}
+
+/// 90 kHz: how much a delta playlist still has of it at least (hls.md 6).
+std::int64_t skip_boundary(const stream_log& log) { return 6 * log.target.count() * 90; }
+
+/// Entries that a delta playlist leaves out; never all.
+std::size_t skippable(const stream_log& log, std::span<const log_entry> listed, std::size_t rung) {
+  std::int64_t behind = 0;
+  for (auto& p : open_parts_of(log, rung))
+    behind += p.duration(rung);
+  auto n = listed.size() - 1;
+  behind += listed[n].duration(rung);
+  while (n > 0 && behind < skip_boundary(log))
+    behind += listed[--n].duration(rung);
+  return n;
+}
 
 } // namespace
 
@@ -38,7 +86,7 @@ expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std
   });
   std::rotate(rungs.begin(), first, first + 1);
 
-  std::string out = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n";
+  auto out = fmt::format("#EXTM3U\n#EXT-X-VERSION:{}\n#EXT-X-INDEPENDENT-SEGMENTS\n", version_of(log));
   out += fmt::format("#EXT-X-CONTENT-STEERING:SERVER-URI=\"{}{}\",PATHWAY-ID=\"{}\"\n", prefix, path_of(steering_address{viewer, log.stream}), primary_pathway);
   for (bool backup : {false, true})
     for (auto* r : rungs) {
@@ -57,6 +105,14 @@ std::string steering_manifest(const steering_address& at, std::chrono::seconds t
                      prefer_backup ? backup_pathway : primary_pathway, prefer_backup ? primary_pathway : backup_pathway);
 }
 
+stream_log for_time_shift(stream_log log) {
+  log.live_window = {};
+  log.part_target = {};
+  log.parts.clear();
+  log.open = {};
+  return log;
+}
+
 expected<std::size_t> rung_index(const stream_log& log, std::string_view rung) {
   auto found = std::find_if(log.rungs.begin(), log.rungs.end(), [&](auto& r) { return r.info.name == rung; });
   if (found == log.rungs.end() || log.entries.empty())
@@ -64,13 +120,23 @@ expected<std::size_t> rung_index(const stream_log& log, std::string_view rung) {
   return static_cast<std::size_t>(found - log.rungs.begin());
 }
 
-prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung)
-    : last_msn_(log.entries.back().msn), version_(log.version), ended_(log.ended), changed_(log.changed), target_(log.target) {
-  auto& front = log.entries.front();
+prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bool skip)
+    : last_msn_(log.entries.back().msn), last_parts_(parts_of(log, rung, log.entries.back()).size()), open_parts_(open_parts_of(log, rung).size()), part_target_(log.part_target),
+      version_(log.version), parts_version_(log.parts_version), ended_(log.ended), changed_(log.changed), target_(log.target) {
+  const auto listed = listed_entries(log);
+  auto& front = listed.front();
   // The numbers of hls.md 3 P8: a discontinuity that is still listed counts by its own tag.
-  text_ = fmt::format("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:{}\n"
-                      "#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-SERVER-CONTROL:HOLD-BACK={}\n",
-                      log.target.count() / 1000, front.msn, front.dsn - (front.discontinuity ? 1 : 0), decimal(log.hold_back.count()));
+  text_ = fmt::format("#EXTM3U\n#EXT-X-VERSION:{}\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:{}\n#EXT-X-INDEPENDENT-SEGMENTS\n",
+                      version_of(log), log.target.count() / 1000, front.msn, front.dsn - (front.discontinuity ? 1 : 0));
+  if (low_latency())
+    text_ += fmt::format("#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={},CAN-SKIP-UNTIL={},HOLD-BACK={}\n#EXT-X-PART-INF:PART-TARGET={}\n",
+                         decimal(3 * log.part_target.count()), decimal(skip_boundary(log) / 90), decimal(log.hold_back.count()), decimal(log.part_target.count()));
+  else
+    text_ += fmt::format("#EXT-X-SERVER-CONTROL:HOLD-BACK={}\n", decimal(log.hold_back.count()));
+  const auto skipped = skip && low_latency() && !ended_ ? skippable(log, listed, rung) : 0;
+  if (skipped > 0)
+    text_ += fmt::format("#EXT-X-SKIP:SKIPPED-SEGMENTS={}\n", skipped);
+  const auto kept = listed.subspan(skipped);
   auto& name = log.rungs[rung].info.name;
   auto host_goes_here = [&](edge_epoch edges) {
     if (entries_.empty())
@@ -80,16 +146,29 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung)
     entries_.push_back({edges, text_.size(), 0});
   };
   std::pair<lease_epoch, edge_epoch> map{}; ///< in force, and the edges that it is named on
-  auto name_map = [&](const log_entry& of) {
-    if (of.map == 0 || map == std::pair{of.map, of.edges})
+  auto name_map = [&](lease_epoch of, edge_epoch edges) {
+    if (of == 0 || map == std::pair{of, edges})
       return;
-    map = {of.map, of.edges};
+    map = {of, edges};
     text_ += "#EXT-X-MAP:URI=\"";
-    host_goes_here(of.edges);
-    text_ += path_of(segment_address{log.stream, log.instance, of.map, name, 0, segment_kind::map});
+    host_goes_here(edges);
+    text_ += path_of(segment_address{log.stream, log.instance, of, name, 0, segment_kind::map});
     text_ += "\"\n";
   };
-  for (auto& e : log.entries) {
+  auto name_part = [&](lease_epoch epoch, edge_epoch edges, std::uint64_t msn, std::uint32_t part) {
+    text_ += "URI=\"";
+    host_goes_here(edges);
+    text_ += path_of(segment_address{log.stream, log.instance, epoch, name, msn, segment_kind::part, part});
+    text_ += '"';
+  };
+  auto list_parts = [&](std::span<const log_part> parts, lease_epoch epoch, edge_epoch edges) {
+    for (auto& p : parts) {
+      text_ += fmt::format("#EXT-X-PART:DURATION={},", seconds_of(p.duration(rung)));
+      name_part(epoch, edges, p.msn, p.part);
+      text_ += p.independent ? ",INDEPENDENT=YES\n" : "\n";
+    }
+  };
+  for (auto& e : kept) {
     if (e.discontinuity) {
       text_ += "#EXT-X-DISCONTINUITY\n";
       map = {};
@@ -97,11 +176,12 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung)
     // Not for a gap: nobody fetches it, and a rung that came later has no map of that time. But a window that begins with gaps begins with the map of what
     // follows them: players take a playlist for what its beginning says.
     if (!e.gap(rung))
-      name_map(e);
-    else if (&e == &front)
-      if (auto first = std::ranges::find_if(log.entries, [&](auto& f) { return !f.gap(rung); }); first != log.entries.end())
-        name_map(*first);
+      name_map(e.map, e.edges);
+    else if (&e == &kept.front())
+      if (auto first = std::ranges::find_if(kept, [&](auto& f) { return !f.gap(rung); }); first != kept.end())
+        name_map(first->map, first->edges);
     text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(e.time));
+    list_parts(parts_of(log, rung, e), e.epoch, e.edges);
     if (e.gap(rung))
       text_ += "#EXT-X-GAP\n";
     text_ += fmt::format("#EXTINF:{},\n", seconds_of(e.duration(rung)));
@@ -109,10 +189,38 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung)
     text_ += path_of(segment_address{log.stream, log.instance, e.epoch, name, e.msn, e.map != 0 ? segment_kind::fmp4 : segment_kind::ts});
     text_ += '\n';
   }
+  if (auto& open = log.open; open_parts_ > 0) {
+    name_map(open.map, open.edges);
+    text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(open.time));
+    list_parts(open_parts_of(log, rung), open.epoch, open.edges);
+  }
+  // A rung that nobody waits for makes no promise.
+  if (auto& open = log.open; low_latency() && !ended_ && open.epoch != 0 && open.hint_msn != 0 && log.rungs[rung].active) {
+    text_ += "#EXT-X-PRELOAD-HINT:TYPE=PART,";
+    name_part(open.epoch, open.hint_edges, open.hint_msn, open.hint_part);
+    text_ += '\n';
+  }
+  if (low_latency() && !ended_)
+    for (std::size_t other = 0; other < log.rungs.size(); ++other) {
+      if (other == rung || !log.rungs[other].active)
+        continue;
+      const auto behind = open_parts_of(log, other).size();
+      const auto parts = behind > 0 ? behind : parts_of(log, other, log.entries.back()).size();
+      text_ += fmt::format("#EXT-X-RENDITION-REPORT:URI=\"{}.m3u8\",LAST-MSN={}", log.rungs[other].info.name, last_msn_ + (behind > 0 ? 1 : 0));
+      text_ += parts > 0 ? fmt::format(",LAST-PART={}\n", parts - 1) : "\n";
+    }
   entries_.back().size = text_.size() - entries_.back().begin;
   tail_ = text_.size();
   if (log.ended)
     text_ += "#EXT-X-ENDLIST\n";
+}
+
+bool prepared_playlist::reached(std::uint64_t msn, std::optional<std::uint32_t> part) const {
+  if (ended_ || msn < last_msn_)
+    return true;
+  if (msn == last_msn_)
+    return !part || last_parts_ == 0 || *part < last_parts_ || open_parts_ > 0;
+  return msn == last_msn_ + 1 && part && *part < open_parts_;
 }
 
 } // namespace weir::hls

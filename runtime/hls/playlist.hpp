@@ -4,6 +4,7 @@
 #include "runtime/hls/addresses.hpp"
 #include "runtime/hls/stream_log.hpp"
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,16 +25,28 @@ std::string steering_manifest(const steering_address& at, std::chrono::seconds t
 /// Index of a rung by name; rungs that left the ladder are found as long as they are listed. Fails: not_found.
 expected<std::size_t> rung_index(const stream_log& log, std::string_view rung);
 
+/// How far a playlist has come.
+struct point {
+  std::uint64_t msn = 0;
+  std::int64_t part = -1; ///< -1: the whole segment
+  bool operator==(const point&) const = default;
+};
+
+/// The same stream as players see it that wind back: the whole window, without parts.
+stream_log for_time_shift(stream_log log);
+
 /// One media playlist without its edges. Immutable: share it between threads.
 class prepared_playlist {
 public:
-  /// `rung` is an index into log.rungs; log.entries must not be empty.
-  prepared_playlist(const stream_log& log, std::size_t rung);
+  /// `rung` is an index into log.rungs; log.entries must not be empty. Lists what is within live_window. `skip`: as a delta, without the entries that are further from the end than CAN-SKIP-UNTIL;
+  /// whole where there are none, where the stream is over and where it is not low latency.
+  prepared_playlist(const stream_log& log, std::size_t rung, bool skip = false);
 
   /// The playlist of a viewer as views that follow one another: hand them to a gathered write. `base(epoch)` gives the
   /// viewer's edge in that edge epoch as "http://host:port" (steering's table_history), asked once per distinct epoch in
   /// order. `prefix` ("/t/TOKEN") stands behind each of them: the lines themselves are the same for all viewers of a bucket.
-  /// A map lies on the edge of the segments behind it, and is named again where that changes: whoever can fetch a segment can fetch its map.
+  /// A map lies on the edge of the segments behind it, and is named again where that changes: whoever can fetch a segment can fetch its map. Parts and the hint of
+  /// the next one lie on the edge of their segment.
   /// Views live as long as this object, `prefix` and what `base` returns. `out` is cleared, its memory is used again.
   template <class Base>
   void pieces(edge_epoch joined, Base&& base, std::vector<std::string_view>& out, std::string_view prefix = {}) const {
@@ -67,13 +80,21 @@ public:
   }
 
   std::uint64_t last_msn() const { return last_msn_; }
+  /// The newest listed part where it is of the segment behind last_msn(), else that one as a whole.
+  point last_point() const { return open_parts_ > 0 ? point{last_msn_ + 1, static_cast<std::int64_t>(open_parts_) - 1} : point{last_msn_, -1}; }
+  bool low_latency() const { return part_target_ > std::chrono::milliseconds(0); }
+  std::chrono::milliseconds part_target() const { return part_target_; } ///< 0: it is not low latency
+  /// Whether what a blocking request waits for is listed (hls.md 6): segment `msn` or a later one; with `part` that part of it or a later one. A number behind the
+  /// last part of a whole segment means part 0 of the next. Of a whole segment of which no parts are listed all are there. True once the stream is over.
+  bool reached(std::uint64_t msn, std::optional<std::uint32_t> part) const;
   bool ended() const { return ended_; }
   timestamp changed() const { return changed_; }
   std::chrono::milliseconds target() const { return target_; }
   /// Whether a director must answer 503 rather than this: older than 1.5 TD although the stream goes on (hls.md 8.2).
   bool stale(timestamp now) const { return !ended_ && now - changed_ > target_ * 3 / 2; }
-  /// Grows with the log's version: an ETag is made of it and of the edges.
+  /// Grows with the log's version: an ETag is made of it, of parts_version() and of the edges.
   std::uint64_t version() const { return version_; }
+  std::uint64_t parts_version() const { return parts_version_; } ///< 0 without parts
 
 private:
   struct entry {
@@ -85,7 +106,10 @@ private:
   std::size_t tail_ = 0;
   std::vector<entry> entries_;
   std::uint64_t last_msn_ = 0;
-  std::uint64_t version_ = 0;
+  std::size_t last_parts_ = 0; ///< listed, of last_msn_
+  std::size_t open_parts_ = 0; ///< listed, of the one behind
+  std::chrono::milliseconds part_target_{};
+  std::uint64_t version_ = 0, parts_version_ = 0;
   bool ended_ = false;
   timestamp changed_{};
   std::chrono::milliseconds target_{};

@@ -47,6 +47,9 @@ bool plausible(const segment_info& s) {
          s.bytes < bytes_limit;
 }
 
+/// Of a first frame that somebody brings now.
+bool plausible_time(timestamp captured, timestamp now) { return captured <= now + 1min && captured >= now - 5min; }
+
 bool plausible(const hls_timing& t) {
   return t.target >= 1s && t.target <= 60s && t.target % 1s == 0ms && t.window >= 3 * t.target && t.window <= 24h && t.hold_back >= 3 * t.target &&
          t.hold_back <= t.window;
@@ -334,7 +337,7 @@ void segment_log::enter(waiting& w, std::size_t rung, const segment_info& segmen
       w.first_seen = now;
     w.first_pts = segment.first_pts;
     // A node whose clock is far off must not date the stream.
-    w.captured = segment.captured > now + 1min || segment.captured < now - 5min ? now - micros(segment.duration) : segment.captured;
+    w.captured = plausible_time(segment.captured, now) ? segment.captured : now - micros(segment.duration);
   }
   w.rungs[rung] = arrival{segment.first_pts, segment.duration, segment.bytes};
   w.discontinuity = w.discontinuity || segment.discontinuity;
@@ -632,7 +635,7 @@ void segment_log::decide(timestamp now, bool flush) {
     auto other = aside_.find(head->first);
     const bool as_long = other != aside_.end() && complete(other->second) && !shorter(head->second, other->second);
     // The other one has the whole of it, or will. One that was told to end early in the slot was heard early: what counts is how long viewers wait.
-    const bool pressing = flush || (!entries_.empty() && now >= last_listed_ + longest_pause(timing_.target));
+    const bool pressing = flush || now >= (entries_.empty() ? head->second.first_seen + timing_.target : last_listed_ + longest_pause(timing_.target));
     if (!pressing && !as_long && cut_short(head->second) && standby_follows(head->first, now))
       break;
     bool follows = head->first + offset_ == next_msn_;
@@ -698,6 +701,14 @@ void segment_log::append(std::uint64_t slot, const waiting& w, timestamp now) {
 }
 
 void segment_log::push(log_entry entry, timestamp now) {
+  if (auto pin = pins_.find(entry.msn); pin != pins_.end()) {
+    entry.edges = pin->second.edges;
+    if (pin->second.writer == entry.epoch && !entry.discontinuity)
+      entry.time = pin->second.time;
+  }
+  pins_.erase(pins_.begin(), pins_.upper_bound(entry.msn));
+  if (!entries_.empty())
+    entry.edges = std::max(entry.edges, entries_.back().edges);
   auto longest = *std::max_element(entry.durations.begin(), entry.durations.end());
   last_end_ = entry.time + micros(longest);
   next_msn_ = entry.msn + 1;
@@ -707,24 +718,56 @@ void segment_log::push(log_entry entry, timestamp now) {
 }
 
 /// The date of the first frame: the writer's clock, followed slowly, never stepping back behind what is listed.
-timestamp segment_log::date_of(const waiting& w, bool at_seam) {
+segment_log::dated segment_log::date(std::int64_t first_pts, timestamp captured, bool at_seam) const {
   using std::chrono::microseconds;
-  auto pts = micros(w.first_pts);
-  auto seen = std::chrono::duration_cast<microseconds>(w.captured.time_since_epoch()) - pts;
-  if (!clock_known_)
-    clock_ = seen.count();
-  else if (auto off = seen - microseconds{clock_}; off > clock_slack || off < -clock_slack)
-    clock_ += std::clamp<std::int64_t>(off.count(), -microseconds(clock_slack).count(), microseconds(clock_slack).count());
-  clock_known_ = true;
-  auto t = timestamp{microseconds{clock_} + pts};
+  auto pts = micros(first_pts);
+  auto seen = std::chrono::duration_cast<microseconds>(captured.time_since_epoch()) - pts;
+  auto clock = clock_known_ ? clock_ : seen.count();
+  if (auto off = seen - microseconds{clock}; off > clock_slack || off < -clock_slack)
+    clock += std::clamp<std::int64_t>(off.count(), -microseconds(clock_slack).count(), microseconds(clock_slack).count());
+  auto t = timestamp{microseconds{clock} + pts};
   bool after_gap = !entries_.empty() && entries_.back().gaps == all_rungs();
   if (!at_seam && !after_gap) // one run of pictures: dates follow the durations
     t = std::min<timestamp>(t, last_end_ + clock_slack);
   t = std::max<timestamp>(t, at_seam ? last_end_ : last_end_ - clock_slack);
   if (!entries_.empty())
     t = std::max(t, entries_.back().time + 1ms);
-  clock_ = std::chrono::duration_cast<microseconds>(t.time_since_epoch() - pts).count();
-  return std::chrono::ceil<milliseconds>(t);
+  return {std::chrono::ceil<milliseconds>(t), std::chrono::duration_cast<microseconds>(t.time_since_epoch() - pts).count()};
+}
+
+timestamp segment_log::date_of(const waiting& w, bool at_seam) {
+  auto [time, clock] = date(w.first_pts, w.captured, at_seam);
+  clock_ = clock;
+  clock_known_ = true;
+  return time;
+}
+
+std::optional<std::uint64_t> segment_log::msn_of(lease_epoch epoch, std::uint64_t slot) const {
+  const auto ahead = static_cast<std::int64_t>(slot + offset_ - next_msn_);
+  if (!begun_ || ended_ || epoch != writer_epoch_ || slot >= number_limit || std::abs(ahead) > fill_limit)
+    return std::nullopt;
+  return slot + offset_;
+}
+
+std::optional<segment_log::promise> segment_log::pin(std::uint64_t msn, lease_epoch whose, edge_epoch edges, std::uint32_t rungs, const part_info* first, timestamp now) {
+  if (auto* e = find(msn))
+    return e->epoch == whose && !e->discontinuity ? std::optional(promise{e->edges, e->time, e->map}) : std::nullopt;
+  if (!open_ || ended_ || entries_.empty())
+    return std::nullopt;
+  const bool behind_gap = msn == next_msn_ && (entries_.back().gaps & rungs) != 0;
+  if (msn < next_msn_ || msn - next_msn_ > 1 || behind_gap || whose != writer_epoch_)
+    return std::nullopt;
+  edges_ = std::max(edges_, edges);
+  auto [at, fresh] = pins_.try_emplace(msn);
+  auto& pin = at->second;
+  if (fresh)
+    pin.edges = std::max({edges_, entries_.back().edges, at == pins_.begin() ? 0 : std::prev(at)->second.edges});
+  if (first != nullptr && pin.writer == 0 && msn == next_msn_) {
+    const bool sane = plausible_time(first->captured, now);
+    pin.time = date(first->first_pts, sane ? first->captured : now, false).time;
+    pin.writer = whose;
+  }
+  return promise{pin.edges, pin.writer == whose ? pin.time : timestamp{}, map_};
 }
 
 void segment_log::judge(rung_state& r, bool came) const {
@@ -864,6 +907,8 @@ void segment_log::reset_instance(timestamp now) {
   entries_.clear();
   rungs_.clear();
   waiting_.clear();
+  pins_.clear();
+  standby_slot_ = 0; // its numbers were of the instance before
   open_ = ended_ = begun_ = seam_pending_ = false;
   longest_ = 0ms;
 }
@@ -948,6 +993,8 @@ stream_log segment_log::snapshot() const {
   s.version = version_;
   s.target = timing_.target;
   s.window = timing_.window;
+  if (auto live = std::max(options_.live_window, timing_.target * 6); options_.live_window > 0ms && live < timing_.window)
+    s.live_window = live;
   s.hold_back = timing_.hold_back;
   s.changed = last_listed_;
   s.ended = ended_;

@@ -27,6 +27,7 @@ struct log_options {
   std::chrono::milliseconds grace = std::chrono::seconds(30);   ///< source away for longer: the stream has ended
   std::chrono::milliseconds give_up = std::chrono::minutes(10); ///< no segment for so long although the source is there: ended too
   std::chrono::milliseconds keep = std::chrono::minutes(10);    ///< an ended stream stays playable for so long
+  std::chrono::milliseconds live_window{0};                     ///< how much of the window is for live playlists; 0: all
 };
 
 /// Where one stored segment or map lies.
@@ -122,6 +123,19 @@ public:
 
   /// Empty entries until the stream is first listed.
   stream_log snapshot() const;
+
+  /// The number of what the writer in charge makes in that slot, as things are. None for any other writer, and for what is far from the end.
+  std::optional<std::uint64_t> msn_of(lease_epoch epoch, std::uint64_t slot) const;
+  /// What viewers who see parts of a segment may rely on.
+  struct promise {
+    edge_epoch edges = 0;
+    timestamp time{};    ///< with `first` only
+    lease_epoch map = 0;
+  };
+  /// Promises that the entry of this number will have these edges and, if it is of this writer and no seam, this date: that of a segment with such a `first` part.
+  /// The first promise holds. Of what is an entry already: as it is. None when that one is of another writer or a seam, when another one is in charge, behind a gap
+  /// in any of `rungs` (bits), and while nothing is listed. Promises are not saved.
+  std::optional<promise> pin(std::uint64_t msn, lease_epoch whose, edge_epoch edges, std::uint32_t rungs, const part_info* first, timestamp now);
 
   const std::string& stream() const { return stream_; }
   std::uint64_t instance() const { return instance_; }
@@ -220,6 +234,11 @@ private:
   void append(std::uint64_t slot, const waiting& w, timestamp now);
   void append_gap(std::int64_t duration, timestamp now);
   void push(log_entry entry, timestamp now);
+  struct dated {
+    timestamp time{};
+    std::int64_t clock = 0; ///< as clock_, with it
+  };
+  dated date(std::int64_t first_pts, timestamp captured, bool seam) const;
   timestamp date_of(const waiting& w, bool seam);
   void judge(rung_state& r, bool came) const;
   void measure(rung_state& r, const arrival& a) const;
@@ -269,6 +288,13 @@ private:
   bool clock_known_ = false;         ///< clock_ belongs to this time line
   std::int64_t clock_ = 0;           ///< wall clock − PTS, microseconds
   std::map<std::uint64_t, waiting> waiting_; ///< by slot
+  // Not saved: a promise of parts ends with whoever showed them.
+  struct pinned {
+    edge_epoch edges = 0;
+    lease_epoch writer = 0; ///< whose date it is; 0: there is none
+    timestamp time{};
+  };
+  std::map<std::uint64_t, pinned> pins_; ///< by MSN
   // Not saved: after a restart the standby announces itself again.
   std::map<std::uint64_t, waiting> aside_;   ///< by slot: what the standby has brought and nobody needed yet
   lease_epoch standby_epoch_ = 0;

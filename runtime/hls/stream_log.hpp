@@ -64,17 +64,73 @@ struct log_entry {
   bool operator==(const log_entry&) const = default;
 };
 
+/// One listed part (low latency), the same for every rung but for its duration. It lies on its segment's edges.
+struct log_part {
+  std::uint64_t msn = 0;
+  std::uint32_t part = 0;
+  std::vector<std::int64_t> durations; ///< 90 kHz, by rung; one value where all are equal
+  std::uint32_t gaps = 0;              ///< bit i: rung i did not have it when it was listed, and does not list it
+  bool independent = false;
+
+  std::int64_t duration(std::size_t rung) const { return durations.size() == 1 ? durations[0] : durations[rung]; }
+  bool gap(std::size_t rung) const { return ((gaps >> rung) & 1U) != 0; }
+
+  static constexpr auto fields() {
+    using o = log_part;
+    return std::tuple{
+      field("msn", &o::msn, "Of its segment."),
+      field("part", &o::part, "Number within the segment, from 0."),
+      field("durations", &o::durations, "By rung, 90 kHz; one value where all are equal."),
+      field("gaps", &o::gaps, "Bit i: not listed in rung i."),
+      field("independent", &o::independent, "Has an IDR frame."),
+    };
+  }
+  bool operator==(const log_part&) const = default;
+};
+
+/// The segment behind the newest listed one, while parts of it are made: what players may ask for before it is there.
+struct open_segment {
+  std::uint64_t msn = 0;
+  lease_epoch epoch = 0;    ///< of its writer; 0: there is none, and no parts are listed
+  edge_epoch edges = 0;     ///< pinned: the segment's own entry gets the same
+  lease_epoch map = 0;
+  timestamp time{};         ///< PROGRAM-DATE-TIME, once its first part is there
+  std::uint64_t hint_msn = 0; ///< the part that comes next: of this segment, or the first of the one behind it; 0: none is promised
+  std::uint32_t hint_part = 0;
+  edge_epoch hint_edges = 0;
+
+  static constexpr auto fields() {
+    using o = open_segment;
+    return std::tuple{
+      field("msn", &o::msn, "Media sequence number that it will have."),
+      field("epoch", &o::epoch, "Epoch of its writer; 0: no parts are listed."),
+      field("edges", &o::edges, "Edge epoch that its entry will have."),
+      field("map", &o::map, "Epoch of the writer whose maps it needs."),
+      field("time", &o::time, "Wall clock of its first frame."),
+      field("hint_msn", &o::hint_msn, "Segment of the part that comes next; 0: none is promised."),
+      field("hint_part", &o::hint_part, "Number of the part that comes next."),
+      field("hint_edges", &o::hint_edges, "Edge epoch of the part that comes next."),
+    };
+  }
+  bool operator==(const open_segment&) const = default;
+};
+
 struct stream_log {
   std::string stream;
   std::uint64_t instance = 0;
   std::uint64_t version = 0; ///< grows with each change: a reader keeps the larger one
   std::chrono::milliseconds target{};
   std::chrono::milliseconds window{};
+  std::chrono::milliseconds live_window{}; ///< what live playlists list of it; 0: all. The rest is for time shift
   std::chrono::milliseconds hold_back{};
   std::vector<listed_rung> rungs;
   std::vector<log_entry> entries; ///< oldest first, MSNs without holes; empty until the stream is first listed
   timestamp changed{};            ///< when an entry was last appended: directors answer 503 when it is too old
   bool ended = false;
+  std::chrono::milliseconds part_target{}; ///< low latency: no part is longer; 0: no parts
+  std::uint64_t parts_version = 0;         ///< grows with each part, whatever the version
+  std::vector<log_part> parts;             ///< oldest first: of the newest entries, then of `open`
+  open_segment open;
 
   static constexpr auto fields() {
     using o = stream_log;
@@ -84,11 +140,16 @@ struct stream_log {
       field("version", &o::version, "Grows with each change."),
       field("target", &o::target, "Target duration."),
       field("window", &o::window, "Window."),
+      field("live_window", &o::live_window, "How much of it live playlists list; 0: all."),
       field("hold_back", &o::hold_back, "Hold-back."),
       field("rungs", &o::rungs, "Rungs."),
       field("entries", &o::entries, "Listed entries, oldest first."),
       field("changed", &o::changed, "When an entry was last appended."),
       field("ended", &o::ended, "Whether the stream is over."),
+      field("part_target", &o::part_target, "No part is longer; 0: there are no parts."),
+      field("parts_version", &o::parts_version, "Grows with each part."),
+      field("parts", &o::parts, "Parts of the newest segments, oldest first."),
+      field("open", &o::open, "The segment that is being made."),
     };
   }
   bool operator==(const stream_log&) const = default;

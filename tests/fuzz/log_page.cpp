@@ -25,8 +25,11 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
       continue;
     (void)multivariant(log, {1, 2, false});
     for (std::size_t rung = 0; rung < log.rungs.size(); ++rung)
-      if (prepared_playlist(log, rung).text(0, [](edge_epoch) { return std::string_view("http://e"); }).find("EXT-X-MEDIA-SEQUENCE") == std::string::npos)
-        std::abort();
+      for (bool skip : {false, true}) {
+        prepared_playlist playlist(log, rung, skip);
+        if (playlist.text(0, [](edge_epoch) { return std::string_view("http://e"); }).find("EXT-X-MEDIA-SEQUENCE") == std::string::npos || !playlist.reached(playlist.last_msn(), {}))
+          std::abort();
+      }
   }
   return 0;
 }

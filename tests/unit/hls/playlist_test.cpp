@@ -29,8 +29,23 @@ TEST(Addresses, AreTakenApartExactlyAsTheyAreMade) {
     EXPECT_EQ(segment->kind, kind);
     EXPECT_EQ(segment->msn, s.msn);
   }
+  s.kind = segment_kind::part;
+  s.msn = 123;
+  s.part = 999;
+  path = path_of(s);
+  EXPECT_TRUE(path.ends_with("/v1.m3u8/123.999.m4s")) << path;
+  segment = parse_segment_path(path);
+  ASSERT_TRUE(segment);
+  EXPECT_EQ(segment->kind, segment_kind::part);
+  EXPECT_EQ(segment->msn, 123U);
+  EXPECT_EQ(segment->part, 999U);
+  EXPECT_FALSE(parse_segment_name("123.999.m4s")) << "no part has a file";
   EXPECT_EQ(multivariant_path("a"), "/hls/a/index.m3u8");
-  EXPECT_EQ(parse_multivariant_path("/hls/a/index.m3u8").value(), "a");
+  EXPECT_EQ(parse_multivariant_path("/hls/a/index.m3u8").value().stream, "a");
+  EXPECT_FALSE(parse_multivariant_path("/hls/a/index.m3u8").value().dvr);
+  EXPECT_EQ(multivariant_path("a", true), "/hls/a/dvr.m3u8");
+  EXPECT_EQ(parse_multivariant_path("/hls/a/dvr.m3u8").value().stream, "a");
+  EXPECT_TRUE(parse_multivariant_path("/hls/a/dvr.m3u8").value().dvr);
   EXPECT_EQ(parse_steering_path("/steer/5.1/show").value().viewer.bucket, 5U);
 }
 
@@ -64,9 +79,72 @@ TEST(Addresses, RefuseEverythingElse) {
                     "/p/1.1/s~1/r.m3u8 ", "/p/1.-1/s~1/r.m3u8", "/p/1.99999999999999999999/s~1/r.m3u8", "", "/", "/p/", "/p/1.1/s~1/.m3u8"})
     EXPECT_FALSE(parse_playlist_path(path)) << path;
   for (auto path : {"/s/a~1/1/r/1.ts/", "/s/a~1/1/r/01.ts", "/s/a~1/1//1.ts", "/s/..~1/1/r/1.ts", "/s/a%2f~1/1/r/1.ts", "/s/a~1/1/r/1.mp4", "/s/a~/1/r/1.ts",
-                    "/s/a~1/1/r/init.m4s", "/s/a~1/1/r/init.mp4/", "/s/a~1/1/init.mp4", "/s/a~1/1/r/01.m4s", "/s/a~1/1/r/1.m4s.ts"})
+                    "/s/a~1/1/r/init.m4s", "/s/a~1/1/r/init.mp4/", "/s/a~1/1/init.mp4", "/s/a~1/1/r/01.m4s", "/s/a~1/1/r/1.m4s.ts", "/s/a~1/1/r/1.01.m4s",
+                    "/s/a~1/1/r/01.1.m4s", "/s/a~1/1/r/1.1000.m4s", "/s/a~1/1/r/1.1.ts", "/s/a~1/1/r/1..m4s", "/s/a~1/1/r/1.1.1.m4s", "/s/a~1/1/r/.1.m4s"})
     EXPECT_FALSE(parse_segment_path(path)) << path;
   EXPECT_FALSE(parse_multivariant_path("/hls/a/b/index.m3u8"));
+}
+
+TEST(Addresses, CarryWhetherTheViewerWindsBack) {
+  for (auto backup : {false, true}) {
+    playlist_address p{{12, 7, backup, "hall", true}, "show", 3, "720p"};
+    auto path = path_of(p);
+    EXPECT_EQ(path, backup ? "/p/12.7.b.d~hall/show~3/720p.m3u8" : "/p/12.7.d~hall/show~3/720p.m3u8");
+    EXPECT_EQ(parse_playlist_path(path).value().viewer, p.viewer);
+  }
+  EXPECT_FALSE(parse_playlist_path("/p/12.7.d.b/show~3/720p.m3u8")) << "each has one address";
+  EXPECT_FALSE(parse_multivariant_path("/hls/a/DVR.m3u8"));
+  EXPECT_FALSE(parse_multivariant_path("/hls/a/dvr.m3u8x"));
+}
+
+TEST(Playlist, ListsTheNewestOfALongWindowAndAllOfItForTimeShift) {
+  log_options options;
+  options.live_window = 40s;
+  segment_log log("show", options);
+  auto timing = timing_of(hls_profile::quick);
+  timing.window = 120s;
+  ASSERT_TRUE(log.begin_writer(1, "pub1", two_rungs(), timing));
+  linter live{{100ms, 2, 2}}, dvr{{100ms, 2, 2}};
+  auto now = bench().now;
+  std::uint64_t first = 0;
+  for (std::uint64_t n = 1; n <= 60; ++n) {
+    if (n == 20) {
+      ASSERT_TRUE(log.begin_writer(2, "pub1", two_rungs(), timing)); // with a discontinuity that leaves the live playlist long before the other
+    }
+    now += 4s;
+    for (auto* rung : {"720p", "360p"})
+      ASSERT_EQ(log.offer(n < 20 ? 1 : 2, make_segment(rung, n, now - 4s), 1, now), offer_result::accepted);
+    auto s = log.snapshot();
+    if (s.entries.empty())
+      continue;
+    auto text = render(s, 0, {1, 1}), all = render(for_time_shift(s), 0, {1, 1});
+    live.media("live", text, now);
+    dvr.media("dvr", all, now);
+    auto number = [](std::string_view of, std::string_view tag) { return std::stoull(std::string(of.substr(of.find(tag) + tag.size(), 12))); };
+    auto count = [](std::string_view of) {
+      std::size_t n_ = 0;
+      for (auto at = of.find("#EXTINF"); at != std::string_view::npos; at = of.find("#EXTINF", at + 1))
+        ++n_;
+      return n_;
+    };
+    const auto begins = number(text, "#EXT-X-MEDIA-SEQUENCE:");
+    EXPECT_GE(begins, first) << "it moves forward only";
+    first = begins;
+    EXPECT_EQ(count(text), std::min<std::size_t>(s.entries.size(), 10));
+    EXPECT_EQ(count(all), s.entries.size());
+    EXPECT_EQ(text.substr(text.find("#EXT-X-PROGRAM-DATE-TIME")), all.substr(all.size() - (text.size() - text.find("#EXT-X-PROGRAM-DATE-TIME")))) << "the same entries";
+    if (n == 40) {
+      EXPECT_EQ(number(text, "#EXT-X-DISCONTINUITY-SEQUENCE:"), 1U);
+      EXPECT_EQ(number(all, "#EXT-X-DISCONTINUITY-SEQUENCE:"), 0U);
+      EXPECT_NE(all.find("#EXT-X-DISCONTINUITY\n"), std::string::npos);
+    }
+  }
+  EXPECT_EQ(log.snapshot().entries.size(), 30U);
+  EXPECT_TRUE(live.findings().empty()) << show(live.findings());
+  EXPECT_TRUE(dvr.findings().empty()) << show(dvr.findings());
+  auto text = multivariant(log.snapshot(), {.bucket = 3, .joined = 1, .dvr = true}).value();
+  for (auto part : {"\n/p/3.1.d/show~1/", "\n/p/3.1.b.d/show~1/"})
+    EXPECT_NE(text.find(part), std::string::npos) << part;
 }
 
 TEST(Playlist, ObeysTheLinter) {

@@ -488,6 +488,50 @@ TEST_P(AHandOverToAStandby, LosesNothingOfTheSlotInWhichTheFirstOneEnds) {
   EXPECT_FALSE(s.entries[5].discontinuity);
 }
 
+/// As above, but the standby has not even brought the slot before.
+struct behind_bench : pair_bench {
+  behind_bench() {
+    for (std::uint64_t n = 10; n <= 13; ++n)
+      both(n);
+    slot(1, 14);
+    now += 1500ms;
+    for (auto* rung : {"720p", "360p"})
+      EXPECT_EQ(log.offer(1, make_segment(rung, 15, now - 1500ms, 1500ms), edges, now), offer_result::accepted);
+  }
+};
+
+TEST(SegmentLog, AStandbyThatIsASegmentBehindIsWaitedFor) {
+  behind_bench b;
+  EXPECT_EQ(b.log.snapshot().entries.size(), 5U) << "it brings the whole of it soon";
+  for (auto* rung : {"720p", "360p"})
+    EXPECT_EQ(b.stand_by(rung, 14), offer_result::duplicate);
+  b.now += 3s;
+  for (auto* rung : {"720p", "360p"})
+    b.stand_by(rung, 15);
+  b.now += 700ms;
+  b.log.tick(b.edges, b.now);
+  auto s = b.log.snapshot();
+  ASSERT_EQ(s.entries.size(), 6U);
+  EXPECT_EQ(s.entries[5].epoch, 9U);
+  EXPECT_EQ(s.entries[5].duration(0), 360'000);
+  EXPECT_FALSE(s.entries[5].discontinuity);
+}
+
+TEST(SegmentLog, AStandbyThatIsASegmentBehindIsWaitedForUntilTheSlotIsDue) {
+  behind_bench b;
+  for (auto* rung : {"720p", "360p"})
+    b.stand_by(rung, 14); // it is alive
+  b.now += 3900ms;
+  b.log.tick(b.edges, b.now);
+  EXPECT_EQ(b.log.snapshot().entries.size(), 5U);
+  b.now += 200ms; // a target duration after it came
+  b.log.tick(b.edges, b.now);
+  auto s = b.log.snapshot();
+  ASSERT_EQ(s.entries.size(), 6U);
+  EXPECT_EQ(s.entries[5].epoch, 1U);
+  EXPECT_EQ(s.entries[5].duration(0), 135'000);
+}
+
 TEST(SegmentLog, ASlotThatIsShortInBothIsTheSources) { // pictures that come irregularly
   pair_bench b;
   for (std::uint64_t n = 10; n <= 14; ++n)

@@ -1,0 +1,1 @@
+weir_fuzz(live_parts LINK weir_hls)
