@@ -23,6 +23,7 @@ constexpr std::size_t reader_limit = 64; ///< a cluster has fewer directors
 constexpr auto longest_wait = 20s;
 constexpr unsigned reading_threads = 4;
 constexpr std::size_t reads_waiting = 1'024; ///< a cold segment is asked for once by each edge
+constexpr std::size_t largest_part = 16 << 20; ///< bytes
 constexpr std::size_t heads_kept = 4 * hls::max_rungs; ///< of a stream: of the segment that is listed next, and of some that come early
 
 /// What a writer says of itself: the body of PUT /origin/v1/streams/{stream}/writers/{epoch}.
@@ -32,11 +33,13 @@ struct writer_body {
   std::vector<rung_info> rungs;
   bool standby = false;
   std::vector<std::string> maps;
+  std::chrono::milliseconds part{};
   static constexpr auto fields() {
     using o = writer_body;
     return std::tuple{field("publication", &o::publication, {0, 300}, "Names the source time line."), field("profile", &o::profile, "Timing."),
                       field("rungs", &o::rungs, {1, hls::max_rungs}, "What it makes."), field("standby", &o::standby, "Used only where the other writer's is missing."),
-                      field("maps", &o::maps, {0, hls::max_rungs}, "Base64, by rung: what players need before its segments, where these are fragmented MP4.")};
+                      field("maps", &o::maps, {0, hls::max_rungs}, "Base64, by rung: what players need before its segments, where these are fragmented MP4."),
+                      field("part", &o::part, "Low latency: no part of a segment is longer; 0: it brings no parts.")};
   }
 };
 
@@ -168,7 +171,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   auto now = [self] { return self->clock().now(); };
   auto wall = [] { return std::chrono::system_clock::now(); };
 
-  const origin::intake_options taking{.log = my.setup.log, .window = my.setup.options.window, .write_deadline = my.setup.options.write_deadline, .shared = my.setup.copies != nullptr};
+  const origin::intake_options taking{.log = my.setup.log, .window = my.setup.options.window, .dvr_window = my.setup.options.dvr_window, .write_deadline = my.setup.options.write_deadline, .shared = my.setup.copies != nullptr, .shelf = my.setup.shelf};
   my.in = origin::intake(taking);
   if (!my.setup.copies) {
     if (auto loaded = my.in.load(*my.setup.store, my.setup.options.dir, wall()); !loaded) {
@@ -258,7 +261,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
   auto show = [=, &my](const origin::shown_news& news) {
     auto& shown = my.in.shown().at(news.stream);
     my.note_ages(shown, news.listed, wall());
-    if (auto newest = my.newest_of(shown))
+    if (auto newest = news.listed > 0 ? my.newest_of(shown) : std::nullopt)
       tell(self, coordinator, std::move(*newest));
     my.news.add(shown);
   };
@@ -295,7 +298,7 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
     [=, &my](const writer_hello& hello) {
       if (!my.ready)
         return hello.answer(fail(error_code::unavailable, "this origin does not take segments now: " + my.not_ready_why));
-      auto done = my.in.announce(hello.stream, hello.writer_epoch, hello.publication, hello.profile, hello.rungs, hello.standby, hello.maps);
+      auto done = my.in.announce(hello.stream, hello.writer_epoch, hello.publication, hello.profile, hello.rungs, hello.standby, hello.maps, hello.part);
       if (done)
         log::info("origin", "writer", "stream={} writer_epoch={} rungs={} publication={} standby={}", hello.stream, hello.writer_epoch, hello.rungs.size(), hello.publication, hello.standby);
       hello.answer(std::move(done));
@@ -304,6 +307,12 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
       if (!my.ready) // its writer has to present itself first
         return offer.answer(fail(hls::refusal(hls::offer_result::unknown_writer, offer.info.rung, offer.info.slot)));
       my.in.offer({offer.stream, offer.writer_epoch, offer.info, offer.bytes, offer.answer}, now(), wall());
+      follow();
+    },
+    [=, &my](const part_offer& offer) {
+      if (!my.ready)
+        return offer.answer(fail(hls::refusal(hls::offer_result::unknown_writer, offer.info.rung, offer.info.slot)));
+      offer.answer(my.in.offer_part(offer.stream, offer.writer_epoch, offer.info, offer.bytes, now(), wall()));
       follow();
     },
     [=, &my](const store_result& done) {
@@ -378,6 +387,8 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
       nlohmann::json status{{"streams", streams}, {"written", n.written}, {"bytes", n.bytes}, {"fenced", n.fenced}, {"refused", n.refused}, {"full", n.full},
                             {"late", n.late}, {"turned_away", n.turned_away}, {"under_way", my.in.under_way()}, {"in_store", my.queue->segments()}, {"ousted", my.in.ousted()},
                             {"readers", my.readers.size()}, {"ages", {{"buckets", ages.buckets}, {"sum", ages.sum}}}};
+      if (auto& shelf = my.setup.shelf)
+        status["parts"] = {{"taken", n.parts}, {"refused", n.parts_refused}, {"kept", shelf->parts()}, {"bytes", shelf->bytes()}, {"awaited", shelf->waiting()}};
       if (my.setup.copies) {
         auto copies = my.setup.copies->state();
         status["copies"] = {{"writes", my.ready}, {"term", copies.view.mark.term}, {"holder", origin::node_of(copies.view.mark.holder)}, {"members", copies.view.members.size()}, {"needed", copies.view.needed()},
@@ -420,7 +431,7 @@ void add_log_route(http::server& server, const origin_actor& origin, const std::
 }
 
 void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options,
-                       std::shared_ptr<const viewing::gate> gate, segment_fetch fetch) {
+                       std::shared_ptr<const viewing::gate> gate, segment_fetch fetch, std::shared_ptr<origin::part_shelf> shelf) {
   http::route_options writers;
   writers.deadline = std::max<std::chrono::milliseconds>(10s, options.write_deadline + 2s); // the ORIGIN answers in time itself; this is for when it cannot
   writers.guard = [token](const http::request& r) -> std::optional<http::response> {
@@ -459,7 +470,18 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
         return void(answer.fail(error{error_code::invalid_input, bytes.error().in("maps").text}));
       maps.push_back(std::make_shared<const std::string>(std::move(*bytes)));
     }
-    tell_anon(origin, writer_hello{std::string(r.param("stream")), *epoch, body->publication, body->profile, body->rungs, body->standby, finish(answer), std::move(maps)});
+    tell_anon(origin, writer_hello{std::string(r.param("stream")), *epoch, body->publication, body->profile, body->rungs, body->standby, finish(answer), std::move(maps), body->part});
+  });
+
+  writers.body_limit = largest_part;
+  server.route("PUT", "/origin/v1/streams/{stream}/writers/{epoch}/parts", writers, [=](const http::request& r, http::responder answer) {
+    auto epoch = epoch_of(r);
+    auto info = describe::from_json<part_info>(r.header("Weir-Part").value_or(""));
+    if (!epoch || !info)
+      return void(answer.fail(!epoch ? epoch.error() : info.error().in("Weir-Part")));
+    if (info->bytes != r.payload->size())
+      return void(answer.fail({error_code::invalid_input, fmt::format("the part should have {} bytes, {} came", info->bytes, r.payload->size())}));
+    tell_anon(origin, part_offer{std::string(r.param("stream")), *epoch, std::move(*info), r.payload, finish(answer)});
   });
 
   writers.body_limit = static_cast<std::size_t>(options.upload_limit.bytes);
@@ -477,7 +499,7 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
   readers.cors = true;
   // A disk that does not answer must hold up nobody else of this node.
   auto disk = std::make_shared<origin::disk_crew>(reading_threads, reads_waiting);
-  auto read = [store, fetch, disk, gate](const http::request& r, http::responder answer) {
+  auto read = [store, fetch, disk, gate, shelf](const http::request& r, http::responder answer) {
     const auto at = viewing::split(r.path);
     auto address = hls::parse_segment_path(at.path);
     if (!address)
@@ -487,15 +509,21 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
       return void(answer(http::text_response(503, std::string(viewing::words(verdict))).with("Retry-After", "1")));
     else if (!viewing::admits(verdict))
       return void(answer(http::text_response(403, std::string(viewing::words(verdict))).with("Cache-Control", "no-store")));
-    auto show = [answer, etag = fmt::format("\"{}-{}\"", address->epoch, hls::segment_name(address->kind, address->msn)),
+    auto show = [answer, etag = fmt::format("\"{}-{}\"", address->epoch, hls::segment_name(address->kind, address->msn, address->part)),
                  wish = http::conditions{std::string(r.header("If-None-Match").value_or("")), std::string(r.header("Range").value_or("")), std::string(r.header("If-Range").value_or(""))}](http::response page) {
       // The name holds the writer's epoch and a number that never comes again: what it names can never change.
       page.with("Cache-Control", "public, max-age=43200, immutable").with("ETag", etag);
       http::apply_conditions(wish, page);
       answer(std::move(page));
     };
-    origin::segment_id wanted{std::string(address->stream), {address->instance, address->epoch, std::string(address->rung), address->msn, address->kind}};
     const std::string type(hls::media_type(address->kind));
+    if (address->kind == hls::segment_kind::part) {
+      if (!shelf)
+        return void(answer.fail({error_code::not_found, "this origin has no parts"}));
+      return shelf->get({std::string(address->stream), {address->instance, address->epoch, std::string(address->rung), address->msn, address->part}}, steady_clock::now(),
+                        [answer, show, type](expected<origin::part_shelf::bytes_ptr> got) { got ? show(http::shared_response(std::move(*got), type)) : void(answer.fail(got.error())); });
+    }
+    origin::segment_id wanted{std::string(address->stream), {address->instance, address->epoch, std::string(address->rung), address->msn, address->kind}};
     auto elsewhere = [fetch, answer, show, type](const origin::segment_id& segment) {
       fetch(segment, [answer, show, type](expected<std::shared_ptr<const std::string>> got) {
         if (got)

@@ -7,6 +7,7 @@
 #include "runtime/metrics/metrics.hpp"
 #include "runtime/origin/disk_crew.hpp"
 #include "runtime/origin/intake.hpp"
+#include "runtime/origin/part_shelf.hpp"
 #include "runtime/origin/replicated_store.hpp"
 #include "runtime/origin/store_queue.hpp"
 #include "runtime/viewing/viewing.hpp"
@@ -29,6 +30,7 @@ struct origin_setup {
   std::shared_ptr<origin::replicated_store> copies = nullptr;
   std::string instance = {}; ///< of this start: a term counts for one start only
   std::string member = {};   ///< its name among those that keep copies; the node's when empty
+  std::shared_ptr<origin::part_shelf> shelf = nullptr; ///< of parts (low latency), with the routes that give them out; without one it takes none
 };
 
 struct origin_state {
@@ -94,6 +96,7 @@ struct origin_state {
 /// hangs makes gaps and holds up neither a writer nor another stream.
 /// A store that other origins have a part in (origin.store: replicated) is taken over on a thread of its own, when the coordinator says so: whoever had it is fenced
 /// off and stands by from then on. While the coordinator is away whoever writes goes on, and nobody takes over.
+/// Parts of segments that are still being made go past the store, over a shelf in memory: viewers see them at once.
 ///
 /// Parent:  the program; its end ends the node. Detached: it reads all logs at its start, and waits for the last writes at its end.
 /// Tells:   LOG FEEDs of directors each log that changed, by HTTP; COORDINATOR the newest listed segment, for probes, which edge tables are still named, and
@@ -107,10 +110,10 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
 /// Gets a segment from elsewhere without a thread that waits; the other function is called once.
 using segment_fetch = std::function<void(const origin::segment_id&, std::function<void(expected<std::shared_ptr<const std::string>>)>)>;
 
-/// PUT of writers and segments (by bearer token), GET of segments (for edges; those of a signed stream behind /t/TOKEN only, as `gate` says). `store` is what is
-/// on this machine's disk, if anything is; `fetch`, if there is one, gets what is not there.
+/// PUT of writers, segments and parts (by bearer token), GET of segments (for edges; those of a signed stream behind /t/TOKEN only, as `gate` says). `store` is what is
+/// on this machine's disk, if anything is; `fetch`, if there is one, gets what is not there. Parts lie on `shelf` alone; a GET of the one that comes next waits for it.
 void add_origin_routes(http::server& server, const origin_actor& origin, std::shared_ptr<origin::segment_store> store, const std::string& token, const origin_options& options,
-                       std::shared_ptr<const viewing::gate> gate, segment_fetch fetch = nullptr);
+                       std::shared_ptr<const viewing::gate> gate, segment_fetch fetch = nullptr, std::shared_ptr<origin::part_shelf> shelf = nullptr);
 /// GET of the logs that changed (by a bearer token of its own), for directors.
 void add_log_route(http::server& server, const origin_actor& origin, const std::string& read_token);
 

@@ -287,7 +287,8 @@ expected<void> node_program::spawn() {
       whole = copies_;
       fetch = [copies = copies_](auto& segment, auto done) { copies->fetch(segment, std::move(done)); };
     }
-    auto keeper = system.spawn<caf::detached>(origin_keeper, origin_setup{whole, options, {.grace = config_.coordinator.publish_grace}, node_name{config_.node.name}, copies_, random_uuid(), place.member}, coordinator_);
+    auto shelf = std::make_shared<origin::part_shelf>();
+    auto keeper = system.spawn<caf::detached>(origin_keeper, origin_setup{whole, options, {.grace = config_.coordinator.publish_grace}, node_name{config_.node.name}, copies_, random_uuid(), place.member, shelf}, coordinator_);
     keep("origin", keeper);
     // The runs that write to it keep it over a restart of this node.
     auto token = kept_token(config_.data_dir + "/origin-token", "origin_");
@@ -297,7 +298,7 @@ expected<void> node_program::spawn() {
     place.token = *token;
     place.read_token = *read_token;
     origins.push_back(std::move(place));
-    add_origin_routes(*server_, keeper, store, *token, options, gate, fetch);
+    add_origin_routes(*server_, keeper, store, *token, options, gate, fetch, shelf);
     add_log_route(*server_, keeper, *read_token);
   }
 
@@ -517,6 +518,8 @@ void node_program::end() {
     copies_->close();
   if (bucket_)
     bucket_->close();
+  if (desk_) // also where DIRECTOR hangs: whoever waits there holds the server
+    desk_->close();
   server_->stop(1s);
   if (replica_desk_)
     replica_desk_->close(1s);

@@ -21,6 +21,7 @@ constexpr std::size_t held_bytes_limit = std::size_t{256} << 20; ///< of all str
 constexpr std::size_t answer_limit = 8;                          ///< writers that bring the same segment at a time
 constexpr std::size_t writer_limit = 16;                         ///< whose last offset is remembered
 constexpr auto save_again_after = 500ms;
+constexpr milliseconds shortest_part = 20ms; ///< the target, not each one
 constexpr milliseconds shared_deadline = 5s; ///< longer than a store waits for other origins, and than it takes until another one is told to take over
 
 error log_names(const error& e, std::string_view stream, std::string_view dir) { return e.in(fmt::format("log of stream {} in {}", stream, dir)); }
@@ -77,8 +78,13 @@ expected<void> intake::load(segment_store& store, std::string_view dir, timestam
   return {};
 }
 
+intake::intake(intake_options options, std::uint64_t tickets) : options_(std::move(options)), tickets_(tickets) {
+  // Also without time shift: a log may have been begun with one.
+  options_.log.live_window = options_.window > 0ms ? options_.window : timing_of(hls_profile::standard).window; // which is every profile's
+}
+
 expected<void> intake::announce(const std::string& stream, lease_epoch epoch, const std::string& publication, hls_profile profile, std::vector<rung_info> rungs, bool standby,
-                                std::vector<std::shared_ptr<const std::string>> maps) {
+                                std::vector<std::shared_ptr<const std::string>> maps, milliseconds part) {
   if (ousted_ || closed_)
     return fail(error_code::unavailable, "this origin takes no segments any more");
   if (!hls::is_address_word(stream))
@@ -88,6 +94,9 @@ expected<void> intake::announce(const std::string& stream, lease_epoch epoch, co
   auto timing = timing_of(profile);
   if (options_.window > 0ms)
     timing.window = std::max(options_.window, timing.target * 6);
+  timing.window = std::max(timing.window, options_.dvr_window);
+  if (part != 0ms && (part < shortest_part || part > timing.target || maps.empty()))
+    return fail(error_code::invalid_input, fmt::format("parts of {}: of fragmented MP4 they are at least {} and at most a segment long", to_string(part), to_string(shortest_part)));
   if (!maps.empty() && maps.size() != rungs.size())
     return fail(error_code::invalid_input, fmt::format("{} maps for {} rungs", maps.size(), rungs.size()));
   writer_maps by_rung;
@@ -103,6 +112,13 @@ expected<void> intake::announce(const std::string& stream, lease_epoch epoch, co
   auto done = logs_.try_emplace(stream, stream, options_.log).first->second.begin_writer(epoch, publication, std::move(rungs), timing, standby, digest);
   if (!done && done.error().code == error_code::fenced)
     ++counted_.fenced;
+  if (auto& l = lines_[stream]; done && options_.shelf && (part != 0ms || l.parts)) {
+    if (!l.parts)
+      l.parts.emplace();
+    l.parts->begin_writer(epoch, part);
+    if (l.unannounced == epoch)
+      l.unannounced = 0;
+  }
   if (done && !by_rung.empty()) {
     auto& known = lines_[stream].maps;
     known.erase(known.begin(), known.lower_bound(logs_.at(stream).epoch()));
@@ -120,7 +136,10 @@ void intake::offer(offered_segment segment, steady_time now, timestamp wall) {
   if (log == logs_.end())
     return segment.answer(fail(hls::refusal(hls::offer_result::unknown_writer, segment.info.rung, segment.info.slot)));
   const auto stream = segment.stream;
+  wall_ = wall;
   auto& l = lines_[stream];
+  if (l.unannounced != 0 && l.unannounced == segment.writer_epoch) // it announces itself and brings this one again
+    return segment.answer(fail(hls::refusal(hls::offer_result::unknown_writer, segment.info.rung, segment.info.slot)));
   for (auto& [other, u] : l.uploads)
     if ((u.at == phase::held || u.at == phase::storing) && u.segment.writer_epoch == segment.writer_epoch && u.segment.info.rung == segment.info.rung &&
         u.segment.info.slot == segment.info.slot) {
@@ -279,7 +298,52 @@ void intake::release(const std::string& stream, line& l, steady_time now, timest
   }
 }
 
+expected<void> intake::offer_part(const std::string& stream, lease_epoch epoch, const part_info& part, std::shared_ptr<const std::string> bytes, steady_time now, timestamp wall) {
+  if (ousted_ || closed_)
+    return fail(error_code::unavailable, "this origin takes no parts any more");
+  if (!options_.shelf)
+    return fail(error_code::unsupported, "this origin takes no parts");
+  auto log = logs_.find(stream);
+  if (log == logs_.end())
+    return fail(hls::refusal(hls::offer_result::unknown_writer, part.rung, part.slot));
+  wall_ = wall;
+  auto& l = lines_[stream];
+  if (!l.parts || !l.parts->knows(epoch)) {
+    if (epoch == log->second.epoch())
+      l.unannounced = epoch;
+    return fail(hls::refusal(hls::offer_result::unknown_writer, part.rung, part.slot));
+  }
+  auto shown = shown_.find(stream);
+  auto place = l.parts->locate(epoch, part, log->second, shown == shown_.end() || shown->second.entries.empty() ? 0 : shown->second.entries.back().msn + 1);
+  if (!place) {
+    ++counted_.parts_refused;
+    return fail(place.error());
+  }
+  if (!*place)
+    return {};
+  if (!options_.shelf->put({stream, **place}, std::move(bytes), now)) {
+    ++counted_.parts_refused;
+    return fail(error_code::unavailable, "there is no room for parts");
+  }
+  ++counted_.parts;
+  l.parts->enter(**place, part);
+  if (show_parts(stream, l, now))
+    news_.push_back({stream, 0, false});
+  return {};
+}
+
+/// What viewers see of parts. True when it is other than before.
+bool intake::show_parts(const std::string& stream, line& l, steady_time now) {
+  auto shown = shown_.find(stream);
+  if (!l.parts || shown == shown_.end())
+    return false;
+  const bool changed = l.parts->fill(shown->second, logs_.at(stream), edges_, wall_);
+  options_.shelf->follow(shown->second, now);
+  return changed;
+}
+
 void intake::stored(const std::string& stream, std::uint64_t ticket, expected<void> result, steady_time now, timestamp wall) {
+  wall_ = wall;
   auto where = lines_.find(stream);
   if (where == lines_.end())
     return; // everybody was turned away meanwhile
@@ -450,6 +514,7 @@ void intake::saved(const std::string& stream, std::uint64_t ticket, expected<voi
       l.next.reset();
       if (l.next_ended)
         log::info("origin", "stream-ended", "stream={} instance={} next_msn={}", stream, shown.instance, logs_.at(stream).next_msn());
+      show_parts(stream, l, now);
       news_.push_back({stream, l.next_listed, l.next_ended});
     }
     for (auto one : std::exchange(l.covered, {}))
@@ -487,6 +552,9 @@ void intake::end(const std::string& stream, steady_time now, timestamp wall) {
 void intake::tick(steady_time now, timestamp wall) {
   if (ousted_ || closed_)
     return;
+  wall_ = wall;
+  if (options_.shelf)
+    options_.shelf->tick(now);
   for (auto& [stream, log] : logs_) {
     auto& l = lines_[stream];
     std::vector<std::uint64_t> overdue;
@@ -536,6 +604,8 @@ void intake::turn_all_away() {
       for (auto& answer : u.answers)
         answer(fail(error_code::unavailable, "this origin takes no segments any more"));
   held_bytes_ = 0;
+  if (options_.shelf)
+    options_.shelf->clear();
 }
 
 edge_epoch intake::oldest_named() const {

@@ -5,12 +5,16 @@
 // goes on with everything else. A segment that is not stored when its time is up becomes a gap, and its writer hears `timeout`; a gap is never undone. Where others
 // have a part in the store its writer hears `unavailable` instead, and the log alone says when its place becomes a gap: another origin may be about to take over.
 //
+// Parts of segments that are being made (low latency) are only passed on: they are seen at once, nobody stores them, and nobody was told that they last.
+//
 //   offer()  → put      stored() → entered in the stream's log → save_log      saved() → shown to viewers, and only now the writer is told that it is in
 //
 // So what a writer was told is stored survives kill -9, and so does what viewers have seen. One log a stream is saved at a time; what changes meanwhile goes
 // with the next one.
 #include "runtime/base/clock.hpp"
+#include "runtime/hls/live_parts.hpp"
 #include "runtime/hls/segment_log.hpp"
+#include "runtime/origin/part_shelf.hpp"
 #include "runtime/origin/segment_store.hpp"
 
 #include <deque>
@@ -26,8 +30,10 @@ namespace weir::origin {
 struct intake_options {
   hls::log_options log;
   milliseconds window{0};         ///< 0: the profile's
+  milliseconds dvr_window{0};     ///< longer than that: players may wind back so far
   milliseconds write_deadline{0}; ///< 0: the stream's target duration; at least 5 s where `shared`
   bool shared = false;            ///< other origins have a part in the store: that one of them claims it is no fault
+  std::shared_ptr<part_shelf> shelf = nullptr; ///< where bytes of parts lie; without one no parts are taken
 };
 
 /// A segment as a writer brings it. `answer` is called once, by whoever called the intake: nothing when the segment is in; otherwise what refusal() says, or
@@ -55,7 +61,7 @@ struct store_order {
 /// What viewers of a stream may see from now on.
 struct shown_news {
   std::string stream;
-  std::size_t listed = 0; ///< entries at the end that are new
+  std::size_t listed = 0; ///< entries at the end that are new; none where only parts are
   bool ended = false;     ///< it ended since the last news
 };
 
@@ -66,7 +72,7 @@ bool is_map(std::string_view bytes);
 class intake {
 public:
   /// `tickets`: the last one that was given, where another intake used the same queue before this one.
-  explicit intake(intake_options options = {}, std::uint64_t tickets = 0) : options_(options), tickets_(tickets) {}
+  explicit intake(intake_options options = {}, std::uint64_t tickets = 0);
 
   /// At start, blocking: claims the store under a term of its own, unless it is shared: then it was taken over before. Reads all logs, and sweeps what no log knows.
   /// `dir` names the place in errors.
@@ -75,9 +81,13 @@ public:
 
   /// Fails: invalid_input, too_many (streams), fenced, unavailable.
   /// `maps`: of fragmented MP4, the map of each rung; none: MPEG-TS. They are stored before the first segment that needs them.
+  /// `part`: how long its parts are at most, if it makes parts: these are of fragmented MP4.
   expected<void> announce(const std::string& stream, lease_epoch epoch, const std::string& publication, hls_profile profile, std::vector<rung_info> rungs, bool standby,
-                          std::vector<std::shared_ptr<const std::string>> maps = {});
+                          std::vector<std::shared_ptr<const std::string>> maps = {}, milliseconds part = {});
   void offer(offered_segment segment, steady_time now, timestamp wall);
+  /// A part of a segment that its writer is making. That it is in promises nothing. Fails: not_found (its writer has to announce itself again), unsupported,
+  /// invalid_input, conflict (no viewer will see it), already_exists, unavailable.
+  expected<void> offer_part(const std::string& stream, lease_epoch epoch, const part_info& part, std::shared_ptr<const std::string> bytes, steady_time now, timestamp wall);
   void stored(const std::string& stream, std::uint64_t ticket, expected<void> result, steady_time now, timestamp wall);
   void saved(const std::string& stream, std::uint64_t ticket, expected<void> result, steady_time now);
   void source_lost(const std::string& stream, timestamp wall);
@@ -112,6 +122,7 @@ public:
     std::uint64_t full = 0;                ///< no room on the disk
     std::uint64_t late = 0;                ///< not stored in time
     std::uint64_t turned_away = 0;         ///< no room in the queue
+    std::uint64_t parts = 0, parts_refused = 0;
   };
   const counters& counted() const { return counted_; }
 
@@ -145,6 +156,8 @@ private:
     std::map<lease_epoch, writer_maps> maps;      ///< as announced; not saved: whoever begins anew makes writers announce themselves
     std::map<std::uint64_t, map_put> map_puts;    ///< by ticket: those that the store has
     std::deque<map_put> maps_put;                 ///< by this process: surely there
+    std::optional<hls::live_parts> parts;         ///< once a writer said that it makes any
+    lease_epoch unannounced = 0;                  ///< brought parts, and this process does not know of which length: its next segment makes it announce itself
     steady_time maps_not_before{};                ///< of the next try, after a store refused one
     bool unsaved = false;                         ///< changed since the log was last handed out
     std::uint64_t saving = 0;                     ///< the ticket under which it is being saved; 0: it is not
@@ -174,6 +187,7 @@ private:
   tl::unexpected<error> refusal(hls::offer_result why, const segment_info& info);
   void note(line& l, const hls::log_change& change);
   void save(const std::string& stream, line& l, steady_time now);
+  bool show_parts(const std::string& stream, line& l, steady_time now);
   void oust(const error& why);
   void turn_all_away();
 
@@ -186,6 +200,7 @@ private:
   std::uint64_t tickets_ = 0;
   edge_epoch edges_ = 0;
   std::size_t held_bytes_ = 0;
+  timestamp wall_{}; ///< as of the last call that said it
   bool ousted_ = false, closed_ = false;
   counters counted_;
 };

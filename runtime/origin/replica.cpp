@@ -178,6 +178,8 @@ std::string path_of(const segment_id& s) { return hls::path_of(hls::segment_addr
 expected<segment_id> parse_segment(std::string_view path) {
   auto a = hls::parse_segment_path(path);
   WEIR_TRY(a);
+  if (a->kind == hls::segment_kind::part) // nobody stores it
+    return fail(error_code::not_found, fmt::format("{:?} is a part", path.substr(0, 200)));
   return segment_id{std::string(a->stream), {a->instance, a->epoch, std::string(a->rung), a->msn, a->kind}};
 }
 

@@ -1,8 +1,12 @@
 #include "actors/origin.hpp"
 #include "runtime/base/secret.hpp"
+#include "runtime/http/client.hpp"
 #include "runtime/nginx/edge_probe.hpp"
 
 #include <gtest/gtest.h>
+
+#include <fmt/format.h>
+#include <future>
 
 // What is in and what is shown: tests/unit/origin/intake_test.cpp. The actor over a real store: http_metrics_test.cpp and tests/system.
 namespace weir::testing {
@@ -189,6 +193,54 @@ TEST_F(Origin, ManyWhoWaitAreBoundedAndNobodyIsForgotten) {
   EXPECT_EQ(heard.all.size(), 67u);
   EXPECT_EQ(heard.all.back().error().code, error_code::unavailable);
   EXPECT_TRUE(state->readers.empty());
+}
+
+// --- parts --------------------------------------------------------------------------------------------------------------------------------------
+TEST(OriginRoutes, HoldWhoFetchesThePartThatComesNextUntilItIsThere) {
+  auto shelf = std::make_shared<origin::part_shelf>();
+  hls::stream_log shown;
+  shown.stream = "conf";
+  shown.instance = 17;
+  shown.target = 4s;
+  shown.part_target = 1s;
+  shown.rungs.resize(1);
+  shown.rungs[0].info.name = "180p";
+  shown.open = {.msn = 10, .epoch = 65536, .hint_msn = 10, .hint_part = 1};
+  shelf->follow(shown, steady_clock::now());
+  auto gate = std::make_shared<viewing::gate>();
+  gate->use(viewing::with_version({.version = 0, .keys = {}, .signed_only = {"secret"}}));
+  http::server web{{}};
+  add_origin_routes(web, origin_actor{}, nullptr, "token", {}, gate, nullptr, shelf);
+  ASSERT_TRUE(web.start());
+  http::client client{{}};
+  auto get = [&](std::string_view path) {
+    auto answer = std::make_shared<std::promise<http::client_response>>();
+    http::client_request request;
+    request.url = fmt::format("http://127.0.0.1:{}{}", web.port(), path);
+    client.send(std::move(request), [answer](expected<http::client_response> r) { answer->set_value(r ? *r : http::client_response{}); });
+    return answer->get_future();
+  };
+  EXPECT_EQ(get("/s/conf~17/65536/180p/10.0.m4s").get().status, 404) << "nobody has it, and nobody waits for it";
+  EXPECT_EQ(get("/s/secret~17/65536/180p/10.1.m4s").get().status, 403);
+  auto first = get("/s/conf~17/65536/180p/10.1.m4s"), second = get("/s/conf~17/65536/180p/10.1.m4s");
+  while (shelf->waiting() < 2) // the test's own time limit ends it
+    std::this_thread::yield();
+  ASSERT_TRUE(shelf->put({"conf", {17, 65536, "180p", 10, 1}}, std::make_shared<const std::string>("moof and mdat"), steady_clock::now()));
+  for (auto* one : {&first, &second}) {
+    auto got = one->get();
+    EXPECT_EQ(got.status, 200);
+    EXPECT_EQ(got.body, "moof and mdat");
+    EXPECT_EQ(got.headers.find("Content-Type"), "video/iso.segment");
+    EXPECT_EQ(got.headers.find("Cache-Control"), "public, max-age=43200, immutable");
+    EXPECT_EQ(got.headers.find("ETag"), "\"65536-10.1.m4s\"");
+    EXPECT_EQ(got.headers.find("Access-Control-Allow-Origin"), "*");
+  }
+  auto third = get("/s/conf~17/65536/180p/10.2.m4s");
+  while (shelf->waiting() < 1)
+    std::this_thread::yield();
+  shown.open = {};
+  shelf->follow(shown, steady_clock::now());
+  EXPECT_EQ(third.get().status, 404) << "the writer is gone";
 }
 
 } // namespace

@@ -829,5 +829,147 @@ RC_GTEST_PROP(IntakeHistory, HoldsWhateverTheStoreDoesAndWhenever, ()) {
   RC_ASSERT(left == std::vector<std::string>{});
 }
 
+// --- parts --------------------------------------------------------------------------------------------------------------------------------------
+/// A low-latency stream at TD 4 s with parts of 1 s, of one rung.
+struct LiveIntake : testing::Test, house {
+  std::shared_ptr<part_shelf> shelf = std::make_shared<part_shelf>();
+  LiveIntake() {
+    EXPECT_TRUE(restart({.shelf = shelf}));
+    EXPECT_TRUE(announce_live(65536));
+    for (std::uint64_t n = 0; n < 4; ++n)
+      EXPECT_TRUE(put_live(65536, n));
+    news.clear();
+  }
+  expected<void> announce_live(lease_epoch epoch, milliseconds part = 1s) {
+    return in->announce("conf", epoch, "pub", hls_profile::low_latency, {make_rung("180p")}, false, {make_map("x")}, part);
+  }
+  std::shared_ptr<held_answer> offer_live(lease_epoch epoch, std::uint64_t slot) {
+    auto answer = std::make_shared<held_answer>();
+    auto bytes = std::make_shared<const std::string>(content(epoch, "180p", slot));
+    segment_info info{.rung = "180p", .slot = slot, .first_pts = static_cast<std::int64_t>(slot) * 360'000, .duration = 360'000, .independent = true, .discontinuity = false,
+                      .captured = wall - 4s, .bytes = bytes->size()};
+    in->offer({.stream = "conf", .writer_epoch = epoch, .info = info, .bytes = bytes, .answer = [answer](expected<void> result) {
+                 answer->heard = std::move(result);
+                 ++answer->times;
+               }}, now, wall);
+    collect();
+    return answer;
+  }
+  expected<void> put_live(lease_epoch epoch, std::uint64_t slot) {
+    pass(4s);
+    auto answer = offer_live(epoch, slot);
+    do_all();
+    return answer->heard.value_or(fail(error_code::internal, "nobody answered"));
+  }
+  expected<void> part(lease_epoch epoch, std::uint64_t slot, std::uint32_t k, std::string_view bytes = "moof") {
+    part_info info{.rung = "180p", .slot = slot, .part = k, .first_pts = static_cast<std::int64_t>(slot) * 360'000 + k * 90'000, .duration = 90'000, .independent = k == 0, .last = k == 3,
+                   .discontinuity = false, .captured = wall, .bytes = bytes.size()};
+    auto done = in->offer_part("conf", epoch, info, std::make_shared<const std::string>(bytes), now, wall);
+    collect();
+    return done;
+  }
+  part_id id(std::uint64_t msn, std::uint32_t k, lease_epoch epoch = 65536) const { return {"conf", {shown().instance, epoch, "180p", msn, k}}; }
+  std::string get(const part_id& wanted) {
+    std::string heard = "nothing";
+    shelf->get(wanted, now, [&](expected<part_shelf::bytes_ptr> got) { heard = got ? **got : std::string(to_string(got.error().code)); });
+    if (heard == "nothing")
+      shelf->clear(); // it would write to what is gone
+    return heard;
+  }
+};
+
+TEST_F(LiveIntake, PartsAreSeenAtOnceAndNothingIsSavedForThem) {
+  EXPECT_EQ(shown().part_target, 1s);
+  EXPECT_EQ(shown().open.hint_msn, 4U);
+  ASSERT_TRUE(part(65536, 4, 0));
+  EXPECT_TRUE(open.empty()) << "the store is not asked";
+  ASSERT_EQ(news.size(), 1U);
+  EXPECT_EQ(news[0].listed, 0U);
+  ASSERT_EQ(shown().parts.size(), 1U);
+  EXPECT_EQ(shown().open.hint_part, 1U);
+  EXPECT_EQ(get(id(4, 0)), "moof");
+  EXPECT_EQ(part(65536, 4, 0).error().code, error_code::already_exists);
+  for (std::uint32_t k = 1; k < 4; ++k)
+    ASSERT_TRUE(part(65536, 4, k));
+  const auto parts = shown().parts;
+  ASSERT_TRUE(put_live(65536, 4));
+  EXPECT_EQ(shown().entries.back().msn, 4U);
+  EXPECT_EQ(shown().parts, parts);
+  EXPECT_EQ(shown().open.hint_msn, 5U);
+  EXPECT_EQ(in->counted().parts, 4U);
+}
+
+TEST_F(LiveIntake, WhatIsNotSavedYetIsNotBehindItsParts) {
+  for (std::uint32_t k = 0; k < 4; ++k)
+    ASSERT_TRUE(part(65536, 4, k));
+  pass(4s);
+  auto answer = offer_live(65536, 4);
+  do_next(); // stored; its log is being saved
+  ASSERT_TRUE(part(65536, 5, 0));
+  EXPECT_EQ(shown().parts.back().msn, 4U) << "what viewers see ends with segment 3 and the parts of 4";
+  EXPECT_EQ(get(id(5, 0)), "moof") << "it is hinted";
+  do_all();
+  EXPECT_EQ(shown().entries.back().msn, 4U);
+  EXPECT_EQ(shown().parts.back().msn, 5U);
+}
+
+TEST_F(LiveIntake, PartsOfWhomItDoesNotKnowMakeThemAnnounceThemselves) {
+  ASSERT_TRUE(restart({.shelf = std::make_shared<part_shelf>()}));
+  EXPECT_EQ(shown().part_target, 0s);
+  EXPECT_EQ(part(65536, 4, 0).error().code, error_code::not_found);
+  EXPECT_EQ(code_of(offer_live(65536, 4)), error_code::not_found) << "as if its maps were not known: it announces itself and tries again";
+  ASSERT_TRUE(announce_live(65536));
+  ASSERT_TRUE(put_live(65536, 4));
+  EXPECT_EQ(shown().part_target, 1s);
+  ASSERT_TRUE(part(65536, 5, 0));
+  EXPECT_EQ(shown().parts.back().msn, 5U);
+}
+
+TEST_F(LiveIntake, AWriterThatSaysItMakesNoPartsBringsItsSegmentsAllTheSame) {
+  ASSERT_TRUE(announce_live(65537, 0s));
+  ASSERT_TRUE(put_live(65537, 4));
+  EXPECT_EQ(part(65537, 5, 0).error().code, error_code::unsupported);
+  ASSERT_TRUE(put_live(65537, 5));
+  EXPECT_EQ(shown().entries.back().epoch, 65537U);
+  EXPECT_EQ(shown().open.epoch, 0U);
+  EXPECT_EQ(shown().part_target, 0s) << "players must not stand as near as if there were parts";
+}
+
+TEST_F(LiveIntake, PartsThatCannotBeAreRefused) {
+  EXPECT_EQ(announce_live(65537, 5s).error().code, error_code::invalid_input) << "longer than a segment";
+  EXPECT_EQ(announce_live(65537, 1ms).error().code, error_code::invalid_input);
+  EXPECT_EQ(in->announce("conf", 65537, "pub", hls_profile::low_latency, {make_rung("180p")}, false, {}, 1s).error().code, error_code::invalid_input) << "MPEG-TS";
+  EXPECT_EQ(in->offer_part("other", 65536, {}, std::make_shared<const std::string>("x"), now, wall).error().code, error_code::not_found);
+  part_info nothing{.rung = "180p", .slot = 4};
+  EXPECT_EQ(in->offer_part("conf", 65536, nothing, std::make_shared<const std::string>(), now, wall).error().code, error_code::invalid_input);
+  EXPECT_EQ(in->counted().parts_refused, 1U);
+  in->close();
+  EXPECT_EQ(part(65536, 4, 0).error().code, error_code::unavailable);
+  EXPECT_EQ(shelf->parts(), 0U);
+}
+
+TEST_F(LiveIntake, AnOriginWithoutAShelfTakesNone) {
+  ASSERT_TRUE(restart());
+  ASSERT_TRUE(announce_live(65536));
+  EXPECT_EQ(part(65536, 4, 0).error().code, error_code::unsupported);
+  ASSERT_TRUE(put_live(65536, 4));
+  EXPECT_EQ(shown().part_target, 0s);
+}
+
+TEST_F(LiveIntake, WhoWaitsForAPartHearsWhenItsSegmentIsListedWithoutIt) {
+  ASSERT_TRUE(part(65536, 4, 0));
+  std::optional<error_code> heard;
+  shelf->get(id(4, 1), now, [&](expected<part_shelf::bytes_ptr> got) { heard = got ? error_code::none : got.error().code; });
+  EXPECT_FALSE(heard);
+  ASSERT_TRUE(put_live(65536, 4));
+  EXPECT_EQ(heard, error_code::not_found);
+  EXPECT_EQ(get(id(4, 0)), "moof") << "listed";
+  for (std::uint64_t n = 5; n < 9; ++n)
+    ASSERT_TRUE(put_live(65536, n));
+  EXPECT_TRUE(shown().parts.empty());
+  pass(12s);
+  EXPECT_EQ(shelf->parts(), 0U);
+}
+
 } // namespace
 } // namespace weir::origin

@@ -83,7 +83,7 @@ TEST(ReplicaText, RefusesWhatNoMemberSays) {
     EXPECT_FALSE(parse_log(text)) << text;
   for (auto text : {"1 2 o1\n", "1 2 o1 a/b\n", "1 2 o1 show gone\n", "\n", "x y z s\n"})
     EXPECT_FALSE(parse_streams(text)) << text;
-  for (auto text : {"/s/../1/2/r/3.ts\n", "/etc/passwd\n", "/s/show~1/2/720p/03.ts\n", "\n"})
+  for (auto text : {"/s/../1/2/r/3.ts\n", "/etc/passwd\n", "/s/show~1/2/720p/03.ts\n", "/s/show~1/2/720p/3.0.m4s\n", "\n"})
     EXPECT_FALSE(parse_segments(text)) << text;
   for (auto text : {"", "x", "5", "5 a/b", "0 o1", "-5 o1"})
     EXPECT_FALSE(parse_mark(text)) << text;
