@@ -23,7 +23,10 @@ constexpr std::uint64_t line_limit = 8'000'000; ///< some 200 bytes each; 10,000
 constexpr auto peer_silent = 3s;         ///< a second for its word, one for the coordinator's list, one of patience
 constexpr auto peer_forgotten = 60s;
 
-std::uint64_t lines_of(const hls::stream_log& log) { return log.entries.size() * log.rungs.size(); }
+std::uint64_t lines_of(const hls::stream_log& log) { return (log.entries.size() + log.parts.size()) * log.rungs.size(); }
+
+/// Of two logs of one instance the one that is newer than the other says more: of segments, or of the parts behind them.
+std::pair<std::uint64_t, std::uint64_t> age_of(const hls::stream_log& log) { return {log.version, log.parts_version}; }
 
 std::string address_of(const hls::stream_log& log) { return fmt::format("{}~{}", log.stream, log.instance); }
 
@@ -73,7 +76,7 @@ bool director_state::take(feed_news news, time_point now) {
       ++refused_logs;
       log::error("director", "log-refused", "origin={} stream={} error={}", news.origin, log.stream, one_more ? "too many instances are here already" : "too many entries are here already");
     } else if (!knows_edges_of(log)) {
-      if (auto& waits = early[address]; waits.stream.empty() || waits.version < log.version)
+      if (auto& waits = early[address]; waits.stream.empty() || age_of(waits) < age_of(log))
         waits = std::move(log);
     } else {
       changed = take(std::move(log), now) || changed;
@@ -132,12 +135,13 @@ director_joins director_state::own_joins() {
 bool director_state::take(hls::stream_log log, time_point now) {
   auto& known = streams[address_of(log)];
   known.taken = now;
-  if (known.stream && known.stream->log.version >= log.version)
+  if (known.stream && age_of(known.stream->log) >= age_of(log))
     return false;
   auto made = std::make_shared<director_view::stream>();
+  const bool same_entries = known.stream && known.stream->log.version == log.version && known.stream->log.rungs.size() == log.rungs.size();
   if (!log.entries.empty())
     for (std::size_t i = 0; i < log.rungs.size(); ++i)
-      made->rungs.push_back({log.rungs[i].info.name, hls::prepared_playlist(log, i)});
+      made->rungs.emplace_back(log, i, same_entries && i < known.stream->rungs.size() ? &known.stream->rungs[i] : nullptr);
   made->log = std::move(log);
   lines += lines_of(made->log) - (known.stream ? lines_of(known.stream->log) : 0);
   known.stream = std::move(made);
@@ -317,6 +321,7 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
     [=, &my](const tick&) {
       if (my.forget(now()))
         show();
+      my.setup.desk->expire(std::chrono::steady_clock::now());
       const bool blind = my.misses_peer(now());
       my.setup.desk->with_admission([&](auto& admission) { admission.counters_lost(blind); });
       if (my.watching.answered)
@@ -326,7 +331,10 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
         tell(self, coordinator, std::move(*word));
       tell_after(self, my.watching.answered ? 1s : first_word_every, me, tick{});
     },
-    [=](const stop&) { self->quit(caf::exit_reason::user_shutdown); },
+    [=, &my](const stop&) {
+      my.setup.desk->close();
+      self->quit(caf::exit_reason::user_shutdown);
+    },
     [=, &my](edge_table& table) {
       my.watching.hears_table(now());
       auto epoch = table.epoch;
@@ -397,6 +405,7 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
                             {"stale", c.stale.load()},
                             {"unknown", c.unknown.load()},
                             {"barred", c.barred.load()},
+                            {"reloads", {{"waiting", my.setup.desk->waiting()}, {"waited", c.waited.load()}, {"late", c.late.load()}, {"crowded", c.crowded.load()}}},
                             {"sessions", sessions},
                             {"localities", localities},
                             {"audience", audience_status(my.setup.desk->audience())},

@@ -44,7 +44,7 @@ struct director_state {
   std::map<node_name, peer> peers;
   std::uint64_t sequence = 0; ///< of what the coordinator was told of our viewers
   std::uint64_t refused_logs = 0;
-  std::uint64_t lines = 0; ///< of all prepared playlists: entries × rungs
+  std::uint64_t lines = 0; ///< of all prepared playlists: entries and parts × rungs
   std::map<std::string, entry> streams; ///< by "name~instance"
   std::map<std::string, hls::stream_log> early; ///< logs that name an edge set which is still on its way: shown now, their addresses would change later
   steering::table_history tables;
@@ -84,7 +84,9 @@ struct director_state {
   /// Whether any instance of it is shown.
   bool shows(std::string_view stream) const;
   /// Whether every edge set that the log names is here.
-  bool knows_edges_of(const hls::stream_log& log) const { return log.entries.empty() || log.entries.back().edges <= tables.newest_epoch(); }
+  bool knows_edges_of(const hls::stream_log& log) const {
+    return log.entries.empty() || std::max({log.entries.back().edges, log.open.edges, log.open.hint_edges}) <= tables.newest_epoch();
+  }
   /// Forgets instances that ended or were followed by another one long ago, and edge sets that the coordinator forgot, unless an entry here names them:
   /// right after our start we know fewer entries than viewers do, so what we know is no reason to forget.
   bool forget(time_point now);

@@ -24,11 +24,16 @@ struct route_meters {
 /// Of a segment, with a viewing token in front or without.
 bool is_segment(std::string_view route) { return route.starts_with("/s/") || route.starts_with("/t/{token}/s/"); }
 
+/// Which playlist; empty: none.
+std::string_view playlist_of(std::string_view route) {
+  return route == "/p/" || route == "/p/{rest...}" || route == "/t/{token}/p/{rest...}" ? "media" : route == "/hls/" ? "multivariant" : route == "/steer/" ? "steering" : "";
+}
+
 route_meters make_meters(metrics::registry& r, std::string_view route) {
   route_meters m;
   m.seconds = &r.histogram<family::http_seconds>(route);
-  if (route == "/p/" || route == "/hls/" || route == "/steer/")
-    m.special_seconds = &r.histogram<family::playlist_seconds>(route == "/p/" ? "media" : route == "/hls/" ? "multivariant" : "steering");
+  if (auto playlist = playlist_of(route); !playlist.empty() && !route.ends_with("{rest...}")) // who asks for what is still to come waits on purpose
+    m.special_seconds = &r.histogram<family::playlist_seconds>(playlist);
   else if (is_segment(route) || route.starts_with("/origin/v1/streams/")) // who asks for logs waits on purpose
     m.special_seconds = &r.histogram<family::origin_seconds>(is_segment(route) ? "GET" : "PUT");
   else if (route.starts_with("/hooks/") || route.starts_with("/rtmp/"))
@@ -39,8 +44,8 @@ route_meters make_meters(metrics::registry& r, std::string_view route) {
 std::pair<metrics::counter*, metrics::counter*> make_counters(metrics::registry& r, std::string_view route, int status) {
   auto text = std::to_string(status);
   metrics::counter* special = nullptr;
-  if (route == "/p/" || route == "/hls/" || route == "/steer/")
-    special = &r.counter<family::playlist_requests>(route == "/p/" ? "media" : route == "/hls/" ? "multivariant" : "steering", text);
+  if (auto playlist = playlist_of(route); !playlist.empty())
+    special = &r.counter<family::playlist_requests>(playlist, text);
   else if (is_segment(route) || route.starts_with("/origin/v1/streams/"))
     special = &r.counter<family::origin_requests>(is_segment(route) ? "GET" : "PUT", text);
   return {&r.counter<family::http_requests>(route, text), special};

@@ -65,6 +65,39 @@ std::string_view viewer_address(std::string_view peer, const auto& fields, const
   return http::address_behind(proxies, peer, std::span(lines).last(n));
 }
 
+/// "/p/B.J/NAME~I/RUNG.m3u8": what is between.
+std::string_view stream_in(std::string_view path) {
+  auto from = path.find('/', 3) + 1;
+  return path.substr(from, path.find('/', from) - from);
+}
+
+expected<hls::reload_wish> wish_of(std::string_view query) {
+  if (query.empty())
+    return hls::reload_wish{};
+  return hls::parse_reload(http::raw_query_value(query, "_HLS_msn"), http::raw_query_value(query, "_HLS_part"), http::raw_query_value(query, "_HLS_skip"));
+}
+
+/// The same answer for a request that took its time.
+http::response slow(const http::fast_answer& a) {
+  http::response out;
+  out.status = a.status;
+  out.with("Content-Type", std::string(a.content_type)).with("Cache-Control", std::string(a.cache_control));
+  for (auto rest = a.extra; !rest.empty(); rest.remove_prefix(rest.find("\r\n") + 2))
+    out.with(std::string(rest.substr(0, rest.find(": "))), std::string(rest.substr(rest.find(": ") + 2, rest.find("\r\n") - rest.find(": ") - 2)));
+  if (a.owner && a.pieces().size() == 1) { // here all owners are texts
+    out.body = http::shared_text{std::static_pointer_cast<const std::string>(a.owner), 0, a.size()};
+    return out;
+  }
+  std::string text;
+  text.reserve(a.size());
+  for (auto piece : a.pieces())
+    text += piece;
+  out.body = std::move(text);
+  return out;
+}
+
+http::response unavailable(std::string text) { return http::text_response(503, std::move(text)).with("Cache-Control", "max-age=1").with("Retry-After", "1"); }
+
 bool takes_coded(const http::fast_request& r) { return http::accepts_gzip(r.header("Accept-Encoding")); }
 
 } // namespace
@@ -89,6 +122,16 @@ std::shared_ptr<const std::string> coded_playlists::of(const std::vector<std::st
   if (made_.size() >= most_coded)
     made_.clear();
   return made_[key] = coded.empty() ? nullptr : std::make_shared<const std::string>(std::move(coded));
+}
+
+director_view::rung::rung(const hls::stream_log& log, std::size_t index, const rung* former)
+    : name(log.rungs[index].info.name), whole{.playlist = hls::prepared_playlist(log, index)}, lasting(fmt::format("max-age={}", 6 * log.target / 1s)) {
+  if (whole.playlist.low_latency())
+    delta.emplace(form{.playlist = hls::prepared_playlist(log, index, true)});
+  if (log.live_window > 0ms && former && former->dvr)
+    dvr = former->dvr;
+  else if (log.live_window > 0ms)
+    dvr.emplace(form{.playlist = hls::prepared_playlist(hls::for_time_shift(log), index)});
 }
 
 bool director_view::leaves(const edge_target& edge) const {
@@ -134,13 +177,15 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
   auto* seen = shown_.read();
   const auto at = viewing::split(r.path);
   auto name = hls::parse_multivariant_path(at.path);
-  if (name && !admits(at, *name, a))
+  if (name && !admits(at, name->stream, a))
     return true;
-  auto stream = seen && name ? seen->live.find(*name) : decltype(seen->live.find(""))();
+  auto stream = seen && name ? seen->live.find(name->stream) : decltype(seen->live.find(""))();
   if (!seen || !name || stream == seen->live.end()) {
     counts_.unknown.fetch_add(1, std::memory_order_relaxed);
     return unknown(a, seen, "this stream is not live\n");
   }
+  if (name->dvr && stream->second->log.live_window == 0ms)
+    return refuse(a, 404, "this stream cannot be wound back\n");
   steering::join joined;
   // The group of edges goes into the viewer's addresses: whoever walks out of the venue while it watches finds what is listed where it was.
   auto locality = seen->localities ? seen->localities->of(viewer_address(r.peer_address, r.fields, proxies_)) : std::string_view{};
@@ -158,12 +203,12 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
     counts_.refused_joins.fetch_add(1, std::memory_order_relaxed);
     return refuse(a, 503, "no edge serves viewers yet\n", "Retry-After: 1\r\n");
   }
-  auto text = hls::multivariant(stream->second->log, {.bucket = joined.bucket, .joined = joined.epoch, .backup = false, .locality = joined.near ? locality : std::string_view{}},
+  auto text = hls::multivariant(stream->second->log, {.bucket = joined.bucket, .joined = joined.epoch, .backup = false, .locality = joined.near ? locality : std::string_view{}, .dvr = name->dvr},
                                 joined.lowest_rungs_only ? rungs_when_nearly_full : hls::max_rungs, at.prefix);
   if (!text)
     return refuse(a, 404, "this stream has no segments yet\n");
   counts_.joins.fetch_add(1, std::memory_order_relaxed);
-  audience_.begun(*name);
+  audience_.begun(name->stream);
   a.content_type = playlist_type;
   a.cache_control = "no-store"; // it assigns the viewer
   a.extra = plain_fields;
@@ -176,9 +221,14 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
 }
 
 bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer& a) {
-  counts_.playlists.fetch_add(1, std::memory_order_relaxed);
+  const bool answered = media(r.path, wish_of(r.query), takes_coded(r), a);
+  counts_.playlists.fetch_add(answered ? 1 : 0, std::memory_order_relaxed);
+  return answered;
+}
+
+bool playlist_desk::media(std::string_view path, const expected<hls::reload_wish>& wish, bool coded, http::fast_answer& a) {
   auto* seen = shown_.read();
-  const auto at = viewing::split(r.path);
+  const auto at = viewing::split(path);
   auto address = hls::parse_playlist_path(at.path);
   if (address && !admits(at, address->stream, a))
     return true;
@@ -186,9 +236,7 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
     counts_.unknown.fetch_add(1, std::memory_order_relaxed);
     return unknown(a, seen, "there is no such playlist\n");
   }
-  // "/p/B.J/NAME~I/RUNG.m3u8": the part between is the key.
-  auto from = at.path.find('/', 3) + 1;
-  auto stream = seen->by_address.find(at.path.substr(from, at.path.find('/', from) - from));
+  auto stream = seen->by_address.find(stream_in(at.path));
   const director_view::rung* rung = nullptr;
   if (stream != seen->by_address.end())
     for (auto& one : stream->second->rungs)
@@ -201,12 +249,28 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
   auto& viewer = address->viewer;
   if (viewer.joined > seen->tables.newest_epoch())
     return refuse(a, 503, "this director does not know that edge set yet\n", "Retry-After: 1\r\n");
-  if (rung->playlist.stale(std::chrono::system_clock::now())) {
+  if (rung->whole.playlist.stale(std::chrono::system_clock::now())) {
     counts_.stale.fetch_add(1, std::memory_order_relaxed);
     return refuse(a, 503, "the origin is silent\n", "Retry-After: 1\r\n");
   }
-  a.content_type = playlist_type;
   a.cache_control = "max-age=1";
+  auto* form = viewer.dvr ? (rung->dvr ? &*rung->dvr : nullptr) : &rung->whole;
+  if (form == nullptr) {
+    counts_.unknown.fetch_add(1, std::memory_order_relaxed);
+    return unknown(a, seen, "this stream cannot be wound back\n");
+  }
+  if (form->playlist.low_latency() && !form->playlist.ended()) { // to all others those numbers say nothing
+    auto there = wish.and_then([&](auto& known) { return hls::has(form->playlist, known); });
+    if (!there)
+      return refuse(a, 400, "that cannot be asked for: _HLS_msn may be up to two segments ahead, _HLS_part goes with it\n");
+    if (!*there)
+      return false;
+    if (wish->skip && rung->delta)
+      form = &*rung->delta;
+    if (wish->msn && *wish->msn >= form->playlist.last_msn()) // who asks for an old one wants what is new
+      a.cache_control = rung->lasting;
+  }
+  a.content_type = playlist_type;
   thread_local std::vector<std::string_view> pieces;
   bool lost = false;
   auto base = [&](edge_epoch epoch) {
@@ -216,16 +280,16 @@ bool playlist_desk::answer_media(const http::fast_request& r, http::fast_answer&
     lost = lost || url.empty();
     return url;
   };
-  rung->playlist.pieces(viewer.joined, base, pieces, at.prefix);
+  form->playlist.pieces(viewer.joined, base, pieces, at.prefix);
   if (lost) { // whoever loads the stream anew joins an edge set that is known
     counts_.unknown.fetch_add(1, std::memory_order_relaxed);
     return seen->complete ? refuse(a, 410, "this playlist names edges that are forgotten; please load the stream anew\n") : unknown(a, seen, {});
   }
   a.extra = plain_fields;
-  if (auto coded = takes_coded(r) ? rung->coded->of(pieces, at.prefix) : nullptr) {
+  if (auto text = coded ? form->coded->of(pieces, at.prefix) : nullptr) {
     a.extra = coded_fields;
-    a.add(*coded);
-    a.owner = std::move(coded);
+    a.add(*text);
+    a.owner = std::move(text);
     return true;
   }
   for (auto piece : pieces)
@@ -275,11 +339,127 @@ expected<void> playlist_desk::hear(std::string_view stream, const audience::beac
   return audience_.add(stream, edge, word, address, now);
 }
 
+playlist_desk::~playlist_desk() { close(); }
+
+std::optional<http::response> playlist_desk::media(const media_request& r) {
+  thread_local http::fast_answer a;
+  a.reset();
+  if (!media(r.path, r.wish, r.coded, a))
+    return std::nullopt;
+  counts_.playlists.fetch_add(1, std::memory_order_relaxed);
+  auto made = slow(a);
+  a.reset(); // it owns nothing for longer
+  return made;
+}
+
+void playlist_desk::await_media(const http::request& r, http::responder answer) {
+  waiter one{{r.path, wish_of(r.query.raw()), http::accepts_gzip(r.header("Accept-Encoding").value_or(""))}, std::move(answer), {}};
+  std::unique_lock lock(waiting_guard_);
+  // Once more, because it may have been shown meanwhile; what is shown from here on finds us in the room.
+  auto there = media(one.request);
+  if (!there && !closed_ && waiting_count_ < room_) {
+    const auto key = stream_in(viewing::split(one.request.path).path);
+    auto* seen = shown_.read();
+    auto stream = seen->by_address.find(key);
+    const auto target = stream != seen->by_address.end() ? stream->second->log.target : 0ms;
+    one.until = std::chrono::steady_clock::now() + 3 * target;
+    waiting_[std::string(key)].push_back(std::move(one));
+    ++waiting_count_;
+    counts_.waited.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  lock.unlock();
+  if (!there)
+    counts_.crowded.fetch_add(1, std::memory_order_relaxed);
+  one.answer(there ? std::move(*there) : unavailable("this director cannot hold more requests\n"));
+}
+
+void playlist_desk::show(std::shared_ptr<const director_view> view) {
+  shown_.publish(view);
+  waiting_room ready;
+  {
+    std::lock_guard lock(waiting_guard_);
+    const auto before = std::exchange(looked_at_, view);
+    auto shown_in = [](const auto& v, const std::string& stream) {
+      auto at = v ? v->by_address.find(stream) : decltype(v->by_address.find(stream))();
+      return v && at != v->by_address.end() ? at->second.get() : nullptr;
+    };
+    for (auto room = waiting_.begin(); room != waiting_.end();) {
+      auto next = std::next(room);
+      if (shown_in(before, room->first) != shown_in(view, room->first))
+        ready.insert(waiting_.extract(room));
+      room = next;
+    }
+  }
+  std::size_t answered = 0;
+  for (auto& [stream, room] : ready)
+    answered += std::erase_if(room, [&](waiter& one) {
+      auto there = media(one.request);
+      if (there)
+        one.answer(std::move(*there));
+      return there.has_value();
+    });
+  {
+    std::lock_guard lock(waiting_guard_);
+    if (!closed_) {
+      waiting_count_ -= answered;
+      for (auto& [stream, room] : ready)
+        if (!room.empty())
+          std::ranges::move(room, std::back_inserter(waiting_[stream]));
+      return;
+    }
+  }
+  for (auto& [stream, room] : ready)
+    for (auto& one : room)
+      one.answer(unavailable("this director stops\n"));
+}
+
+void playlist_desk::expire(std::chrono::steady_clock::time_point now) {
+  std::vector<waiter> late;
+  {
+    std::lock_guard lock(waiting_guard_);
+    for (auto& [stream, room] : waiting_) {
+      auto rest = std::ranges::stable_partition(room, [&](auto& one) { return one.until > now; });
+      late.insert(late.end(), std::move_iterator(rest.begin()), std::move_iterator(rest.end()));
+      room.erase(rest.begin(), rest.end());
+    }
+    std::erase_if(waiting_, [](auto& room) { return room.second.empty(); });
+    waiting_count_ -= late.size();
+  }
+  counts_.late.fetch_add(late.size(), std::memory_order_relaxed);
+  for (auto& one : late)
+    one.answer(unavailable("there is nothing new yet\n"));
+}
+
+void playlist_desk::close() {
+  waiting_room left;
+  {
+    std::lock_guard lock(waiting_guard_);
+    closed_ = true;
+    left.swap(waiting_);
+    waiting_count_ = 0;
+  }
+  for (auto& [stream, room] : left)
+    for (auto& one : room)
+      one.answer(unavailable("this director stops\n"));
+}
+
+std::size_t playlist_desk::waiting() const {
+  std::lock_guard lock(waiting_guard_);
+  return waiting_count_;
+}
+
 void add_director_routes(http::server& server, const std::shared_ptr<playlist_desk>& desk, bool beacons) {
   server.fast_path("/p/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_media(r, a); });
   server.fast_path("/hls/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_multivariant(r, a); });
   server.fast_path("/steer/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_steering(r, a); });
   server.fast_path("/t/", {.cors = true}, [desk](auto& r, auto& a) { return desk->answer_signed(r, a); });
+  http::route_options waits;
+  waits.cors = true;
+  waits.deadline = 60s; // the desk is sooner
+  waits.late = [](std::string_view) { return unavailable("there is nothing new yet\n"); };
+  for (auto* pattern : {"/p/{rest...}", "/t/{token}/p/{rest...}"})
+    server.route("GET", pattern, waits, [desk](const http::request& r, http::responder answer) { desk->await_media(r, std::move(answer)); });
   http::route_options options;
   options.body_limit = audience::beacon_limit;
   options.cors = true;

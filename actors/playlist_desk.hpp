@@ -4,7 +4,7 @@
 #include "runtime/audience/audience.hpp"
 #include "runtime/base/read_mostly.hpp"
 #include "runtime/http/auth.hpp"
-#include "runtime/hls/playlist.hpp"
+#include "runtime/hls/reload.hpp"
 #include "runtime/http/server.hpp"
 #include "runtime/steering/joins.hpp"
 #include "runtime/steering/localities.hpp"
@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,10 +36,20 @@ private:
 
 /// All that a playlist is made of. Never changed once it is shown.
 struct director_view {
-  struct rung {
-    std::string name;
+  /// A media playlist, and what was made of it.
+  struct form {
     hls::prepared_playlist playlist;
     std::shared_ptr<coded_playlists> coded = std::make_shared<coded_playlists>();
+  };
+  struct rung {
+    /// `index` into log.rungs; the log has entries.
+    /// `former`: of the same entries, but other parts; null: there is none.
+    rung(const hls::stream_log& log, std::size_t index, const rung* former = nullptr);
+    std::string name;
+    form whole;
+    std::optional<form> delta; ///< low latency: without what a player has already
+    std::optional<form> dvr;   ///< the whole of a window that is longer than what live playlists list
+    std::string lasting;       ///< Cache-Control of what was asked for by number
   };
   struct stream {
     hls::stream_log log;
@@ -63,11 +74,20 @@ class playlist_desk {
 public:
   /// `own_base`: where viewers fetch what was listed while no edge served, "http://host:port" of the origin here; empty: there is none, and without edges
   /// nobody gets in. `gate`: who may watch what; null: whoever asks. `proxies`: whose word of who asks is believed.
+  /// `room`: for requests that wait; more are answered 503.
   explicit playlist_desk(std::chrono::seconds steering_ttl, steering::join_options joins = {}, std::string own_base = {}, std::shared_ptr<const viewing::gate> gate = nullptr,
-                         http::address_list proxies = {})
-    : steering_ttl_(steering_ttl), own_base_(std::move(own_base)), gate_(std::move(gate)), proxies_(std::move(proxies)), admission_(joins) {}
+                         http::address_list proxies = {}, std::size_t room = 10'000)
+    : steering_ttl_(steering_ttl), own_base_(std::move(own_base)), gate_(std::move(gate)), proxies_(std::move(proxies)), admission_(joins), room_(room) {}
 
-  void show(std::shared_ptr<const director_view> view) { shown_.publish(std::move(view)); }
+  ~playlist_desk();
+
+  // All three from one thread.
+  /// Answers those who wait for what is there now.
+  void show(std::shared_ptr<const director_view> view);
+  /// Answers those who have waited for three target durations. For each second.
+  void expire(std::chrono::steady_clock::time_point now);
+  /// Answers all who wait; from now on nobody does. Before the server's end, which they would hold up.
+  void close();
   /// Runs `f` on the admission of new viewers.
   template <class F>
   void with_admission(F f) {
@@ -79,8 +99,11 @@ public:
   bool answer_signed(const http::fast_request& r, http::fast_answer& a);
   /// Each answers requests under its prefix: /hls/, /p/, /steer/; the same behind /t/TOKEN.
   bool answer_multivariant(const http::fast_request& r, http::fast_answer& a);
+  /// False, too: of a low-latency playlist something is asked for that is not listed yet. Such a request goes to await_media().
   bool answer_media(const http::fast_request& r, http::fast_answer& a);
   bool answer_steering(const http::fast_request& r, http::fast_answer& a);
+  /// Answers a request under /p/, or that behind /t/TOKEN, as soon as it can.
+  void await_media(const http::request& r, http::responder answer);
 
   /// The base addresses of all edges of the cluster that playlists may name, now and while a page that is loaded now stays open as far as one can know.
   std::vector<std::string> edge_urls() const;
@@ -96,10 +119,31 @@ public:
 
   struct counters {
     std::atomic<std::uint64_t> joins{0}, refused_joins{0}, playlists{0}, stale{0}, unknown{0}, steering{0}, barred{0};
+    std::atomic<std::uint64_t> waited{0}, late{0}, crowded{0}; ///< requests of low-latency playlists: all that waited, those in vain, those for whom there was no room
   };
   const counters& counts() const { return counts_; }
+  /// Requests that wait now.
+  std::size_t waiting() const;
 
 private:
+  /// A media playlist as it is asked for.
+  struct media_request {
+    std::string path;
+    expected<hls::reload_wish> wish;
+    bool coded = false;
+  };
+  struct waiter {
+    media_request request;
+    http::responder answer;
+    std::chrono::steady_clock::time_point until{};
+  };
+  /// By stream, "name~instance".
+  using waiting_room = std::map<std::string, std::vector<waiter>, std::less<>>;
+
+  /// False: it has to wait.
+  bool media(std::string_view path, const expected<hls::reload_wish>& wish, bool coded, http::fast_answer& a);
+  /// Nothing: it has to wait.
+  std::optional<http::response> media(const media_request& r);
   /// Whether the viewer may see this stream; else the answer says why not.
   bool admits(const viewing::address& at, std::string_view stream, http::fast_answer& a);
 
@@ -112,6 +156,12 @@ private:
   steering::join_admission admission_;
   audience::books audience_;
   counters counts_;
+  const std::size_t room_;
+  mutable std::mutex waiting_guard_;
+  waiting_room waiting_;
+  std::size_t waiting_count_ = 0;
+  std::shared_ptr<const director_view> looked_at_; ///< for those who wait
+  bool closed_ = false;
 };
 
 /// `beacons`: whether player pages may tell how they fare.
