@@ -74,6 +74,10 @@ expected<void> edge_state::prepare() {
   auto reader = nginx::edge_log_reader::open(setup.config.log_socket, setup.spec.name, !setup.config.worker_user.empty());
   WEIR_TRY(reader);
   log = std::move(*reader);
+  auto opened = nginx::part_front::open({.origins = {}, .hold = 3 * setup.config.target_duration + 1s});
+  WEIR_TRY(opened);
+  front = std::move(*opened);
+  setup.config.parts = front->address();
   auto done = configure();
   if (!done && setup.finds_origins && setup.config.origins != configured) { // a name that is no more would keep it from ever starting
     log::warn("edge", "kept-origins-not-used", "edge={} origins={} error={}", setup.spec.name.value, fmt::join(setup.config.origins, ","), done.error().text);
@@ -81,6 +85,7 @@ expected<void> edge_state::prepare() {
     or_nobody();
     done = configure();
   }
+  front->use_origins(setup.config.origins);
   return done;
 }
 
@@ -125,6 +130,7 @@ void edge_state::use_origins(const origin_list& told, caf::actor_clock::time_poi
   }
   refused_origins.clear();
   setup.config.origins = std::move(fresh);
+  front->use_origins(setup.config.origins);
   nginx.signal(SIGHUP); // one that is just dead reads them when it starts
   log::info("edge", "origins-used", "edge={} origins={}", setup.spec.name.value, fmt::join(setup.config.origins, ","));
   if (auto kept = write_file_atomically(folder->file(origins_file), fmt::format("{}\n", fmt::join(setup.config.origins, "\n")), 0644); !kept) // it costs the next start some seconds
@@ -193,6 +199,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
   return {
     [=, &my](const tick&) {
       tell(self, coordinator, edge_hello{my.setup.spec});
+      my.front->forget(std::chrono::steady_clock::now());
       auto load = my.log->sample();
       load.edge = my.setup.spec.name;
       load.sequence = ++my.sequence;
@@ -253,9 +260,12 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       nlohmann::json streams = nlohmann::json::object();
       for (auto& [name, of] : my.log->totals_by_stream())
         streams[name] = {{"bytes", of.bytes}, {"hit", of.hits}, {"miss", of.misses}};
+      const auto parts = my.front->now();
       nlohmann::json status{{"url", my.setup.spec.url}, {"up", my.up}, {"origins", my.setup.config.origins}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"connections", my.status.active},
                             {"log_lines_unreadable", my.log->unreadable()}, {"trouble", my.trouble}, {"certificate", my.shown_certificate},
                             {"certificate_trouble", my.certificate ? my.certificate->trouble() : ""}, {"requests", {{"hit", totals.hits}, {"miss", totals.misses}, {"none", totals.uncached}}},
+                            {"parts", {{"hit", parts.hits}, {"joined", parts.joined}, {"asked", parts.asked}, {"failed", parts.failed}, {"refused", parts.refused}, {"waiting", parts.waiting},
+                                       {"kept", parts.kept}, {"kept_bytes", parts.kept_bytes}}},
                             {"streams", std::move(streams)}};
       return report_of(self, "edge/" + my.setup.spec.name.value, status, my.started, {}, my.starts ? my.starts - 1 : 0);
     },

@@ -3,6 +3,7 @@
 #include "runtime/nginx/certificate.hpp"
 #include "runtime/nginx/edge_config.hpp"
 #include "runtime/nginx/edge_log.hpp"
+#include "runtime/nginx/part_front.hpp"
 #include "runtime/nginx/server.hpp"
 #include "runtime/supervise/backoff.hpp"
 #include "runtime/viewing/viewing.hpp"
@@ -32,6 +33,7 @@ struct edge_state {
   edge_setup setup;
   std::optional<nginx::prefix> folder;
   std::optional<nginx::edge_log_reader> log;
+  std::unique_ptr<nginx::part_front> front;
   std::optional<nginx::certificate_keeper> certificate;
   std::string shown_certificate; ///< whose it is and until when, as viewers see it
   caf::actor_clock::time_point looked{}; ///< at the operator's files
@@ -49,7 +51,7 @@ struct edge_state {
   bool stopping = false;
   caf::actor_clock::time_point started{};
 
-  /// Makes its folder and what nginx reads there. Errors: those of prefix::prepare(), certificate_keeper::take() and prefix::install(), io_failed.
+  /// Makes its folder and what nginx reads there. Errors: those of prefix::prepare(), part_front::open(), certificate_keeper::take() and prefix::install(), io_failed.
   expected<void> prepare();
   /// Lets nginx judge the configuration as it is, and puts it in place. Errors as prepare().
   expected<void> configure();
@@ -62,7 +64,7 @@ struct edge_state {
   void look_at_certificate(caf::actor_clock::time_point now);
 };
 
-/// nginx as one caching edge: configured, run, measured, restarted at its address.
+/// nginx as one caching edge: configured, run, measured, restarted at its address; beside it the front that it fetches parts from.
 ///
 /// Parent:  the program; its end ends the node. Detached: it waits for `nginx -t` and for old processes to end.
 /// Tells:   COORDINATOR each second: that it is there, and its load; each other second it asks where the origins are.

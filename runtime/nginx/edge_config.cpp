@@ -58,6 +58,8 @@ expected<std::string> render(const edge_config& config) {
     return fail(error_code::invalid_config, "origins: at least one is needed");
   for (const auto& origin : config.origins)
     WEIR_TRY(check_address("origins", origin));
+  if (!config.parts.empty())
+    WEIR_TRY(check_local_address("parts", config.parts));
   WEIR_TRY(check_path("cache_path", config.cache_path.starts_with('/') ? config.cache_path : "/" + config.cache_path));
   WEIR_TRY(check_range("cache_size", config.cache_size.bytes, 1 << 20, std::int64_t{1} << 50));
   if (!config.log_socket.empty())
@@ -93,6 +95,38 @@ expected<std::string> render(const edge_config& config) {
   const auto user = geteuid() != 0 ? std::string() : fmt::format("user {};\n", config.worker_user.empty() ? "root" : config.worker_user);
   // The lock must outlast the origin's worst answer: with nginx's 5 s a blocking reload becomes one origin request for each viewer.
   const auto lock = std::chrono::ceil<std::chrono::seconds>(3 * config.target_duration + 1s).count();
+
+  // What a location does before it asks anybody.
+  const std::string open_viewing = R"(
+      if ($request_method = OPTIONS) {
+        return 204;
+      }
+      set $args "";)";
+  const auto signed_viewing = fmt::format(R"(
+      if ($request_method = OPTIONS) {{
+        return 204;
+      }}
+      if ($weir_viewing = expired) {{
+        {}
+      }}
+      if ($weir_viewing != good) {{
+        {}
+      }}
+      set $args "";)", said(viewing::verdict::expired), said(viewing::verdict::wrong));
+  // Parts go by the cache, whose lock would keep whoever waits for one half a second longer. An origin may hold one as long as the lock, and the front has the last word.
+  std::string parts_upstream, open_parts, signed_parts;
+  if (!config.parts.empty()) {
+    parts_upstream = fmt::format("  upstream parts {{\n    server {} max_fails=0;\n    keepalive 64;\n  }}\n", config.parts);
+    for (auto [location, before] : {std::pair{&open_parts, &open_viewing}, {&signed_parts, &signed_viewing}})
+      *location = fmt::format(R"(
+      location ~ "/[0-9]+\.[0-9]+\.m4s$" {{{}
+        proxy_cache off;
+        proxy_read_timeout {}s;
+        proxy_next_upstream error;
+        proxy_max_temp_file_size 0;
+        proxy_pass http://parts;
+      }})", *before, lock + 2);
+  }
 
   // Chain and key in one file: no moment in which nginx could read the one of yesterday with the other of today.
   const auto tls = config.certificate.empty() ? std::string() : fmt::format(R"(
@@ -130,6 +164,15 @@ http {{
   map $weir_key $weir_secret {{
     default "";
 {secrets}  }}
+  map $upstream_http_x_cache $weir_front {{
+    default -;
+    HIT HIT;
+    MISS MISS;
+  }}
+  map $upstream_cache_status $weir_cache {{
+    default $upstream_cache_status;
+    "" $weir_front;
+  }}
   js_import weir from {script};
   js_set $weir_viewing weir.judge;
   log_format weir '{format}';
@@ -150,7 +193,7 @@ http {{
   upstream origins {{
 {servers}    keepalive 32;
   }}
-
+{parts_upstream}
   server {{
     listen {listen}{http2}{reuseport};{tls}
     # `always`: a 404 or 502 without them is a network error in a browser.
@@ -197,31 +240,17 @@ http {{
     proxy_hide_header Timing-Allow-Origin;
 
     # Whether a stream may be watched without a token is the origin's to say: what it answers here stands under a key of its own in the cache.
-    location ^~ /s/ {{
-      if ($request_method = OPTIONS) {{
-        return 204;
-      }}
-      set $args "";
+    location ^~ /s/ {{{open_viewing}
       proxy_cache_key $uri;
       proxy_cache_valid 403 404 410 1s;
       proxy_cache_valid 200 206 {valid}s;
-      proxy_pass http://origins;
+      proxy_pass http://origins;{open_parts}
     }}
     # All viewers of a segment share it, whatever token brought them here. The origin sees the token of whoever was first, and judges it, too.
     location ~ "^/t/(?<weir_expires>[1-9][0-9]{{0,10}})\.(?<weir_key>[0-9a-f]{{8}})\.(?<weir_mac>[0-9a-f]{{32}})(?<weir_object>/s/(?<weir_of>[A-Za-z0-9._-]{{1,64}})~.+)$" {{
-      default_type text/plain;
-      if ($request_method = OPTIONS) {{
-        return 204;
-      }}
-      if ($weir_viewing = expired) {{
-        {expired}
-      }}
-      if ($weir_viewing != good) {{
-        {wrong}
-      }}
-      set $args "";
+      default_type text/plain;{signed_viewing}
       proxy_cache_key "signed $weir_object";
-      proxy_pass http://origins;
+      proxy_pass http://origins;{signed_parts}
     }}
     location ~ ^/t/[^/]*/s/ {{
       default_type text/plain;
@@ -241,7 +270,8 @@ http {{
   }}
 }}
 )",
-                     fmt::arg("module", module), fmt::arg("secrets", secrets), fmt::arg("script", viewing_script_file), fmt::arg("expired", said(viewing::verdict::expired)),
+                     fmt::arg("module", module), fmt::arg("secrets", secrets), fmt::arg("script", viewing_script_file), fmt::arg("open_viewing", open_viewing),
+                     fmt::arg("signed_viewing", signed_viewing), fmt::arg("open_parts", open_parts), fmt::arg("signed_parts", signed_parts), fmt::arg("parts_upstream", parts_upstream),
                      fmt::arg("wrong", said(viewing::verdict::wrong)), fmt::arg("user", user), fmt::arg("workers", config.workers), fmt::arg("files", 4 * config.worker_connections),
                      fmt::arg("drain", config.drain.count()), fmt::arg("connections", config.worker_connections), fmt::arg("format", edge_log_format),
                      fmt::arg("log", log), fmt::arg("cache", config.cache_path), fmt::arg("cache_size", config.cache_size.bytes),

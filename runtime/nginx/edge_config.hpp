@@ -17,6 +17,7 @@ struct edge_config {
   std::string certificate;                  ///< file with chain and key (PEM), absolute or relative to the prefix folder: TLS and HTTP/2; empty: plain HTTP
   std::string status;                       ///< where GET /status answers (stub_status): loopback "127.0.0.1:port" or "unix:/path"
   std::vector<std::string> origins;         ///< "host:port", asked in turn
+  std::string parts;                        ///< where our part_front answers, on this machine; empty: parts are fetched as segments are
   std::string cache_path = "cache";         ///< absolute, or relative to the prefix folder; best on tmpfs
   byte_size cache_size{std::int64_t{1} << 30};
   std::string log_socket;                   ///< path of our unix datagram socket (edge_log_reader); empty: no access log

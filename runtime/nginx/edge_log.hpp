@@ -17,8 +17,9 @@
 namespace weir::nginx {
 
 /// nginx's log_format and the syslog tag in front of each line. The agent, which a viewer chooses, stands last. $weir_stream is made by our configuration:
-/// the stream that the address belongs to, "-" for any other address. The address itself may be longer than a line, and would cut off what follows.
-inline constexpr std::string_view edge_log_format = "$bytes_sent $status $upstream_cache_status $request_time $weir_stream $remote_addr $http_user_agent";
+/// the stream that the address belongs to, "-" for any other address. So is $weir_cache: what the cache did, or our front where it keeps parts. The address itself may be
+/// longer than a line, and would cut off what follows.
+inline constexpr std::string_view edge_log_format = "$bytes_sent $status $weir_cache $request_time $weir_stream $remote_addr $http_user_agent";
 inline constexpr std::string_view edge_log_tag = "weir_edge";
 inline constexpr std::string_view edge_probe_agent = "weir-edge-monitor"; ///< User-Agent of who looks after edges: no viewer
 

@@ -3,6 +3,7 @@
 //
 //   ingest_config, edge_config   what is configured → text of nginx.conf, nothing injectable     (values.hpp)
 //   prefix                       the folder of one nginx, swept of what an earlier run left       (here)
+//   part_front                   parts of low-latency segments, which nginx's cache would hold up (part_front.hpp)
 //   certificate_keeper           certificate and key of an edge, renewed while it serves           (certificate.hpp)
 //   edge_log                     access log and stub_status → edge_load                           (edge_log.hpp)
 //

@@ -7,6 +7,8 @@
 #include "tests/integration/nginx/tiny_http.hpp"
 #include "tests/unit/actors/cast.hpp"
 #include "tests/unit/actors/virtual_time.hpp"
+#include "tests/unit/http/crowd.hpp"
+#include "tests/unit/nginx/held_origin.hpp"
 
 #include <sstream>
 
@@ -146,6 +148,41 @@ TEST(EdgeState, FindsTheOriginsThatTheClusterHas) {
   by_hand->use_origins(told({"http://10.0.0.4:8080"}), t0);
   EXPECT_EQ(by_hand->setup.config.origins, std::vector<std::string>{"127.0.0.1:1"});
   EXPECT_EQ(written().find("10.0.0.4"), std::string::npos);
+}
+
+TEST(EdgeState, ItsFrontFetchesPartsFromTheSameOrigins) {
+  folder home;
+  held_origin first(200), second(200);
+  edge_state state;
+  state.setup.spec.name = edge_name{"edge-1"};
+  state.setup.folder = home / "edge-1";
+  state.setup.config.listen = fmt::format("127.0.0.1:{}", tiny_http::free_port());
+  state.setup.config.status = fmt::format("127.0.0.1:{}", tiny_http::free_port());
+  state.setup.config.origins = {first.address()};
+  state.setup.finds_origins = true;
+  auto ready = state.prepare();
+  ASSERT_TRUE(ready) << ready.error().text;
+  std::ifstream file(home / "edge-1/nginx.conf");
+  const std::string written(std::istreambuf_iterator<char>(file), {});
+  EXPECT_NE(written.find("server " + state.front->address() + " "), std::string::npos);
+  crowd viewers(state.front->address());
+  EXPECT_EQ(viewers.one("/s/hall~1/1/r/1.0.m4s").status, 200);
+  EXPECT_EQ(first.asked(), 1);
+  origin_list told{.origins = {}, .complete = true};
+  told.origins.push_back({.url = "http://" + second.address(), .token = {}, .node = {}, .read_token = {}, .peer_token = {}});
+  state.use_origins(told, {});
+  EXPECT_EQ(viewers.one("/s/hall~1/1/r/1.1.m4s").status, 200);
+  EXPECT_EQ(second.asked(), 1);
+  EXPECT_EQ(first.asked(), 1);
+}
+
+TEST_F(SecuredEdge, FetchesPartsThroughItsFront) {
+  const auto key = viewing::key_of("0123456789abcdefghijklmnopqrstuv");
+  gate->use(viewing::with_version({.version = 0, .keys = {key}, .signed_only = {}}));
+  const auto part = "t/" + viewing::make_token(key, "hall", 4'000'000'000) + "/s/hall~1/1/r/1.0.m4s";
+  const auto asked = [&](const std::string& target) { return curl({"-k", "-w", "%{http_code} %header{cache-control}", url() + target}); };
+  EXPECT_TRUE(eventually([&] { return report().up && asked(part) == "502 no-store"; })) << "nobody is at its origin, and it is the front that says so: " << asked(part);
+  EXPECT_EQ(asked("t/1.00000000." + std::string(32, '0') + "/s/hall~1/1/r/1.0.m4s"), "403 ") << "whoever has no good token does not come there";
 }
 
 TEST(EdgeState, SaysWhichPackageIsMissing) {

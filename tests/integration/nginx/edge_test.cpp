@@ -3,13 +3,16 @@
 #include "runtime/nginx/edge_config.hpp"
 #include "runtime/nginx/edge_log.hpp"
 #include "runtime/nginx/edge_probe.hpp"
+#include "runtime/nginx/part_front.hpp"
 #include "runtime/nginx/server.hpp"
 #include "runtime/supervise/guard.hpp"
 #include "runtime/viewing/viewing.hpp"
 #include "tests/integration/nginx/certificates.hpp"
 #include "tests/integration/nginx/surroundings.hpp"
 #include "tests/integration/nginx/tiny_http.hpp"
+#include "tests/unit/nginx/held_origin.hpp"
 
+#include <algorithm>
 #include <barrier>
 #include <fmt/format.h>
 #include <future>
@@ -421,6 +424,165 @@ TEST(EdgeViewing, TakesAnotherKeyWithAReload) {
   at.one.nginx.signal(SIGHUP);
   EXPECT_TRUE(eventually([&] { return tiny_http::ask(at.one.port, with_next).status == 200; }));
   EXPECT_EQ(tiny_http::ask(at.one.port, at.signed_path(path)).status, 200);
+}
+
+namespace {
+
+std::string part_path(int number) { return fmt::format("/s/hall~17/65536/720p/5.{}.m4s", number); }
+
+/// An edge with its front, as EDGE puts them together.
+struct part_edge {
+  weir::testing::held_origin origin;
+  std::unique_ptr<part_front> front;
+  edge one{{origin.address()}};
+  viewing_key key = viewing::key_of("0123456789abcdefghijklmnopqrstuv");
+
+  part_edge() {
+    auto opened = part_front::open({.origins = {origin.address()}});
+    EXPECT_TRUE(opened) << opened.error().text;
+    front = std::move(*opened);
+    one.config.parts = front->address();
+    one.config.viewing_keys = {key};
+    one.start();
+  }
+  std::string signed_path(const std::string& path, std::int64_t lasts) const {
+    return fmt::format("/t/{}{}", viewing::make_token(key, "hall", unix_now() + lasts), path);
+  }
+  bool wait_for(std::size_t requests) const {
+    return eventually([&] { return front->now().waiting == requests; });
+  }
+  tiny_http::answer ask(const std::string& target, const std::string& method = "GET") const { return tiny_http::ask(one.port, target, method); }
+};
+
+/// Viewers that ask each from a connection of its own.
+class part_crowd {
+public:
+  part_crowd(int port, std::vector<std::string> targets) : answers_(targets.size()), at_(targets.size()) {
+    for (std::size_t i = 0; i < targets.size(); ++i)
+      threads_.emplace_back([this, i, port, target = targets[i]] {
+        answers_[i] = tiny_http::ask(port, target);
+        at_[i] = std::chrono::steady_clock::now();
+      });
+  }
+  const std::vector<tiny_http::answer>& all() {
+    for (auto& one : threads_)
+      one.join();
+    threads_.clear();
+    return answers_;
+  }
+  std::chrono::steady_clock::time_point last() const { return std::ranges::max(at_); }
+
+private:
+  std::vector<tiny_http::answer> answers_;
+  std::vector<std::chrono::steady_clock::time_point> at_;
+  std::vector<std::thread> threads_;
+};
+
+} // namespace
+
+TEST(EdgeParts, TwoHundredViewersOfAPartThatIsStillMadeGetItWhenItIsThere) {
+  part_edge at;
+  auto soonest = std::chrono::steady_clock::duration::max();
+  for (int number = 0; number < 3; ++number) {
+    part_crowd viewers(at.one.port, std::vector<std::string>(200, part_path(number) + "?session=1"));
+    ASSERT_TRUE(at.wait_for(200)) << "not in nginx, whose lock would look for it every 500 ms";
+    const std::string bytes(50'000, static_cast<char>('a' + number));
+    const auto made = std::chrono::steady_clock::now();
+    EXPECT_EQ(at.origin.answer(200, bytes), part_path(number));
+    int served = 0, fetched = 0;
+    for (auto& got : viewers.all()) {
+      served += got.status == 200 && got.body == bytes;
+      fetched += got.has("X-Cache: MISS");
+    }
+    EXPECT_EQ(served, 200);
+    EXPECT_EQ(fetched, 1);
+    EXPECT_EQ(at.origin.asked(), number + 1);
+    soonest = std::min(soonest, viewers.last() - made);
+  }
+  RecordProperty("last_answer_after_ms", static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(soonest).count())); // 500 where nginx looks for it itself
+  const auto front = at.front->now();
+  EXPECT_EQ(front.asked, 3u);
+  EXPECT_EQ(front.joined, 597u);
+
+  // Its log says what the front did.
+  ASSERT_TRUE(eventually([&] { return at.ask(part_path(0)).status == 200 && at.one.log->totals_by_stream().contains("hall") && at.one.log->totals().misses > 0; }));
+  EXPECT_LE(at.one.log->totals().misses, 3u);
+  EXPECT_GT(at.one.log->totals().hits, 0u);
+  EXPECT_EQ(at.one.log->unreadable(), 0u);
+}
+
+TEST(EdgeParts, EverythingElseGoesThroughTheCacheAsBefore) {
+  part_edge at;
+  for (const std::string path : {"/s/hall~17/65536/720p/5.m4s", "/s/hall~17/65536/720p/init.mp4", "/s/hall~17/65536/720p/5.ts", "/s/hall~17/65536/720p/5.x.m4s"})
+    for (const auto& target : {path, at.signed_path(path, 60)}) {
+      part_crowd first(at.one.port, {target});
+      at.origin.answer(200, "body");
+      EXPECT_TRUE(first.all().front().has("X-Cache: MISS")) << target;
+      EXPECT_TRUE(at.ask(target).has("X-Cache: HIT")) << target;
+    }
+  EXPECT_EQ(at.front->now().asked, 0u);
+}
+
+TEST(EdgeParts, ViewersWithTokensOfTheirOwnShareOneOriginRequestAndOthersGetNothing) {
+  part_edge at;
+  std::vector<std::string> targets;
+  for (int i = 0; i < 100; ++i)
+    targets.push_back(at.signed_path(part_path(0), 60 + i));
+  part_crowd viewers(at.one.port, targets);
+  ASSERT_TRUE(at.wait_for(100));
+  EXPECT_TRUE(at.origin.answer(200, "part").starts_with("/t/")) << "the origin judges the token, too";
+  EXPECT_TRUE(std::ranges::all_of(viewers.all(), [](auto& got) { return got.status == 200 && got.body == "part"; }));
+  EXPECT_EQ(at.origin.asked(), 1);
+  auto forged = targets.front();
+  forged[forged.find("/s/") - 1] = forged[forged.find("/s/") - 1] == '0' ? '1' : '0';
+  for (const auto& target : {forged, at.signed_path(part_path(0), -1)}) {
+    EXPECT_EQ(at.ask(target).status, 403) << target;
+    EXPECT_EQ(count(at.ask(target).head, "Access-Control-Allow-Origin"), 1u);
+  }
+  EXPECT_EQ(at.origin.asked(), 1);
+  part_crowd stranger(at.one.port, {part_path(0)});
+  EXPECT_EQ(at.origin.answer(403), part_path(0)) << "whether it needs a token is the origin's to say";
+  EXPECT_EQ(stranger.all().front().status, 403);
+}
+
+TEST(EdgeParts, KeepsNoErrorAndTheCorsHeaderExactlyOnce) {
+  part_edge at;
+  for (int status : {404, 503, 200}) {
+    part_crowd viewer(at.one.port, {part_path(status == 404 ? 2 : 0)}); // that there is none is kept for a moment
+    at.origin.answer(status, "x");
+    const auto& got = viewer.all().front();
+    EXPECT_EQ(got.status, status);
+    EXPECT_EQ(count(got.head, "Access-Control-Allow-Origin"), 1u) << got.head;
+    EXPECT_EQ(count(got.head, "X-Cache"), status == 200 ? 1u : 0u) << got.head;
+  }
+  EXPECT_EQ(at.ask(part_path(0), "OPTIONS").status, 204);
+  EXPECT_EQ(at.ask(at.signed_path(part_path(0), 60), "OPTIONS").status, 204);
+  EXPECT_EQ(at.ask(part_path(0), "POST").status, 405);
+
+  part_crowd last(at.one.port, {part_path(1), part_path(1)});
+  ASSERT_TRUE(at.wait_for(2));
+  at.front.reset();
+  for (auto& got : last.all()) {
+    EXPECT_EQ(got.status, 503);
+    EXPECT_TRUE(got.has("Retry-After: 1") && got.has(cors)) << got.head;
+  }
+  EXPECT_EQ(at.ask(part_path(1)).status, 502);
+}
+
+TEST(EdgeParts, AReloadLosesNobodyWhoWaits) {
+  part_edge at;
+  part_crowd viewers(at.one.port, std::vector<std::string>(20, part_path(0)));
+  ASSERT_TRUE(at.wait_for(20));
+  const auto before = nginx_in(at.one.at->path());
+  at.one.nginx.signal(SIGHUP);
+  ASSERT_TRUE(eventually([&] { return nginx_in(at.one.at->path()) != before && at.one.answers(); }));
+  part_crowd later(at.one.port, std::vector<std::string>(5, part_path(0)));
+  ASSERT_TRUE(at.wait_for(25));
+  at.origin.answer(200, "part");
+  for (auto* crowd : {&viewers, &later})
+    for (auto& got : crowd->all())
+      EXPECT_EQ(got.body, "part") << got.status;
+  EXPECT_EQ(at.origin.asked(), 1);
 }
 
 TEST(Edge, ForgetsThatSomethingWasAbsentAfterASecond) {

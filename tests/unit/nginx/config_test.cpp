@@ -121,8 +121,10 @@ TEST(EdgeConfig, SpeaksTlsAndHttp2WhereItHasACertificate) {
 
 TEST(EdgeConfig, RefusesToCarryAnInjection) {
   for (const auto& poison : poisons) {
-    for (auto member : {&edge_config::listen, &edge_config::status, &edge_config::cache_path, &edge_config::log_socket, &edge_config::worker_user, &edge_config::certificate, &edge_config::js_module}) {
+    for (auto member : {&edge_config::listen, &edge_config::status, &edge_config::cache_path, &edge_config::log_socket, &edge_config::worker_user, &edge_config::certificate,
+                        &edge_config::js_module, &edge_config::parts}) {
       auto config = good_edge();
+      config.parts = "127.0.0.1:4711";
       config.*member += poison;
       const auto text = render(config);
       ASSERT_FALSE(text) << poison;
@@ -149,6 +151,27 @@ TEST(EdgeConfig, ChecksViewingTokensBeforeTheCacheAndKeepsThemOutOfItsKeys) {
   EXPECT_TRUE(holds(render(config), "dc4c5d17 " + std::string(40, 'k') + ";")) << "its id follows from the secret";
   config.js_module.clear();
   EXPECT_FALSE(holds(render(config), "load_module"));
+}
+
+TEST(EdgeConfig, HandsPartsToTheirFrontWithAndWithoutAToken) {
+  auto config = good_edge();
+  EXPECT_FALSE(holds(render(config), "m4s")) << "without a front they are as segments are";
+  config.parts = "127.0.0.1:4711";
+  const auto text = render(config);
+  ASSERT_TRUE(text) << text.error().text;
+  EXPECT_TRUE(holds(text, "server 127.0.0.1:4711 max_fails=0;"));
+  std::size_t locations = 0;
+  for (auto at = text->find("m4s$\" {"); at != text->npos; at = text->find("m4s$\" {", at + 1)) {
+    ++locations;
+    const auto location = text->substr(at, text->find("proxy_pass", at) + 30 - at);
+    EXPECT_NE(location.find("proxy_cache off;"), location.npos);
+    EXPECT_NE(location.find("proxy_read_timeout 15s;"), location.npos) << "longer than the front waits for an origin";
+    EXPECT_NE(location.find("proxy_pass http://parts;"), location.npos);
+    EXPECT_EQ(location.find("$weir_viewing != good") != location.npos, locations == 2) << location;
+  }
+  EXPECT_EQ(locations, 2u);
+  config.parts = "10.0.0.1:80";
+  EXPECT_FALSE(render(config)) << "it answers whoever reaches it";
 }
 
 TEST(EdgeConfig, RefusesWhatNginxCouldNotDo) {
