@@ -282,9 +282,12 @@ complaints origin_options::check() const {
   if (window.count() != 0 && window < 6 * timing.target)
     out.push_back({"window", fmt::format("{} is less than six segments of {}: players would stall; take at least {}, or 0s for the profile's {}", to_string(window),
                                          to_string(timing.target), to_string(6 * timing.target), to_string(timing.window))});
-  if (window > listed_segments_limit * timing.target)
-    out.push_back({"window", fmt::format("{} is more than {} segments of {}, and a playlist lists no more; take at most {}", to_string(window), listed_segments_limit,
-                                         to_string(timing.target), to_string(listed_segments_limit * timing.target))});
+  for (auto [name, value] : {std::pair{"window", window}, {"dvr_window", dvr_window}})
+    if (value > listed_segments_limit * timing.target)
+      out.push_back({name, fmt::format("{} is more than {} segments of {}, and a playlist lists no more; take at most {}", to_string(value), listed_segments_limit, to_string(timing.target),
+                                       to_string(listed_segments_limit * timing.target))});
+  if (const auto live = window.count() != 0 ? window : timing.window; dvr_window.count() != 0 && dvr_window <= live)
+    out.push_back({"dvr_window", fmt::format("{} is not longer than window, {}; take 0s for no time shift", to_string(dvr_window), to_string(live))});
   if (store == store_kind::s3)
     check_bucket(out, s3);
   else if (!s3.bucket.empty())

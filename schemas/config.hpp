@@ -346,6 +346,7 @@ struct origin_options {
   std::string url;
   hls_profile profile = hls_profile::standard;
   std::chrono::milliseconds window{0};
+  std::chrono::milliseconds dvr_window{0};
   byte_size upload_limit{64 << 20};
   std::chrono::milliseconds write_deadline{0};
   std::uint32_t writers = 4;
@@ -361,6 +362,7 @@ struct origin_options {
       field("url", &o::url, {0, 500}, "How workers and edges reach this origin; the listener's internal address when empty.", needs_restart),
       field("profile", &o::profile, "Timing of streams that do not choose one: standard (6 s segments), quick (4 s) or short (2 s).", needs_restart),
       field("window", &o::window, {0ms, 12h}, "How much a playlist lists; 0s takes the profile's 60s. At least six segments, at most 512.", needs_restart),
+      field("dvr_window", &o::dvr_window, {0ms, 12h}, "How far back players may wind that load /hls/STREAM/dvr.m3u8. Longer than window, at most 512 segments; 0s: not at all.", needs_restart),
       field("upload_limit", &o::upload_limit, {byte_size{1 << 20}, byte_size{1 << 30}}, "Largest segment that a worker may put.", needs_restart),
       field("write_deadline", &o::write_deadline, {0ms, 60s}, "Time in which a segment must be stored; then its place becomes a gap. 0s takes the stream's target duration. With store: replicated it is 5 s at least: another origin may have to take over meanwhile.", needs_restart),
       field("writers", &o::writers, {1, 64}, "Segments that are written at a time.", needs_restart),
