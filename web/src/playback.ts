@@ -81,7 +81,8 @@ export class Viewing {
 
 /**
  * Whether a picture that ran dry may run again. A live list gains one segment a target duration, so a player that goes on with its
- * first new segment runs dry with each one; holding for a second segment makes that one interruption instead of many.
+ * first new segment runs dry with each one; holding for a second segment makes that one interruption instead of many. Of a list with
+ * parts the same holds for parts: nobody there has more than a few of them ahead.
  */
 export class Refill {
   /** The picture is held back until the buffer has grown. */
@@ -91,9 +92,9 @@ export class Refill {
   ranDry(): void {
     this.dry = true;
   }
-  /** The picture could run: true when it has to be held for now. `ahead` and `targetDuration` in seconds. */
-  holds(ahead: number, targetDuration: number, live: boolean): boolean {
-    this.holding = this.dry && live && ahead < 1.5 * targetDuration;
+  /** The picture could run: true when it has to be held for now. `ahead` and `step`, that the list grows by, in seconds. */
+  holds(ahead: number, step: number, live: boolean): boolean {
+    this.holding = this.dry && live && ahead < 1.5 * step;
     if (!this.holding) this.dry = false;
     return this.holding;
   }
@@ -177,6 +178,12 @@ export function loadPolicy(targetDuration: number): LoadPolicy {
   };
 }
 
+/** The same for a playlist that is answered only when it has something new: up to a target duration later, and then some. */
+export function reloadPolicy(targetDuration: number, blocking: boolean): LoadPolicy {
+  const policy = loadPolicy(targetDuration);
+  return blocking ? { default: { ...policy.default, maxTimeToFirstByteMs: Math.max(silenceLimit, 1500 * targetDuration) } } : policy;
+}
+
 /** The same for the first playlist: its 503 says how long to wait, and the page does; three more requests within two seconds would only add to the crowd. */
 export function manifestPolicy(targetDuration: number): LoadPolicy {
   const { default: policy } = loadPolicy(targetDuration);
@@ -189,6 +196,19 @@ export function manifestPolicy(targetDuration: number): LoadPolicy {
       errorRetry: { ...retry, shouldRetry: (config, done, isTimeout, answer: Answer | undefined, stock) => answer?.code !== 503 && (shouldRetry?.(config, done, isTimeout, answer as never, stock) ?? stock) },
     },
   };
+}
+
+/**
+ * How fast the picture runs to catch up with a low-latency stream; any other stays where a stall has left it. `behind` its place and buffered `ahead`, in
+ * seconds like the part target. The library does that only with more than a second buffered, which is more than such a viewer should have.
+ */
+export function catchUpRate(partTarget: number, behind: number, ahead: number): number {
+  return partTarget > 0 && behind > 0.1 && ahead > 1.5 * partTarget ? 1.05 : 1;
+}
+
+/** How many target durations behind a low-latency stream's end the picture jumps forward to it; it would take minutes to catch up. Elsewhere nobody misses anything. */
+export function mostTargetsBehind(partTarget: number): number {
+  return partTarget > 0 ? 2 : Infinity;
 }
 
 /** Where the playlist is: behind the token in the page's fragment ("#token=…", which browsers send to nobody), if any. What has not its form is none. */

@@ -4,7 +4,7 @@ import type { ErrorData, FragmentLoaderContext, HlsConfig, Loader, LoaderCallbac
 import { ApiError, publicStream } from "./api";
 import { bitRate, duration, number } from "./format";
 import { pickLanguage, words } from "./i18n";
-import { Flow, loadPolicy, manifestPolicy, pathwaysAfter, pollDelay, Refill, refusal, renewsPage, sourceOf, StallMeter, streamOfPath, Viewing, type PlayerState } from "./playback";
+import { catchUpRate, Flow, loadPolicy, manifestPolicy, mostTargetsBehind, pathwaysAfter, pollDelay, Refill, refusal, reloadPolicy, renewsPage, sourceOf, StallMeter, streamOfPath, Viewing, type PlayerState } from "./playback";
 import { h, patch, type Child } from "./render/dom";
 import { button, chip, fact } from "./render/parts";
 
@@ -46,6 +46,7 @@ const weirPlayer = {
   get recoveredErrors() { return errors.recovered; },
   get currentTime() { return video.currentTime; },
   get latency() { return hls?.latency ?? 0; },
+  get targetLatency() { return hls?.targetLatency ?? 0; },
   get droppedFrames() { return video.getVideoPlaybackQuality?.().droppedVideoFrames ?? 0; },
   get level() { return hls ? hls.currentLevel : -1; },
   edges,
@@ -143,6 +144,7 @@ function loadWithLibrary(): void {
   const player = new Hls({
     manifestLoadPolicy: manifestPolicy(6), playlistLoadPolicy: policy, fragLoadPolicy: policy,
     fLoader: flowLoader(),
+    lowLatencyMode: true, // where the playlist has parts
     capLevelToPlayerSize: true, // a phone does not fetch what it cannot show
     backBufferLength: 30,
   });
@@ -151,9 +153,9 @@ function loadWithLibrary(): void {
   player.on(Events.MANIFEST_PARSED, play);
   player.on(Events.LEVEL_LOADED, (_, { details }) => {
     if (!details.live && endedOnce) return later("ended"); // what we saw end is still there; nothing new began
-    const exact = loadPolicy(details.targetduration);
-    player.config.fragLoadPolicy = exact;
-    player.config.playlistLoadPolicy = exact;
+    player.config.fragLoadPolicy = loadPolicy(details.targetduration);
+    player.config.playlistLoadPolicy = reloadPolicy(details.targetduration, details.canBlockReload);
+    player.config.liveMaxLatencyDurationCount = mostTargetsBehind(details.partTarget);
   });
   player.on(Events.FRAG_LOADED, (_, { frag }) => {
     const { host, origin } = new URL(frag.url);
@@ -256,10 +258,16 @@ function buffered(): number {
   return 0;
 }
 
+function keepUp(): void {
+  const partTarget = hls?.levels[hls.currentLevel]?.details?.partTarget ?? 0;
+  const rate = catchUpRate(partTarget, hls ? hls.latency - (hls.targetLatency ?? Infinity) : 0, buffered());
+  if (video.playbackRate !== rate && (video.playbackRate === 1 || video.playbackRate === 1.05)) video.playbackRate = rate; // another one is the viewer's own
+}
+
 /** Whether the picture, which ran dry, has to wait for more segments. */
 function holds(): boolean {
   const details = hls?.levels[hls.currentLevel]?.details;
-  return refill.holds(buffered(), details?.targetduration ?? 0, details?.live === true);
+  return refill.holds(buffered(), details?.partTarget || details?.targetduration || 0, details?.live === true);
 }
 
 /** The picture moves. The library jumps over holes only while the element is not paused, so it may hold from here on, not earlier. */
@@ -329,6 +337,7 @@ video.addEventListener("playing", () => {
   moves();
 });
 video.addEventListener("timeupdate", () => {
+  keepUp();
   if (state === "buffering" && !video.paused && video.readyState > 2) moves();
 });
 video.addEventListener("waiting", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Flow, loadPolicy, manifestPolicy, pathwaysAfter, pollDelay, Refill, refusal, renewsPage, sourceOf, StallMeter, streamOfPath, Viewing } from "../src/playback";
+import { catchUpRate, Flow, loadPolicy, manifestPolicy, mostTargetsBehind, pathwaysAfter, pollDelay, Refill, refusal, reloadPolicy, renewsPage, sourceOf, StallMeter, streamOfPath, Viewing } from "../src/playback";
 import { template } from "../src/render/forms";
 
 test("one incident is one stall, whoever reports it", () => {
@@ -86,6 +86,27 @@ test("the preset is hls.md 8.4 rule 4, and a closed port is tried again", () => 
   assert.equal(retry(2, 0), false);
   assert.equal(retry(0, 404), false);
   assert.equal(retry(0, 503, false, true), true);
+});
+
+test("a playlist that is answered when it has something new is waited for, and only that", () => {
+  assert.deepEqual(JSON.stringify(reloadPolicy(4, false)), JSON.stringify(loadPolicy(4)));
+  const { maxTimeToFirstByteMs, maxLoadTimeMs } = reloadPolicy(4, true).default;
+  assert.ok(maxTimeToFirstByteMs > 4000, "a segment may take a target duration");
+  assert.ok(maxTimeToFirstByteMs < maxLoadTimeMs && maxLoadTimeMs < 12_000, "and the director gives up after three");
+  assert.equal(reloadPolicy(1, true).default.maxTimeToFirstByteMs, 3000);
+});
+
+test("a picture that ran dry close to the live edge waits for a second part, not for a second segment", () => {
+  const refill = new Refill();
+  refill.ranDry();
+  assert.equal(refill.holds(0.3, 0.333, true), true);
+  assert.equal(refill.holds(0.6, 0.333, true), false);
+  assert.equal(catchUpRate(0.333, 0.5, 0.9) > 1, true);
+  assert.equal(catchUpRate(0.333, 0.05, 0.9), 1, "it is where it should be");
+  assert.equal(catchUpRate(0.333, 0.5, 0.4), 1, "it has too little to run faster");
+  assert.equal(catchUpRate(0, 5, 9), 1, "others stay as far behind as they are");
+  assert.equal(mostTargetsBehind(0), Infinity, "and never jump");
+  assert.ok(mostTargetsBehind(0.333) < 3, "nearer than players stand that know no parts");
 });
 
 test("the first playlist's 503 is the page's to wait for, all else is tried again as ever", () => {
