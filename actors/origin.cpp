@@ -55,6 +55,40 @@ origin::replica_view view_of(const origin_group& group) {
   return {.mark = {group.term, group.holder}, .members = members_of(group.members), .quorum = 0};
 }
 
+expected<std::uint64_t> epoch_of(const http::request& r) {
+  std::uint64_t epoch = 0;
+  auto text = r.param("epoch");
+  if (auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), epoch); code != std::errc{} || end != text.data() + text.size())
+    return fail(error_code::invalid_input, fmt::format("{:?} is no writer epoch", text));
+  return epoch;
+}
+
+/// Tells a writer how it went.
+auto finish(http::responder answer) {
+  return [answer](expected<void> done) {
+    if (done)
+      answer(http::empty_response(204));
+    else if (done.error().code == error_code::unavailable) // no room now
+      answer(http::problem_response(done.error(), answer.request_id()).with("Retry-After", "1"));
+    else
+      answer.fail(done.error());
+  };
+}
+
+/// Takes what a writer brings: its description stands in that header field, its bytes are the body.
+template <class Offer>
+http::handler take_offer(const origin_actor& origin, std::string field, std::string called) {
+  return [origin, field = std::move(field), called = std::move(called)](const http::request& r, http::responder answer) {
+    auto epoch = epoch_of(r);
+    auto info = describe::from_json<decltype(Offer::info)>(r.header(field).value_or(""));
+    if (!epoch || !info)
+      return void(answer.fail(!epoch ? epoch.error() : info.error().in(field)));
+    if (info->bytes != r.payload->size())
+      return void(answer.fail({error_code::invalid_input, fmt::format("the {} should have {} bytes, {} came", called, info->bytes, r.payload->size())}));
+    tell_anon(origin, Offer{std::string(r.param("stream")), *epoch, std::move(*info), r.payload, finish(answer)});
+  };
+}
+
 /// What a viewer hears of a segment that was not got from a bucket or another origin: what those say is the operator's, and a status that is about our rights there
 /// is not about the viewer's.
 error for_viewers(const error& why) {
@@ -440,23 +474,6 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
       return std::nullopt;
     return http::problem_response({error_code::unauthorized, "writing to the origin needs its token"}, r.id);
   };
-  auto epoch_of = [](const http::request& r) -> expected<std::uint64_t> {
-    std::uint64_t epoch = 0;
-    auto text = r.param("epoch");
-    if (auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), epoch); code != std::errc{} || end != text.data() + text.size())
-      return fail(error_code::invalid_input, fmt::format("{:?} is no writer epoch", text));
-    return epoch;
-  };
-  auto finish = [](http::responder answer) {
-    return [answer](expected<void> done) {
-      if (done)
-        answer(http::empty_response(204));
-      else if (done.error().code == error_code::unavailable) // no room now
-        answer(http::problem_response(done.error(), answer.request_id()).with("Retry-After", "1"));
-      else
-        answer.fail(done.error());
-    };
-  };
 
   server.route("PUT", "/origin/v1/streams/{stream}/writers/{epoch}", writers, [=](const http::request& r, http::responder answer) {
     auto epoch = epoch_of(r);
@@ -474,26 +491,10 @@ void add_origin_routes(http::server& server, const origin_actor& origin, std::sh
   });
 
   writers.body_limit = largest_part;
-  server.route("PUT", "/origin/v1/streams/{stream}/writers/{epoch}/parts", writers, [=](const http::request& r, http::responder answer) {
-    auto epoch = epoch_of(r);
-    auto info = describe::from_json<part_info>(r.header("Weir-Part").value_or(""));
-    if (!epoch || !info)
-      return void(answer.fail(!epoch ? epoch.error() : info.error().in("Weir-Part")));
-    if (info->bytes != r.payload->size())
-      return void(answer.fail({error_code::invalid_input, fmt::format("the part should have {} bytes, {} came", info->bytes, r.payload->size())}));
-    tell_anon(origin, part_offer{std::string(r.param("stream")), *epoch, std::move(*info), r.payload, finish(answer)});
-  });
+  server.route("PUT", "/origin/v1/streams/{stream}/writers/{epoch}/parts", writers, take_offer<part_offer>(origin, "Weir-Part", "part"));
 
   writers.body_limit = static_cast<std::size_t>(options.upload_limit.bytes);
-  server.route("PUT", "/origin/v1/streams/{stream}/writers/{epoch}/segments", writers, [=](const http::request& r, http::responder answer) {
-    auto epoch = epoch_of(r);
-    auto info = describe::from_json<segment_info>(r.header("Weir-Segment").value_or(""));
-    if (!epoch || !info)
-      return void(answer.fail(!epoch ? epoch.error() : info.error().in("Weir-Segment")));
-    if (info->bytes != r.payload->size())
-      return void(answer.fail({error_code::invalid_input, fmt::format("the segment should have {} bytes, {} came", info->bytes, r.payload->size())}));
-    tell_anon(origin, segment_offer{std::string(r.param("stream")), *epoch, std::move(*info), r.payload, finish(answer)});
-  });
+  server.route("PUT", "/origin/v1/streams/{stream}/writers/{epoch}/segments", writers, take_offer<segment_offer>(origin, "Weir-Segment", "segment"));
 
   http::route_options readers;
   readers.cors = true;

@@ -205,6 +205,16 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       tell_anon(strong, answer ? upload_result{writer, ticket, answer->status, answer->body, origin} : upload_result{writer, ticket, 0, answer.error().text, origin});
     });
   };
+  // A segment or a part: what it is stands in that field.
+  auto put = [=](std::string_view where, std::string_view type, std::string_view field, const auto& u, std::uint64_t ticket) {
+    http::client_request request;
+    request.method = "PUT";
+    request.url = base() + fmt::format("{}/{}", writer_epoch(order, u.writer), where);
+    request.headers.add("Content-Type", std::string(type));
+    request.headers.add(std::string(field), describe::to_json(u.info));
+    request.body = http::fd_body{*u.memory_file, u.info.bytes};
+    return send(std::move(request), u.writer, ticket, u.memory_file);
+  };
   auto announce = [=, &my](std::uint32_t writer) {
     my.announcing = writer;
     nlohmann::json rungs = nlohmann::json::array();
@@ -238,13 +248,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       u.under_way = true;
       ++u.tries;
       ++busy;
-      http::client_request request;
-      request.method = "PUT";
-      request.url = base() + fmt::format("{}/segments", writer_epoch(order, u.writer));
-      request.headers.add("Content-Type", my.maps[u.writer].empty() ? "video/mp2t" : "video/iso.segment");
-      request.headers.add("Weir-Segment", describe::to_json(u.info));
-      request.body = http::fd_body{*u.memory_file, u.info.bytes};
-      u.request = send(std::move(request), u.writer, ticket, u.memory_file);
+      u.request = put("segments", my.maps[u.writer].empty() ? "video/mp2t" : "video/iso.segment", "Weir-Segment", u, ticket);
     }
   };
 
@@ -260,13 +264,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
       if (!p.under_way && busy < parts_at_once) {
         p.under_way = true;
         ++busy;
-        http::client_request request;
-        request.method = "PUT";
-        request.url = base() + fmt::format("{}/parts", writer_epoch(order, p.writer));
-        request.headers.add("Content-Type", "video/iso.segment");
-        request.headers.add("Weir-Part", describe::to_json(p.info));
-        request.body = http::fd_body{*p.memory_file, p.info.bytes};
-        p.request = send(std::move(request), p.writer, ticket, p.memory_file);
+        p.request = put("parts", "video/iso.segment", "Weir-Part", p, ticket);
       }
       ++next;
     }
