@@ -198,12 +198,15 @@ export function manifestPolicy(targetDuration: number): LoadPolicy {
   };
 }
 
+/** How fast a picture runs that catches up: nobody hears it. */
+export const catchingUp = 1.05;
+
 /**
  * How fast the picture runs to catch up with a low-latency stream; any other stays where a stall has left it. `behind` its place and buffered `ahead`, in
  * seconds like the part target. The library does that only with more than a second buffered, which is more than such a viewer should have.
  */
 export function catchUpRate(partTarget: number, behind: number, ahead: number): number {
-  return partTarget > 0 && behind > 0.1 && ahead > 1.5 * partTarget ? 1.05 : 1;
+  return partTarget > 0 && behind > 0.1 && ahead > 1.5 * partTarget ? catchingUp : 1;
 }
 
 /** How many target durations behind a low-latency stream's end the picture jumps forward to it; it would take minutes to catch up. Elsewhere nobody misses anything. */

@@ -4,7 +4,7 @@ import type { ErrorData, FragmentLoaderContext, HlsConfig, Loader, LoaderCallbac
 import { ApiError, publicStream } from "./api";
 import { bitRate, duration, number } from "./format";
 import { pickLanguage, words } from "./i18n";
-import { catchUpRate, Flow, loadPolicy, manifestPolicy, mostTargetsBehind, pathwaysAfter, pollDelay, Refill, refusal, reloadPolicy, renewsPage, sourceOf, StallMeter, streamOfPath, Viewing, type PlayerState } from "./playback";
+import { catchingUp, catchUpRate, Flow, loadPolicy, manifestPolicy, mostTargetsBehind, pathwaysAfter, pollDelay, Refill, refusal, reloadPolicy, renewsPage, sourceOf, StallMeter, streamOfPath, Viewing, type PlayerState } from "./playback";
 import { h, patch, type Child } from "./render/dom";
 import { button, chip, fact } from "./render/parts";
 
@@ -258,10 +258,11 @@ function buffered(): number {
   return 0;
 }
 
+/** The picture of a low-latency stream stays as near to live as its playlist says. */
 function keepUp(): void {
   const partTarget = hls?.levels[hls.currentLevel]?.details?.partTarget ?? 0;
   const rate = catchUpRate(partTarget, hls ? hls.latency - (hls.targetLatency ?? Infinity) : 0, buffered());
-  if (video.playbackRate !== rate && (video.playbackRate === 1 || video.playbackRate === 1.05)) video.playbackRate = rate; // another one is the viewer's own
+  if (video.playbackRate !== rate && (video.playbackRate === 1 || video.playbackRate === catchingUp)) video.playbackRate = rate; // another one is the viewer's own
 }
 
 /** Whether the picture, which ran dry, has to wait for more segments. */
