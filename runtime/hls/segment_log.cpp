@@ -449,9 +449,10 @@ void segment_log::use_standby(timestamp now) {
     if (auto whole = std::find_if(aside_.begin(), aside_.end(), [](auto& s) { return s.second.whole != timestamp{}; }); whole != aside_.end())
       drop_aside(whole->first, now);
   auto& [slot, there] = *aside_.begin();
-  // It waits a moment for the other one's, but not until a gap is due.
+  // It waits a moment for the other one's, but not until a gap is due. One that was told to end brings its last slot before the other one has it whole: an encoder lets
+  // go of its pictures when it ends. Nobody wants it in charge then, as long as there is another.
   const bool pressing = !entries_.empty() && now >= last_listed_ + 5 * timing_.target / 4;
-  if (there.whole == timestamp{} || (!pressing && now < there.whole + std::clamp<milliseconds>(timing_.target / 6, 250ms, 1000ms)))
+  if (there.whole == timestamp{} || (!pressing && (cut_short(there) || now < there.whole + std::clamp<milliseconds>(timing_.target / 6, 250ms, 1000ms))))
     return;
   auto here = waiting_.find(slot);
   if (here != waiting_.end() && complete(here->second) && !(cut_short(here->second) && shorter(here->second, there)))

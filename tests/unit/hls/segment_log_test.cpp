@@ -488,6 +488,41 @@ TEST_P(AHandOverToAStandby, LosesNothingOfTheSlotInWhichTheFirstOneEnds) {
   EXPECT_FALSE(s.entries[5].discontinuity);
 }
 
+// A standby that is no longer wanted ends: it has nearly all of the slot, and earlier than the one in charge.
+struct ending_standby_bench : pair_bench {
+  ending_standby_bench() {
+    for (std::uint64_t n = 10; n <= 14; ++n)
+      both(n);
+    begins = now;
+    now += 3700ms;
+    for (auto* rung : {"720p", "360p"})
+      EXPECT_EQ(log.offer(9, make_segment(rung, 15, begins, 3900ms), edges, now), offer_result::accepted);
+  }
+  std::chrono::system_clock::time_point begins;
+};
+
+TEST(SegmentLog, AStandbyThatEndsDoesNotTakeOver) {
+  ending_standby_bench b;
+  for (; b.now < b.begins + 4900ms; b.now += 20ms) { // the one in charge is late
+    b.log.tick(b.edges, b.now);
+    ASSERT_EQ(b.log.epoch(), 1U);
+  }
+  for (auto* rung : {"720p", "360p"})
+    EXPECT_EQ(b.log.offer(1, make_segment(rung, 15, b.begins), b.edges, b.now), offer_result::accepted);
+  EXPECT_EQ(b.log.snapshot().entries.back().epoch, 1U);
+  EXPECT_EQ(b.log.snapshot().entries.back().duration(0), 360'000);
+  EXPECT_EQ(b.log.standby_used(), 0U);
+}
+
+TEST(SegmentLog, WhatAStandbyBroughtBeforeItEndedFillsAGap) {
+  ending_standby_bench b;
+  for (; b.now < b.begins + 5500ms; b.now += 20ms)
+    b.log.tick(b.edges, b.now);
+  ASSERT_EQ(b.log.snapshot().entries.size(), 6U);
+  EXPECT_EQ(b.log.snapshot().entries.back().gaps, 0U);
+  EXPECT_EQ(b.log.snapshot().entries.back().epoch, 9U);
+}
+
 /// As above, but the standby has not even brought the slot before.
 struct behind_bench : pair_bench {
   behind_bench() {
