@@ -61,6 +61,7 @@ struct witness_question {
   std::string token;
   std::string whom; ///< name of the node that is meant
   std::function<void(expected<bool> misses_it_too)> answer;
+  bool held = false; ///< for a while already, because we were about to miss it
 };
 /// INTERNAL to node: the answer of one of the others, of that round only.
 struct witness_answer {

@@ -18,6 +18,8 @@ namespace {
 constexpr auto ask_others_after = 1500ms; ///< of the coordinator's silence
 constexpr auto missed_after = 2500ms;     ///< longer than the gap in our beats up to which the coordinator counts us as hearing it
 constexpr auto witness_within = 800ms;
+constexpr auto question_held = 500ms;     ///< at most: shorter than witness_within by more than what the way takes
+constexpr std::size_t rounds_kept = 4;    ///< more than begin within witness_within
 constexpr auto token_header = "Weir-Cluster-Token";
 constexpr std::size_t revoked_kept = 1000;
 
@@ -100,17 +102,31 @@ void node_state::remember_revoked(const revoke& wish) {
     revoked.erase(revoked.begin()->first == wish.task ? std::next(revoked.begin()) : revoked.begin());
 }
 
-bool node_state::must_ask_others(time_point now) const { return !runs.empty() && now - last_answer > ask_others_after && now - round.began >= 2 * look_every; }
+bool node_state::must_ask_others(time_point now) const { return !runs.empty() && now - last_answer > ask_others_after && (rounds.empty() || now - rounds.back().began >= 2 * look_every); }
+
+std::uint64_t node_state::begin_round(time_point now) {
+  rounds.push_back({rounds.empty() ? 1 : rounds.back().number + 1, now});
+  if (rounds.size() > rounds_kept)
+    rounds.pop_front();
+  return rounds.back().number;
+}
 
 bool node_state::misses_the_coordinator(time_point now) const { return now - last_answer > missed_after; }
 
+// Who was answered last misses it a heartbeat after who asks: answered "no" and asked again later, it would say "yes" when the other's lease is all but over.
+std::chrono::milliseconds node_state::holds_question(time_point now) const {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(last_answer + missed_after - now) + 1ms;
+  return misses_the_coordinator(now) || left > question_held ? 0ms : left;
+}
+
 bool node_state::take(const witness_answer& answer) {
-  if (answer.round != round.number || !answer.misses_it_too)
+  auto round = std::ranges::find(rounds, answer.round, &question_round::number);
+  if (round == rounds.end() || !answer.misses_it_too)
     return false;
   // More than half, of all that it knew: the coordinator gives nothing away while it hears half of them.
-  if (2 * ++round.agree <= roster.nodes.size() || 2 * (round.agree - 1) > roster.nodes.size())
+  if (2 * ++round->agree <= roster.nodes.size() || 2 * (round->agree - 1) > roster.nodes.size())
     return false;
-  witnessed = round.began;
+  witnessed = std::max(witnessed, round->began);
   ++rounds_won;
   return true;
 }
@@ -192,7 +208,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
 
   // The coordinator is gone, or we are cut off: the others know which.
   auto ask_others = [=, &my] {
-    my.round = {my.round.number + 1, now(), 1};
+    const auto number = my.begin_round(now());
     for (auto& other : my.roster.nodes) {
       if (other.name == my.setup.spec.name)
         continue;
@@ -201,7 +217,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
       request.headers.add(token_header, my.roster.token);
       request.deadline = request.connect_deadline = witness_within;
       request.response_limit = 4096;
-      my.setup.tools.http->send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(me), number = my.round.number](expected<http::client_response> answer) {
+      my.setup.tools.http->send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(me), number](expected<http::client_response> answer) {
         if (answer && answer->status == 200)
           tell_anon(caf::actor_cast<node_actor>(caf::actor_cast<caf::strong_actor_ptr>(weak)), witness_answer{number, answer->body == "yes"});
       });
@@ -283,16 +299,18 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
         tell(self, run->second.teller, std::move(report));
     },
     [=, &my](const use_tools& news) { my.setup.tools = *news.tools; },
-    [=, &my](const witness_question& question) {
+    [=, &my](witness_question& question) {
       if (my.roster.token.empty() || !constant_time_equal(question.token, my.roster.token))
         return question.answer(fail(error_code::unauthorized, "only nodes of this cluster are told"));
       if (question.whom != my.setup.spec.name.value) // one address of several nodes: each of them would be asked for all
         return question.answer(fail(error_code::not_found, "this is node " + my.setup.spec.name.value));
+      if (auto wait = my.holds_question(now()); wait > 0ms && !std::exchange(question.held, true))
+        return tell_after(self, wait, me, std::move(question));
       question.answer(my.misses_the_coordinator(now()));
     },
     [=, &my](const witness_answer& answer) {
       if (my.take(answer) && my.rounds_won % 20 == 1)
-        log::warn("node", "goes-on-without-coordinator", "node={} agree={} of={}", my.setup.spec.name.value, my.round.agree, my.roster.nodes.size());
+        log::warn("node", "goes-on-without-coordinator", "node={} of={}", my.setup.spec.name.value, my.roster.nodes.size());
     },
     [=, &my](const tick&) {
       if (auto slept = machine_slept(); slept - my.slept > 100ms) // less is the time between two readings

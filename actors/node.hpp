@@ -4,6 +4,7 @@
 #include "runtime/base/process_load.hpp"
 
 #include <chrono>
+#include <deque>
 #include <map>
 
 namespace weir {
@@ -46,11 +47,12 @@ struct node_state {
   std::int64_t as_of = 0;          ///< when that was, by the coordinator's clock
   time_point next_beat{};
   weir::roster roster;             ///< whom to ask when the coordinator is not reached
-  struct {
+  struct question_round {
     std::uint64_t number = 0;
     time_point began{};
-    std::size_t agree = 0;         ///< that miss it too, ourselves included
-  } round;
+    std::size_t agree = 1;         ///< that miss it too, ourselves included
+  };
+  std::deque<question_round> rounds;        ///< of questions to the others, newest last; an answer may come after the next one began
   time_point witnessed{};          ///< beginning of the last round in which more than half of all nodes missed the coordinator
   std::uint64_t rounds_won = 0;
   time_point started{};
@@ -80,8 +82,12 @@ struct node_state {
   join make_join(const node_actor& me) const;
   /// Whether it is time to ask the others whether they miss the coordinator too.
   bool must_ask_others(time_point now) const;
+  /// The number of a new round of questions.
+  std::uint64_t begin_round(time_point now);
   /// Whether the coordinator has been silent for so long that we tell others so.
   bool misses_the_coordinator(time_point now) const;
+  /// How long a question of another node is kept until we miss it, should nothing come; zero: it is answered at once.
+  std::chrono::milliseconds holds_question(time_point now) const;
   /// Counts an answer of another node; true when it was the one that made a majority.
   bool take(const witness_answer& answer);
   /// Runs whose leases may soon be over at the coordinator, so that they must end before somebody else starts them.

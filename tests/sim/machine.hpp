@@ -319,16 +319,20 @@ inline node_actor::behavior_type machine(node_actor::stateful_pointer<machine_st
     });
   };
   auto ask_others = [=, &my] {
-    my.round = {my.round.number + 1, now(), 1};
+    const auto number = my.begin_round(now());
     for (auto& other : my.roster.nodes)
       if (other.name != name)
-        later(all->between(1, 300), [=, &my, whom = other.name, number = my.round.number, asked_at = now()] {
-          auto there = all->machines.find(whom);
-          if (there == all->machines.end() || !all->reaches(name, whom) || all->program_stands_still(whom))
+        later(all->between(1, 300), [=, &my, whom = other.name, asked_at = now()] {
+          auto hears_us = [=] { return all->machines.contains(whom) && all->reaches(name, whom) && !all->program_stands_still(whom); };
+          if (!hears_us())
             return;
-          later(all->between(1, 300), [=, &my, misses = there->second->misses_the_coordinator(now())] {
-            if (now() - asked_at <= witness_within && all->reaches(name, whom) && my.take(witness_answer{number, misses}))
-              all->note(name.value + " has the word of a majority");
+          later(all->machines.at(whom)->holds_question(now()), [=, &my] {
+            if (!hears_us())
+              return;
+            later(all->between(1, 300), [=, &my, misses = all->machines.at(whom)->misses_the_coordinator(now())] {
+              if (now() - asked_at <= witness_within && all->reaches(name, whom) && my.take(witness_answer{number, misses}))
+                all->note(name.value + " has the word of a majority");
+            });
           });
         });
   };

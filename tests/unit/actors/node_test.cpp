@@ -138,12 +138,16 @@ TEST_F(Node, GoesOnWhileMoreThanHalfOfAllNodesMissTheCoordinator) {
     s.roster.nodes.push_back({node_name{name}, "http://x"});
   EXPECT_FALSE(s.misses_the_coordinator(now() + 2s));
   EXPECT_TRUE(s.misses_the_coordinator(now() + 3s));
-  s.round = {7, now() + 3s, 1};
-  EXPECT_FALSE(s.take(witness_answer{7, true})) << "two of four is a tie, which the coordinator's side wins";
-  EXPECT_FALSE(s.take(witness_answer{7, false})) << "it still hears the coordinator: we are cut off";
-  EXPECT_FALSE(s.take(witness_answer{6, true})) << "of another round";
+  const auto round = s.begin_round(now() + 3s);
+  EXPECT_FALSE(s.must_ask_others(now() + 3400ms));
+  EXPECT_TRUE(s.must_ask_others(now() + 3500ms));
+  EXPECT_FALSE(s.take(witness_answer{round, true})) << "two of four is a tie, which the coordinator's side wins";
+  EXPECT_FALSE(s.take(witness_answer{round, false})) << "it still hears the coordinator: we are cut off";
+  const auto later = s.begin_round(now() + 3500ms);
+  EXPECT_FALSE(s.take(witness_answer{later, true})) << "each round is counted alone";
+  EXPECT_FALSE(s.take(witness_answer{later + 1, true})) << "of no round";
   EXPECT_EQ(s.must_end(now() + 4100ms).size(), 1u);
-  EXPECT_TRUE(s.take(witness_answer{7, true}));
+  EXPECT_TRUE(s.take(witness_answer{round, true})) << "it came after the next round had begun";
   EXPECT_TRUE(s.must_end(now() + 4100ms).empty());
   EXPECT_TRUE(s.must_end(now() + 6900ms).empty()) << "counted from the beginning of the round";
   EXPECT_EQ(s.must_end(now() + 7100ms).size(), 1u);
@@ -165,6 +169,46 @@ TEST_F(Node, TellsOnlyNodesOfItsClusterWhetherItMissesTheCoordinator) {
   advance(4s);
   EXPECT_TRUE(question("cluster-token").value());
   EXPECT_EQ(question("cluster-token", "n2").error().code, error_code::not_found) << "n2 says that it is at our address: our own silence must not count for it";
+}
+
+// Who asks was answered a second before us: its lease would be over half a second after we say "yes" at last, and its next round may begin then only.
+TEST_F(Node, KeepsAQuestionUntilItMissesTheCoordinatorItself) {
+  script->roster = {.version = 3, .token = "cluster-token", .nodes = {}};
+  auto n = make();
+  advance(1s);
+  std::vector<bool> answers;
+  auto question = [&] { tell(n, witness_question{"cluster-token", "n1", [&](expected<bool> a) { answers.push_back(a.value()); }}); };
+  question();
+  ASSERT_EQ(answers, std::vector{false}) << "at once";
+  answers.clear();
+  script->silent = true;
+  int waited = 0; // in steps of a tenth of a second, until a question is kept
+  for (; answers.size() == static_cast<std::size_t>(waited) && waited < 40; ++waited) {
+    advance(100ms);
+    question();
+  }
+  ASSERT_EQ(answers, std::vector<bool>(waited - 1, false));
+  answers.clear();
+  advance(300ms);
+  EXPECT_TRUE(answers.empty()) << "neither yes nor no is known";
+  advance(300ms);
+  EXPECT_EQ(answers, std::vector{true});
+  script->silent = false;
+  advance(2s);
+  answers.clear();
+  question();
+  EXPECT_EQ(answers, std::vector{false});
+}
+
+TEST_F(Node, AKeptQuestionIsAnsweredNoWhenTheCoordinatorComesBack) {
+  node_state s;
+  s.last_answer = now();
+  EXPECT_EQ(s.holds_question(now() + 1900ms), 0ms) << "long before";
+  EXPECT_GT(s.holds_question(now() + 2100ms), 400ms);
+  EXPECT_EQ(s.holds_question(now() + 2600ms), 0ms) << "it misses it";
+  s.last_answer = now() + 2200ms;
+  EXPECT_EQ(s.holds_question(now() + 2600ms), 0ms);
+  EXPECT_FALSE(s.misses_the_coordinator(now() + 2600ms));
 }
 
 // cluster.md, L18: at most 1 kB at rest.
