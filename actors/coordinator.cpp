@@ -1203,7 +1203,9 @@ void coordinator_state::give_back(const release_task& done, timestamp wall) {
   auto held = leases.find(done.task);
   if (held == leases.end() || held->second.epoch != done.epoch)
     return;
-  if (auto task = tasks.find(done.task); task != tasks.end() && task->second.status.epoch != done.epoch) // its TASK has never said that it took it
+  // Its TASK has never said that it took it. After a take-over the standby sits in the task's own seat.
+  auto task = tasks.find(done.task);
+  if (task != tasks.end() && task->second.status.epoch != done.epoch && task->second.status.standby_node != held->second.node)
     note("lease-given-back", "task/" + done.task.value,
          fmt::format("Lease {} of node {} is given back before the node was asked: something else is wanted by now.", done.epoch, held->second.node.value), "coordinator", wall);
   release(done);

@@ -604,6 +604,10 @@ TEST_F(Coordinator, SaysThatALeaseWasGivenBackBeforeItBegan) {
   state->tasks.at(one.id).status.epoch = second.order.epoch; // as its TASK says when it has taken it
   state->give_back({one.id, second.order.epoch}, wall);
   EXPECT_EQ(told(), 1) << "a run that ended has events of its own";
+  auto third = *place(one.id);
+  state->tasks.at(one.id).status.standby_node = third.node; // the run in the other seat went on, this one stood by for it
+  state->give_back({one.id, third.order.epoch}, wall);
+  EXPECT_EQ(told(), 1) << "so has a standby";
 }
 
 TEST_F(Coordinator, ASilentNodeThatMayHaveTheWordOfTheOthersKeepsWhatNobodyCanFence) {
