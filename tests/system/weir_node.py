@@ -834,16 +834,18 @@ def watched(node, stream, target, every=0.25, viewer=None, without=(), stall=0.0
 
 
 class LoggedCase(unittest.TestCase):
-    """A class of tests on `nodes`; prints their logs when one of them fails."""
+    """A class of tests on `nodes`; says at once why one of them failed, and prints their logs: what is read of a long run may be cut."""
 
     LOG_LINES = 150
 
     def run(self, result=None):
-        before = len(result.failures) + len(result.errors)
+        before = len(result.failures), len(result.errors)
         began = time.monotonic()
         super().run(result)
         sys.stderr.write(f"{self.id()}: {time.monotonic() - began:.1f} s\n")
-        if len(result.failures) + len(result.errors) > before:
+        trouble = [text for _, text in result.failures[before[0]:] + result.errors[before[1]:]]
+        if trouble:
+            sys.stderr.write("\n".join(trouble))
             for node in self.nodes:
                 sys.stderr.write(f"--- the log of {node.name} after {self.id()} ---\n{node.log_tail(self.LOG_LINES)}\n")
 
