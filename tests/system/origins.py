@@ -65,7 +65,7 @@ class Broadcast(ClusterCase):
         return next(o for o in self.origins if o.name == name)
 
     def wait_until_at_rest(self):
-        """One writes, and the others have all that it has: any one of them may be lost now."""
+        """One writes, the others have all that it has, and the edge knows them: any one of them may be lost now."""
 
         def at_rest():
             phases = self.phases()
@@ -74,6 +74,8 @@ class Broadcast(ClusterCase):
             assert view["in_force"] and view["members"] == view["there"] == len(self.NAMES), view
             copies = self.owner().actors("origin", here=True)[0]["status"]["copies"]
             assert copies["writes"] and copies["term"] == view["term"] and set(copies["owed"].values()) == {0}, copies
+            asked = self.cache.actors("edge", here=True)[0]["status"]["origins"]  # it hears each other second who has come back
+            assert {f"http://{o}" for o in asked} == {o.url for o in self.origins}, asked
             return True
 
         eventually("every origin has everything", at_rest, 60)
