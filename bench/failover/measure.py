@@ -1,4 +1,4 @@
-"""How long viewers wait when a worker or the RTMP server in use is lost, how long a cluster is without a coordinator when its leader is, and whether a machine without
+"""How long viewers wait when a worker, an origin, an edge or the RTMP server in use is lost, how long a cluster is without a coordinator when its leader is, and whether a machine without
 time to spare makes the coordinator lose nodes that live: the clusters of the system tests, with real encoders and real players' playlists."""
 
 import contextlib
@@ -19,6 +19,10 @@ CASES = {
     "failover_worker_hung": "the same from the moment at which all of the worker's machine hangs (SIGSTOP)",
     "failover_worker_cut": "the same from the moment at which the worker's cable is cut (no peer)",
     "failover_standby": "seconds by which viewers' segments are late at most when the worker in charge of a task with a standby is killed (no peer)",
+    "failover_origin_kill": "seconds from the kill of the origin that writes to the next segment in viewers' playlists, from another one (no peer)",
+    "failover_origin_hang": "the same from the moment at which all of its machine hangs (SIGSTOP)",
+    "failover_edge": "seconds from the kill of an edge's machine to the last entry that playlists of twelve sessions list with its address (no peer)",
+    "failover_edge_hang": "the same from the moment at which all of its machine hangs (SIGSTOP)",
     "failover_leader": "seconds from the kill of the coordinator that leads to the first answer of the other one in its place (no peer)",
     "starved_suspicions": "nodes suspected or taken for dead in an hour of a node on a machine with four busy loops a core (no peer)",
     "failover_rtmp_server": "seconds from the kill of the RTMP server in use to the next segment, beside the hole that an SRS edge leaves",
@@ -89,6 +93,44 @@ def failover_standby(runs):
             say(f"failover_standby: kill {round_} of {runs}: {late[-1]:.2f} s late at most; {gaps} gaps, {discontinuities} discontinuities, {odd} pictures out of step so far")
     yield line("failover_standby", "seconds", "lower", late, None, None, worst=rounded(max(late)), losses=len(late), gaps=gaps, discontinuities=discontinuities, pictures_out_of_step=odd,
                profile="short", segment_seconds=TARGET, looked_every_ms=100)
+
+
+def failover_origin(name, runs, break_it, mend_it):
+    """`mend_it`: after the loss; the origin then keeps copies again."""
+    from origins import TARGET, Origins
+
+    first, taken, late, gaps, stalls = [], [], [], 0, 0
+    with broadcast(Origins) as show:
+        for round_ in range(1, runs + 1):
+            owner, began, took = show.lose(break_it)
+            seen = show.follower.seen
+            since = max(m for m, (_, at) in seen.items() if at <= began)
+            first.append(seen[since + 1][1] - began)
+            times = [at for _, (_, at) in sorted(seen.items()) if at > began - TARGET]
+            late.append(max(0.0, max(b - a for a, b in zip(times, times[1:])) - TARGET))
+            gaps += sum(1 for m in seen if m > since and seen[m][0].gap)
+            taken.append(took)
+            mend_it(show, owner)
+            show.wait_until_at_rest()
+            stalls += len([s for s in show.player.stalls if s[0] > began])
+            say(f"{name}: loss {round_} of {runs}: the next segment after {first[-1]:.2f} s, {late[-1]:.2f} s late; another origin had all streams after {took:.2f} s; {gaps} gaps, {stalls} stalls so far")
+    yield line(name, "seconds", "lower", first, None, None, worst=rounded(max(first)), losses=len(first), taken_over=rounded(middle(taken)), taken_over_worst=rounded(max(taken)),
+               late=rounded(middle(late)), late_worst=rounded(max(late)), gaps=gaps, stalls=stalls, origins=3, profile="short", segment_seconds=TARGET, looked_every_ms=100)
+
+
+def failover_edge(name, runs, break_it, mend_it):
+    from edges import SESSIONS, TARGET, Edges
+
+    named, out, stalls = [], [], []
+    with broadcast(Edges) as show:
+        for round_ in range(1, runs + 1):
+            gone, last, stalled = show.lose_an_edge(break_it, mend_it)
+            out.append(gone)
+            named.append(last)
+            stalls += stalled
+            say(f"{name}: loss {round_} of {runs}: the last entry that names it after {last:.2f} s, out of the table after {gone:.2f} s; {len(stalls)} viewers stalled so far")
+    yield line(name, "seconds", "lower", named, None, None, worst=rounded(max(named)), losses=len(named), out_of_the_table=rounded(middle(out)), out_of_the_table_worst=rounded(max(out)),
+               viewers_stalled=len(stalls), edges=3, sessions=SESSIONS, profile="short", segment_seconds=TARGET, looked_every_ms=250)
 
 
 def failover_leader(runs):
@@ -171,6 +213,10 @@ def measure(names, settings):
         "failover_worker_hung": lambda name: failover_worker(name, runs, live_cluster, hang, wake),
         "failover_worker_cut": lambda name: failover_worker(name, runs, cut_cluster, cut, mend, bound=10, wished=6),
         "failover_standby": lambda _: failover_standby(runs),
+        "failover_origin_kill": lambda name: failover_origin(name, runs, kill, lambda show, origin: show.start_again(origin)),
+        "failover_origin_hang": lambda name: failover_origin(name, runs, hang, lambda _, origin: wake(origin)),
+        "failover_edge": lambda name: failover_edge(name, runs, kill, start),
+        "failover_edge_hang": lambda name: failover_edge(name, runs, hang, wake),
         "failover_leader": lambda _: failover_leader(runs),
         "starved_suspicions": lambda _: starved_suspicions(STARVED_FOR["quick" if settings.quick else "usual"]),
         "failover_rtmp_server": lambda name: failover_rtmp_server(name, runs, kill, start, SRS_HOLE),
