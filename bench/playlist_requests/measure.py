@@ -52,7 +52,7 @@ export default { content, forget_length, body };
 NJS_HEADERS = 'add_header Access-Control-Allow-Origin "*"; add_header Cache-Control "max-age=1";'
 NJS_WAYS = {
     "js_content": "location /p/ { js_content rewrite.content; " + NJS_HEADERS + " }",
-    "js_body_filter": "location ~ ^/p/[0-9.]+/[^/]+/(?<list>[^/]+)$ { alias {folder}/www/$list; js_header_filter rewrite.forget_length; js_body_filter rewrite.body; " + NJS_HEADERS + " }",
+    "js_body_filter": "location ~ ^/p/[0-9.]+/[^/]+/(?<list>[^/]+)$ { alias {folder}/www/$list; sendfile off; js_header_filter rewrite.forget_length; js_body_filter rewrite.body; " + NJS_HEADERS + " }",
 }
 
 
@@ -71,15 +71,16 @@ def fetch(port, path):
     return done.stdout
 
 
+def edges_in(playlist):
+    """The edge of each entry, in order."""
+    return [text.split("/s/")[0] for text in playlist.splitlines() if text.startswith("http://10.0.0.")]
+
+
 def check(playlist):
     """What is sent must be what a viewer needs: all segments, on the edges of its bucket in both epochs."""
-    hosts = [text.split("/s/")[0] for text in playlist.decode().splitlines() if text.startswith("http://10.0.0.")]
-    if len(hosts) != 15:
-        raise BenchFailed(f"the playlist lists {len(hosts)} segments:\n{playlist.decode()}")
-
-
-def edges_in(playlist):
-    return [text.split("/s/")[0] for text in playlist.splitlines() if text.startswith("http://10.0.0.")]
+    listed = len(edges_in(playlist.decode()))
+    if listed != 15:
+        raise BenchFailed(f"the playlist lists {listed} segments:\n{playlist.decode()}")
 
 
 def write_njs(home, port):
@@ -109,18 +110,15 @@ def without_numbers(playlist):
 
 
 @contextlib.contextmanager
-def rewriting_nginx(way, sessions, port):
-    """An nginx that rewrites in that way, after its answers to some sessions were compared with ours. Gives (port, pid of the worker, folder)."""
-    with tempfile.TemporaryDirectory(prefix="weir-bench-") as home:
-        os.chmod(home, 0o755)
-        write_njs(home, port)
-        server = f"js_path {home}; js_import rewrite from rewrite.js; " + NJS_WAYS[way].replace("{folder}", home)
-        with nginx(server.replace("{", "{{").replace("}", "}}"), top=f"load_module {NJS_MODULE};") as peer:
-            for path in sessions[:50]:
-                theirs, mine = fetch(peer[0], path).decode(), fetch(port, path).decode()
-                if without_numbers(theirs) != without_numbers(mine):
-                    raise BenchFailed(f"{way}: {path} differs:\n{theirs}\n{mine}")
-            yield peer
+def rewriting_nginx(way, home, sessions, port):
+    """An nginx that rewrites in that way what write_njs() left in `home`, after its answers to some sessions were compared with ours. Gives (port, pid of the worker)."""
+    server = f"js_path {home}; js_import rewrite from rewrite.js; " + NJS_WAYS[way].replace("{folder}", home)
+    with nginx(server.replace("{", "{{").replace("}", "}}"), top=f"load_module {NJS_MODULE};") as (peer_port, worker, _):
+        for path in sessions[:50]:
+            theirs, mine = fetch(peer_port, path).decode(), fetch(port, path).decode()
+            if without_numbers(theirs) != without_numbers(mine):
+                raise BenchFailed(f"{way}: {path} differs:\n{theirs}\n{mine}")
+        yield peer_port, worker
 
 
 class Bench(typing.NamedTuple):
@@ -134,10 +132,9 @@ class Bench(typing.NamedTuple):
     seconds: int
     runs: int
 
-    def against(self, name, peer, requests, peer_name):
-        """One case's line: rounds of ours and of a peer, in turn."""
-        peer_port, worker, home = peer
-        theirs = Load(home, requests)
+    def against(self, name, peer, theirs, peer_name):
+        """One case's line: rounds of ours and of a peer, (port, pid of the worker), under the load `theirs`, in turn."""
+        peer_port, worker = peer
         ours, others = [], []
         for round_ in range(self.runs + 1):
             say(f"{name}: round {round_} of {self.runs}" + (" (warm-up)" if round_ == 0 else ""))
@@ -177,20 +174,22 @@ def measure(names, settings):
         static = [name for name in names if name != "playlist_requests_njs"]
         if static:
             # What our server says beside the body, nginx says too.
-            with nginx('root {folder}/www; location /p/ {{ ' + NJS_HEADERS + ' }}') as peer:
-                file = f"{peer[2]}/www{sessions[0]}"
+            with nginx('root {folder}/www; location /p/ {{ ' + NJS_HEADERS + ' }}') as (peer_port, worker, home):
+                file = f"{home}/www{sessions[0]}"
                 os.makedirs(os.path.dirname(file))
                 with open(file, "wb") as f:
                     f.write(playlist)
-                if fetch(peer[0], sessions[0]) != playlist:
+                if fetch(peer_port, sessions[0]) != playlist:
                     raise BenchFailed("nginx does not send the same bytes")
+                theirs = Load(home, [get(sessions[0])])
                 for name in static:
-                    yield bench.against(name, peer, [get(sessions[0])], PEER)
+                    yield bench.against(name, (peer_port, worker), theirs, PEER)
         if "playlist_requests_njs" in names:
+            write_njs(folder, port)
             lines = {}
             for way in NJS_WAYS:
-                with rewriting_nginx(way, sessions, port) as peer:
-                    lines[way] = bench.against("playlist_requests_njs", peer, [get(path) for path in sessions], f"{NJS_PEER} ({way})")
+                with rewriting_nginx(way, folder, sessions, port) as peer:
+                    lines[way] = bench.against("playlist_requests_njs", peer, bench.mine, f"{NJS_PEER} ({way})")
             best = max(lines, key=lambda way: lines[way]["peer"])
             lines[best]["params"]["other_ways"] = {way: one["peer"] for way, one in lines.items() if way != best}
             yield lines[best]
