@@ -103,11 +103,9 @@ def failover_origin(name, runs, break_it, mend_it):
     with broadcast(Origins) as show:
         for round_ in range(1, runs + 1):
             owner, began, took = show.lose(break_it)
-            seen = show.follower.seen
-            since = max(m for m, (_, at) in seen.items() if at <= began)
+            seen, since = show.follower.seen, show.follower.newest_at(began)
             first.append(seen[since + 1][1] - began)
-            times = [at for _, (_, at) in sorted(seen.items()) if at > began - TARGET]
-            late.append(max(0.0, max(b - a for a, b in zip(times, times[1:])) - TARGET))
+            late.append(max(0.0, show.follower.longest_wait(began, TARGET)))
             gaps += sum(1 for m in seen if m > since and seen[m][0].gap)
             taken.append(took)
             mend_it(show, owner)
@@ -187,7 +185,7 @@ def failover_rtmp_server(name, runs, break_it, mend_it, peer, spread=False, **bo
                 break_it(used)
                 died = time.monotonic()
                 weir_node.eventually("it goes on", lambda: follower.newest() >= since + 4, 12 * TARGET)
-                waited = show.longest_wait(follower, died)
+                waited = follower.longest_wait(died, TARGET)
             fresh = sorted(at - died for msn, (entry, at) in follower.seen.items() if at > died and not entry.gap)
             show.assert_unbroken(follower, since)
             show.assertEqual(show.pipeline(), pipeline, "the same process")

@@ -40,7 +40,7 @@ from chaos_sink import Sink
 from cluster import Member, weir
 from network import Network
 from weir_node import Encoder, Linter, LoggedCase, Player, Playlist, Process, TwoWayEncoder, Viewer
-from weir_node import eventually, fetch, free_ports, processes, wait_until_playable
+from weir_node import eventually, fetch, free_ports, processes, start_together, wait_until_playable
 
 GRACE = 20          # seconds that a sender may be away
 SETTLED_WITHIN = 25
@@ -157,10 +157,7 @@ class Lab:
         return time.time() - self.began
 
     def start(self, cleanup):
-        for node in self.node.values():
-            node.launch()
-        for node in self.node.values():
-            node.wait_until_ready()
+        start_together(self.node.values())
         eventually("all are there", lambda: {n["name"]: n["phase"] for n in self.boss.items("/api/v1/nodes")} == {n: "ready" for n in NODES}, 30)
         self.streams = {}
         for name, ladder in zip(STREAMS, ("small", "low")):

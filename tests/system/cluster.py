@@ -17,7 +17,7 @@ import threading
 import time
 
 from authority import Authority
-from weir_node import PROGRAM, Encoder, Follower, LoggedCase, Node, eventually, fetch, free_ports, main, processes, trust, wait_until_playable, watched
+from weir_node import PROGRAM, Encoder, Follower, LoggedCase, Node, eventually, fetch, free_ports, main, processes, start_together, trust, wait_until_playable, watched
 
 TARGET = 2     # seconds: the profile short
 SANITIZED = 2  # seconds more, for the start of a sanitized program
@@ -132,10 +132,7 @@ class ClusterCase(LoggedCase):
     @classmethod
     def begin(cls):
         """Starts all nodes at once, and the broadcast; returns when it plays."""
-        for node in cls.nodes:
-            node.launch()
-        for node in cls.nodes:
-            node.wait_until_ready()
+        start_together(cls.nodes)
         return cls.go_live()
 
     @classmethod

@@ -11,7 +11,7 @@ import time
 
 from cluster import SANITIZED
 from weir_node import Encoder, Follower, HostWatch, LoggedCase, Node, Player
-from weir_node import eventually, free_ports, main, wait_until_playable
+from weir_node import eventually, free_ports, main, start_together, wait_for_the_hold_back, wait_until_playable
 
 TARGET = 2    # seconds: the profile short
 SESSIONS = 12
@@ -31,10 +31,7 @@ class Edges(LoggedCase):
             cls.farm.append(Node(node={"name": name}, roles=["edge"], cluster={"name": "hall", "join": [door]}, edge={"instances": 1}))
             cls.addClassCleanup(cls.farm[-1].remove)
         cls.nodes = [cls.lab, *cls.farm]
-        for node in cls.nodes:
-            node.launch()
-        for node in cls.nodes:
-            node.wait_until_ready()
+        start_together(cls.nodes)
         cls.show = cls.lab.add_stream("show")
         cls.hls = cls.lab.add_hls(cls.show)
         cls.camera = Encoder(cls.lab, "show", cls.show.key)
@@ -51,15 +48,16 @@ class Edges(LoggedCase):
         def serve():
             phases = {name: e["phase"] for name, e in cls.edges().items()}
             assert phases == {n.name: "serving" for n in cls.farm}, phases
+            return True
 
-        eventually("all edges serve", lambda: serve() is None, 60)
+        eventually("all edges serve", serve, 60)
 
     @contextlib.contextmanager
     def audience(self):
         """Sessions that play until the block ends; of each what it was shown, and its player."""
         with contextlib.ExitStack() as stack:
             viewers = [wait_until_playable(self.lab, "show", 20) for _ in range(SESSIONS)]
-            eventually("enough is listed for the hold-back", lambda: sum(e.duration for e in viewers[0].playlist().media) >= 6 * TARGET, 10 * TARGET)
+            wait_for_the_hold_back(viewers[0], TARGET)
             followers = [stack.enter_context(Follower(v)) for v in viewers]
             players = [stack.enter_context(Player(v, TARGET)) for v in viewers]
             for one in followers:

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 
-from weir_node import PROGRAM, Encoder, LoggedCase, Node, _spawn, eventually, fetch, free_ports, main, processes, wait_until_playable, watched
+from weir_node import PROGRAM, Encoder, LoggedCase, Node, _spawn, eventually, fetch, free_ports, main, processes, start_together, wait_until_playable, watched
 
 TARGET = 2       # seconds: the profile short
 TAKE_OVER = 10   # seconds, at most
@@ -225,10 +225,7 @@ class Election(LoggedCase):
 
     def go_live(self):
         """Starts all nodes, and through the coordinator that stands by a broadcast with a ladder and a restream; returns when all of it runs."""
-        for node in self.nodes:
-            node.launch()
-        for node in self.nodes:
-            node.wait_until_ready()
+        start_together(self.nodes)
         leader = self.leader()
         standby = self.other(leader)
         eventually("the other one follows", lambda: standby.follows() == leader.name, 5)

@@ -13,7 +13,7 @@ import time
 
 from cluster import SANITIZED, ClusterCase, Member, weir
 from redundant import FPS, TARGET, pictures
-from weir_node import Encoder, Follower, Player, eventually, free_ports, main, wait_until_playable
+from weir_node import Encoder, Follower, Player, eventually, free_ports, main, start_together, wait_until_playable
 
 TAKES_OVER = 4.5 + SANITIZED  # seconds: 2.5 of silence, then claims, logs and the runs' next try
 
@@ -37,9 +37,7 @@ class Broadcast(ClusterCase):
         cls.nodes = [cls.boss, *cls.origins, cls.lists, cls.work, cls.cache]
         for node in cls.nodes:
             cls.addClassCleanup(node.remove)
-            node.launch()
-        for node in cls.nodes:
-            node.wait_until_ready()
+        start_together(cls.nodes)
         cls.show = cls.boss.add_stream("show")
         cls.hls = cls.boss.add_hls(cls.show)
         cls.camera = Encoder(cls.work, "show", cls.show.key, insists=True)
@@ -94,7 +92,7 @@ class Broadcast(ClusterCase):
 
     def judge(self, began, hung=False):
         player, follower = self.player, self.follower
-        since = max(m for m, (_, at) in follower.seen.items() if at <= began)
+        since = follower.newest_at(began)
         levels = [left for at, left in player.levels if at > began]
         failed = [(round(at - began, 2), what, url, why) for at, what, url, why in player.failures if at > began]
         sys.stderr.write(f"lowest buffer {min(levels, default=0):.1f} s; {len(failed)} requests failed: {failed[:4]}\n")

@@ -15,7 +15,7 @@ import tempfile
 import time
 
 from weir_node import Encoder, HostWatch, LoggedCase, Node, TwoWayEncoder
-from weir_node import eventually, fetch, free_ports, main, processes, wait_until_playable, watched
+from weir_node import eventually, fetch, free_ports, main, processes, start_together, wait_until_playable, watched
 
 TARGET = 2  # seconds: the profile short
 FPS = 25
@@ -36,10 +36,7 @@ class RedundantCase(LoggedCase):
     @classmethod
     def go_live(cls):
         """Starts all nodes, and the broadcast; returns when it plays."""
-        for node in cls.nodes:
-            node.launch()
-        for node in cls.nodes:
-            node.wait_until_ready()
+        start_together(cls.nodes)
         cls.show = cls.boss.add_stream("show")
         cls.hls = cls.boss.add_hls(cls.show)
         cls.camera = TwoWayEncoder([cls.left, cls.right], "show", cls.show.key)
@@ -98,11 +95,6 @@ class RedundantCase(LoggedCase):
         odd, held = self.out_of_step(follower, since)
         self.assertEqual(odd, [], f"pictures follow each other by {STEP} ticks; segments hold {held}")
 
-    def longest_wait(self, follower, since):
-        """Seconds between two new segments beyond their duration, at most, after that moment."""
-        at = sorted(t for _, t in follower.seen.values() if t > since - TARGET)
-        return max(b - a for a, b in zip(at, at[1:])) - TARGET
-
     def wait_for_the_moment(self, follower, behind):
         """Until so many seconds after a new segment, at least; returns its number."""
         newest = follower.newest()
@@ -123,7 +115,7 @@ class RedundantCase(LoggedCase):
             break_it(used)
             broke = time.monotonic()
             eventually("it goes on", lambda: follower.newest() >= since + 5, 12 * TARGET)
-            waited = self.longest_wait(follower, broke)
+            waited = follower.longest_wait(broke, TARGET)
         phase = broke - follower.seen[since][1]
         sys.stderr.write(f"the server in use was lost {phase:.2f} s behind a segment: the next one came {waited:.2f} s late (this machine stood still for {host.longest:.2f} s)\n")
         self.assert_unbroken(follower, since)
@@ -169,7 +161,7 @@ class RedundantCase(LoggedCase):
             break_it(worker)
             died = time.monotonic()
             eventually("it goes on", lambda: follower.newest() >= since + 5, 12 * TARGET)
-            waited = self.longest_wait(follower, died)
+            waited = follower.longest_wait(died, TARGET)
             moved = eventually("the standby is the run", lambda: (t := self.boss.task(self.hls))["node"] == other.name and t, 15)
             mend_it(worker)
             eventually("it has a standby of its own", lambda: (self.boss.task(self.hls)["standby"] or {}).get("phase") == "running", 40)

@@ -13,7 +13,7 @@ import time
 
 from cluster import ClusterCase, Member, weir
 from redundant import FPS, TARGET, pictures
-from weir_node import Follower, Player, TwoWayEncoder, eventually, free_ports, main, wait_until_playable, watch
+from weir_node import Follower, Player, TwoWayEncoder, eventually, free_ports, main, start_together, wait_until_playable, watch
 
 
 class Rolling(ClusterCase):
@@ -34,9 +34,7 @@ class Rolling(ClusterCase):
         cls.nodes = [cls.boss, cls.media, cls.cache, cls.left, cls.right, cls.w1, cls.w2]
         for node in cls.nodes:
             cls.addClassCleanup(node.remove)
-            node.launch()
-        for node in cls.nodes:
-            node.wait_until_ready()
+        start_together(cls.nodes)
         cls.show = cls.boss.add_stream("show")
         cls.hls = cls.boss.add_hls(cls.show)
         cls.pushes = []

@@ -525,6 +525,14 @@ class Playlist:
         return [e for e in self.entries if not e.gap]
 
 
+def start_together(nodes):
+    """Starts all nodes at once; returns when each is ready."""
+    for node in nodes:
+        node.launch()
+    for node in nodes:
+        node.wait_until_ready()
+
+
 class Viewer:
     """One start of a player: the variants that the multivariant playlist assigned to it."""
 
@@ -599,6 +607,15 @@ class Follower(threading.Thread):
 
     def newest(self):
         return max(self.seen, default=-1)
+
+    def newest_at(self, moment):
+        """The newest number that was listed by then."""
+        return max(m for m, (_, at) in self.seen.items() if at <= moment)
+
+    def longest_wait(self, since, target):
+        """Seconds between two new segments beyond their duration, at most, after that moment."""
+        at = sorted(t for _, t in self.seen.values() if t > since - target)
+        return max(b - a for a, b in zip(at, at[1:])) - target
 
     def media_since(self, moment):
         """Entries with media that were first seen after that moment, in order."""
@@ -810,12 +827,16 @@ class Linter(threading.Thread):
         self.stop()
 
 
+def wait_for_the_hold_back(viewer, target):
+    eventually("enough is listed for the hold-back", lambda: sum(e.duration for e in viewer.playlist().media) >= 6 * target, 10 * target)
+
+
 @contextlib.contextmanager
 def watched(node, stream, target, every=0.25, viewer=None, without=(), stall=0.0):
     """While something is lost: a follower and a player with a full buffer, both given to the test, and the linter. When the test is through, the
     linter has nothing to say but of the rules `without`, and the player stalled for no more seconds than `stall`."""
     viewer = viewer or wait_until_playable(node, stream, 30)
-    eventually("enough is listed for the hold-back", lambda: sum(e.duration for e in viewer.playlist().media) >= 6 * target, 10 * target)
+    wait_for_the_hold_back(viewer, target)
     with HostWatch() as host, Follower(viewer, every=every) as follower, Player(viewer, target) as player, Linter(node, stream) as linter:
         eventually("the first list", lambda: follower.seen, 5)
         eventually("its buffer is full", lambda: player.newest() >= follower.newest(), 10)
