@@ -266,7 +266,8 @@ transcoder_actor::behavior_type transcoder(transcoder_actor::stateful_pointer<tr
         my.plan.what.grid_offset = rungs->grid_offset; // later runs on this publication cut at the same instants
         tell(self, owner, engine_rungs{my.runs, rungs->rungs, rungs->maps, rungs->part});
       } else if (auto* segment = std::get_if<media::segment_report>(&got.what)) {
-        tell(self, owner, engine_segment{my.runs, segment->segment, shared(std::move(got.media))});
+        segment->segment.keys = std::move(segment->keys);
+        tell(self, owner, engine_segment{my.runs, std::move(segment->segment), shared(std::move(got.media))});
       } else if (auto* part = std::get_if<media::part_report>(&got.what)) {
         tell(self, owner, engine_part{my.runs, part->part, shared(std::move(got.media))});
       } else if (auto* trouble = std::get_if<media::trouble>(&got.what)) {

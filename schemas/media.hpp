@@ -72,6 +72,26 @@ struct rung_info {
   bool operator==(const rung_info&) const = default;
 };
 
+/// Most key frames of one segment that are told.
+inline constexpr std::size_t segment_keys_limit = 64;
+
+/// A key frame of a segment (trick play): those bytes of it, behind what players need before any segment, hold that picture whole.
+struct key_frame {
+  std::int64_t time = 0;    ///< 90 kHz, from the segment's first frame
+  std::uint64_t offset = 0; ///< bytes: in MPEG-TS of its PES, behind the tables; in fragmented MP4 of its moof
+  std::uint64_t bytes = 0;  ///< to the picture's end
+
+  static constexpr auto fields() {
+    using o = key_frame;
+    return std::tuple{
+      field("time", &o::time, {0, std::int64_t{1} << 48}, "From the segment's first frame, 90 kHz."),
+      field("offset", &o::offset, {0, std::uint64_t{1} << 32}, "Where it begins in the segment."),
+      field("bytes", &o::bytes, {1, std::uint64_t{1} << 32}, "Length."),
+    };
+  }
+  bool operator==(const key_frame&) const = default;
+};
+
 /// One segment of one rung, as its writer announces it. Times are 90 kHz ticks of the publisher's clock, unwrapped to 64 bits.
 struct segment_info {
   std::string rung;
@@ -82,6 +102,7 @@ struct segment_info {
   bool discontinuity = false;       ///< the time line or the picture changed before this segment
   timestamp captured{};             ///< wall clock of the first frame (PROGRAM-DATE-TIME)
   std::uint64_t bytes = 0;
+  std::vector<key_frame> keys;      ///< in order, the first one is the first frame; none: not known. Told beside the fields, which older origins take as they are
 
   static constexpr auto fields() {
     using o = segment_info;
@@ -96,6 +117,13 @@ struct segment_info {
       field("bytes", &o::bytes, "Size."),
     };
   }
+};
+
+/// A segment's key frames, as its writer announces them.
+struct key_frame_list {
+  std::vector<key_frame> keys;
+
+  static constexpr auto fields() { return std::tuple{field("keys", &key_frame_list::keys, {0, segment_keys_limit}, "In order.")}; }
 };
 
 /// One part of a segment that is still being made (low latency), as its writer announces it. A segment is the concatenation of its parts.

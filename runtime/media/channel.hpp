@@ -89,7 +89,7 @@ class child_channel : public record_channel {
 public:
   using record_channel::record_channel;
   expected<void> send(const record& r) { return send_message(r, -1); }
-  expected<void> send(const segment_info& segment, const owned_fd& media) { return send_message(segment_report{segment}, media.get()); }
+  expected<void> send(const segment_info& segment, const owned_fd& media) { return send_message(segment_report{segment, segment.keys}, media.get()); }
   expected<void> send(const part_info& part, const owned_fd& media) { return send_message(part_report{part}, media.get()); }
 };
 

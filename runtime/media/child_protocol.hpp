@@ -171,7 +171,11 @@ struct rungs_report {
 /// From the child, with the segment's bytes as a sealed memory file.
 struct segment_report {
   segment_info segment;
-  static constexpr auto fields() { return std::tuple{field("segment", &segment_report::segment, "The segment.")}; }
+  std::vector<key_frame> keys; ///< of the segment
+  static constexpr auto fields() {
+    using o = segment_report;
+    return std::tuple{field("segment", &o::segment, "The segment."), field("keys", &o::keys, {0, segment_keys_limit}, "Its key frames, in order.")};
+  }
 };
 
 /// From the child, with the part's bytes likewise, before its segment's own report: a segment is the concatenation of its parts.

@@ -1,6 +1,7 @@
 #pragma once
 // Fragmented MP4 in memory, picture and sound in one file, one muxer for the whole run of a rung. The map (ftyp, moov) is known once it is open; each
-// segment is moof + mdat, with decode times of the publisher's clock, so that segments of one map can be joined in any order and by whoever made them.
+// segment is a fragment (moof + mdat) for each of its key frames, with decode times of the publisher's clock, so that segments of one map can be joined in any
+// order and by whoever made them.
 //
 // Parts (low latency) are the same flush more often: each is a fragment, kept in a file of its own beside the segment's. So a segment is the concatenation of its
 // parts, byte for byte: no box of a segment counts its fragments.
@@ -20,7 +21,7 @@ public:
 
   expected<void> write_video(const AVPacket& packet) override;
   expected<void> write_audio(const AVPacket& packet) override;
-  expected<memory_file> cut(std::optional<ticks> next_picture) override;
+  expected<written_segment> cut(std::optional<ticks> next_picture) override;
   expected<memory_file> cut_part(part_end end, std::optional<ticks> next_picture) override;
   std::string_view map() const override;
 

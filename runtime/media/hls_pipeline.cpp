@@ -142,6 +142,8 @@ struct hls_pipeline::state {
     // The last picture of a rung is taken to last as long as the one before it, which is long where pictures were left out: a segment that the origin would
     // refuse. It lasts until the next rungs begin.
     info.duration = std::max<ticks>(1, std::min(info.duration, next_begin - info.first_pts));
+    if constexpr (std::is_same_v<Info, segment_info>)
+      std::erase_if(info.keys, [&](auto& k) { return k.time >= info.duration; });
     {
       std::lock_guard lock(capture_mutex);
       info.captured = capture.at(segment);

@@ -13,6 +13,18 @@ namespace {
 constexpr std::size_t most_pictures = 4;
 constexpr std::size_t most_held_sound = 1024; ///< 20 s: the picture has stopped, the newest sound counts
 
+/// Those that trick play can rely on, with times from the segment's first frame, which is one of them. A damaged source may count backwards.
+std::vector<key_frame> within_segment(std::vector<key_frame> keys, ticks first_pts) {
+  for (auto& k : keys)
+    k.time -= first_pts;
+  ticks newest = -1;
+  std::erase_if(keys, [&](auto& k) { return k.time <= std::exchange(newest, std::max(newest, k.time)); });
+  if (keys.empty() || keys.front().time != 0)
+    return {};
+  keys.resize(std::min(keys.size(), segment_keys_limit));
+  return keys;
+}
+
 expected<av<AVCodecContext>> open_x264(const rung_setup& setup) {
   auto* codec = avcodec_find_encoder_by_name("libx264");
   av<AVCodecContext> context(codec ? avcodec_alloc_context3(codec) : nullptr);
@@ -324,16 +336,17 @@ expected<void> rung::end_part(segment_writer::part_end where, ticks end, std::op
 expected<void> rung::end_segment(ticks end, std::optional<ticks> next_picture) {
   if (part_.target > 0)
     WEIR_TRY(end_part(segment_writer::part_end::newest, end, next_picture, true));
-  auto file = writer_->cut(next_picture);
-  if (!file)
-    return fail(file.error());
+  auto written = writer_->cut(next_picture);
+  if (!written)
+    return fail(written.error());
   segment_info segment;
   segment.rung = info_.name;
   segment.slot = static_cast<std::uint64_t>(slot_);
   segment.first_pts = first_pts_;
   segment.duration = std::max<ticks>(1, end - first_pts_);
   segment.discontinuity = std::exchange(discontinuity_, false);
-  deliver_(std::move(segment), std::move(*file));
+  segment.keys = within_segment(std::move(written->keys), first_pts_);
+  deliver_(std::move(segment), std::move(written->file));
   return {};
 }
 

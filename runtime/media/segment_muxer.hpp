@@ -29,6 +29,9 @@ public:
   /// What was written since the part before. Fails: media_failed, io_failed.
   expected<memory_file> cut_part();
 
+  /// Bytes of the present file that libav has let go of.
+  std::uint64_t written() const { return file_.size(); }
+
   AVFormatContext* context = nullptr;
   int video = -1, audio = -1; ///< their streams; -1: there is none
 
@@ -37,10 +40,11 @@ protected:
   virtual bool take(const std::uint8_t* bytes, std::size_t size);
   /// Of a stream's time stamps there.
   virtual AVRational time_base(const AVCodecParameters& parameters) const;
+  /// Makes libav let go of all that was put. Fails: media_failed, io_failed.
+  expected<void> flush();
 
 private:
   expected<int> add(const AVCodecParameters& parameters);
-  expected<void> flush();
 
   std::string called_;
   memory_file file_;

@@ -5,8 +5,14 @@
 #include "runtime/media/time_line.hpp"
 
 #include <optional>
+#include <vector>
 
 namespace weir::media {
+
+struct written_segment {
+  memory_file file;
+  std::vector<key_frame> keys; ///< as of a segment_info, but with times of the publisher's clock
+};
 
 class segment_writer {
 public:
@@ -19,7 +25,7 @@ public:
   virtual expected<void> write_video(const AVPacket& packet) = 0;
   virtual expected<void> write_audio(const AVPacket& packet) = 0;
   /// Ends the segment: everything written since the one before. The next one begins with the next packet. `next_picture`: its dts, where it is known.
-  virtual expected<memory_file> cut(std::optional<ticks> next_picture) = 0;
+  virtual expected<written_segment> cut(std::optional<ticks> next_picture) = 0;
   /// Which picture a part ends with.
   enum class part_end : std::uint8_t {
     newest,       ///< the newest one that was written

@@ -12,7 +12,7 @@ public:
 
   expected<void> write_video(const AVPacket& packet) override;
   expected<void> write_audio(const AVPacket& packet) override;
-  expected<memory_file> cut(std::optional<ticks> next_picture) override;
+  expected<written_segment> cut(std::optional<ticks> next_picture) override;
 
 private:
   struct muxer;

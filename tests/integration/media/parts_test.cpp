@@ -45,7 +45,7 @@ void check_parts(const pipeline_run& run) {
       EXPECT_EQ(part.discontinuity, segment.discontinuity);
       EXPECT_LE(parts[k].segments, n) << "a part comes before its segment";
       EXPECT_EQ(part.bytes, parts[k].bytes.size());
-      EXPECT_EQ(boxes_of(parts[k].bytes), "moof mdat");
+      EXPECT_TRUE(are_fragments(parts[k].bytes)); // two where a key frame comes in the middle
       EXPECT_GT(part.duration, 0);
       EXPECT_LE(part.duration, to_ticks(run.rungs.back().part));
       bytes += parts[k].bytes;
@@ -221,7 +221,7 @@ TEST(HlsParts, AreNotMadeUnlessTheyAreWanted) {
   EXPECT_TRUE(without.parts.empty());
   EXPECT_EQ(without.rungs.at(0).part, milliseconds(0));
   for (auto& s : without.segments)
-    EXPECT_EQ(boxes_of(s.bytes), "moof mdat");
+    EXPECT_TRUE(are_fragments(s.bytes));
   auto in_ts = hls_of(clip);
   in_ts.part = milliseconds(500);
   pipeline_run refused(in_ts);

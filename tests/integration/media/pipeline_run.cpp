@@ -82,9 +82,10 @@ bool pipeline_run::receive_until(const std::function<bool()>& until, millisecond
     EXPECT_TRUE(got) << got.error().text;
     if (!got)
       return false;
-    if (auto* r = std::get_if<segment_report>(&got->what))
+    if (auto* r = std::get_if<segment_report>(&got->what)) {
       segments.push_back({r->segment, read_sealed(got->media.get(), r->segment.bytes).value()});
-    else if (auto* p = std::get_if<part_report>(&got->what))
+      segments.back().info.keys = r->keys;
+    } else if (auto* p = std::get_if<part_report>(&got->what))
       parts.push_back({p->part, read_sealed(got->media.get(), p->part.bytes).value(), beats.empty() ? -1 : beats.back().last_read_pts, segments.size()});
     else if (auto* i = std::get_if<input_report>(&got->what))
       inputs.push_back(*i);
@@ -158,6 +159,13 @@ std::string boxes_of(std::string_view bytes) {
     bytes.remove_prefix(size);
   }
   return types;
+}
+
+bool are_fragments(std::string_view bytes) {
+  auto boxes = boxes_of(bytes) + ' ';
+  while (boxes.starts_with("moof mdat "))
+    boxes.erase(0, 10);
+  return boxes.empty() && !bytes.empty();
 }
 
 configure hls_of(const std::string& path, std::vector<rung_spec> rungs) {

@@ -76,6 +76,8 @@ configure in_fmp4(configure c);
 std::string map_of(const pipeline_run& run, const std::string& rung);
 /// Types of the boxes, "moof mdat"; "?" where they do not fill the bytes.
 std::string boxes_of(std::string_view bytes);
+/// Whether the bytes are fragments, one or more: each a moof and its mdat.
+bool are_fragments(std::string_view bytes);
 configure hls_of(const std::string& path, std::vector<rung_spec> rungs = {{"180p", 180, bit_rate{300'000}, 60}, {"90p", 90, bit_rate{100'000}, 60}});
 
 } // namespace weir::media

@@ -42,7 +42,7 @@ TEST(ChildProtocol, CarriesEveryRecordThereAndBack) {
                         ready{7, "59"},
                         input_report{"h264", 1920, 1080, 29'970, "aac", 2, 48'000},
                         rungs_report{{{"720p", 1280, 720, 30'000, "avc1.64001f,mp4a.40.2", bit_rate{3'128'000}}}, 90'000, true, {"AAAA"}, std::chrono::milliseconds(320)},
-                        segment_report{s},
+                        segment_report{s, {{0, 564, 1000}, {180'000, 200'000, 900}}},
                         part_report{p},
                         h,
                         trouble{end_cause::source_stalled, "silent"},
@@ -61,6 +61,13 @@ TEST(ChildProtocol, CarriesEveryRecordThereAndBack) {
   EXPECT_EQ(back.write_deadline, std::chrono::milliseconds(5'000));
   EXPECT_TRUE(back.leave_out_rungs);
   EXPECT_EQ(back.part, std::chrono::milliseconds(333));
+  const std::vector<key_frame> keys{{0, 564, 1000}, {180'000, 200'000, 900}};
+  EXPECT_EQ(std::get<segment_report>(decode(encode(segment_report{s, keys}).value()).value()).keys, keys);
+  const auto many = std::vector<key_frame>(segment_keys_limit, {std::int64_t{1} << 40, std::uint64_t{1} << 31, std::uint64_t{1} << 31});
+  EXPECT_TRUE(encode(segment_report{s, many}));
+  auto more = many;
+  more.push_back(many.front());
+  EXPECT_FALSE(encode(segment_report{s, more})) << "more than a segment may have";
   auto segment = std::get<segment_report>(decode(encode(segment_report{s}).value()).value()).segment;
   EXPECT_EQ(segment.captured, s.captured);
   EXPECT_EQ(segment.first_pts, s.first_pts);
@@ -120,12 +127,14 @@ TEST(Channel, HandsSealedMediaOver) {
   segment_info s;
   s.rung = "a";
   s.bytes = file.size();
+  s.keys = {{0, 0, 7}};
   auto sealed = std::move(file).seal();
   ASSERT_TRUE(sealed);
   ASSERT_TRUE(child.send(s, *sealed));
   auto got = parent.receive(seconds(5));
   ASSERT_TRUE(got) << got.error().text;
   EXPECT_EQ(read_sealed(got->media.get(), 7).value(), "segment");
+  EXPECT_EQ(std::get<segment_report>(got->what).keys, s.keys);
   EXPECT_LT(::write(got->media.get(), "x", 1), 0) << "a sealed file was changed";
 }
 
