@@ -71,6 +71,24 @@ expected<void> check_parts(const stream_log& log) {
   return {};
 }
 
+expected<void> check_keys(const stream_log& log) {
+  auto bad = [&](std::string_view why) { return fail(error_code::invalid_input, fmt::format("log of stream {}: {}", log.stream, why)); };
+  if (log.keys_from && !log.entries.empty() && *log.keys_from > log.entries.back().msn + 1)
+    return bad("it tells of key frames that are not there yet");
+  std::size_t keys = 0;
+  for (auto& e : log.entries) {
+    if (!are_keys_of(e, log.rungs.size()) || (!e.keys.empty() && (!log.keys_from || e.msn < *log.keys_from)))
+      return bad(fmt::format("entry {} has key frames that cannot be", e.msn));
+    keys += e.keys.size() / 4;
+  }
+  if (keys > log_keys_limit)
+    return bad(fmt::format("it has {} key frames, {} at most", keys, log_keys_limit));
+  auto counts = [](auto& r) { return r.keys_peak.bits_per_second >= 0 && r.keys_peak.bits_per_second <= largest_rate && r.keys_gone <= std::uint64_t{1} << 62; };
+  if (!std::ranges::all_of(log.rungs, counts))
+    return bad("it counts key frames in a way that cannot be");
+  return {};
+}
+
 /// Decoding has judged each value alone; this is what rendering relies on.
 expected<void> check(const stream_log& log) {
   if (!is_address_word(log.stream))
@@ -96,6 +114,7 @@ expected<void> check(const stream_log& log) {
     if ((e.durations.size() != 1 && e.durations.size() != log.rungs.size()) || std::ranges::any_of(e.durations, [](auto d) { return d < 0 || d > longest_entry; }))
       return bad(fmt::format("entry {} has no durations for its rungs", e.msn));
   }
+  WEIR_TRY(check_keys(log));
   return check_parts(log);
 }
 

@@ -44,7 +44,7 @@ bool plausible(const rung_info& r) {
 
 bool plausible(const segment_info& s) {
   return s.slot < number_limit && s.duration > 0 && s.duration < pts_limit && s.first_pts > -pts_limit && s.first_pts < pts_limit && s.bytes > 0 &&
-         s.bytes < bytes_limit;
+         s.bytes < bytes_limit && is_row_of_keys(s.keys, s.duration, s.bytes);
 }
 
 /// Of a first frame that somebody brings now.
@@ -56,6 +56,33 @@ bool plausible(const hls_timing& t) {
 }
 
 } // namespace
+
+bool is_row_of_keys(const std::vector<key_frame>& keys, std::int64_t duration, std::uint64_t bytes) {
+  std::uint64_t end = 0;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    auto& k = keys[i];
+    const bool follows = i == 0 ? k.time == 0 : k.time > keys[i - 1].time;
+    if (!follows || k.time >= duration || k.offset < end || k.bytes == 0 || k.offset >= bytes || k.bytes > bytes - k.offset)
+      return false;
+    end = k.offset + k.bytes;
+  }
+  return keys.size() <= segment_keys_limit;
+}
+
+bool are_keys_of(const log_entry& e, std::size_t rungs) {
+  if (e.keys.size() % 4 != 0 || e.keys.size() > 4 * max_rungs * segment_keys_limit)
+    return false;
+  std::int64_t before = 0;
+  for (std::size_t i = 0; i < e.keys.size(); i += 4) {
+    const auto rung = e.keys[i];
+    const bool fits = rung >= before && rung < static_cast<std::int64_t>(rungs) && e.keys[i + 2] >= 0 && e.keys[i + 3] >= 0;
+    if (!fits || (rung != before && !is_row_of_keys(e.keys_of(static_cast<std::size_t>(before)), e.duration(static_cast<std::size_t>(before)), bytes_limit)) ||
+        e.gap(static_cast<std::size_t>(rung)))
+      return false;
+    before = rung;
+  }
+  return e.keys.empty() || is_row_of_keys(e.keys_of(static_cast<std::size_t>(before)), e.duration(static_cast<std::size_t>(before)), bytes_limit);
+}
 
 error refusal(offer_result why, std::string_view rung, std::uint64_t slot) {
   auto text = fmt::format("segment of slot {} in rung {:?}: {}", slot, rung.substr(0, 32), to_string(why));
@@ -339,7 +366,7 @@ void segment_log::enter(waiting& w, std::size_t rung, const segment_info& segmen
     // A node whose clock is far off must not date the stream.
     w.captured = plausible_time(segment.captured, now) ? segment.captured : now - micros(segment.duration);
   }
-  w.rungs[rung] = arrival{segment.first_pts, segment.duration, segment.bytes};
+  w.rungs[rung] = arrival{segment.first_pts, segment.duration, segment.bytes, segment.keys};
   w.discontinuity = w.discontinuity || segment.discontinuity;
 }
 
@@ -571,7 +598,7 @@ void segment_log::adopt_rungs(const writer& w, timestamp now) {
       continue;
     }
     if (!(known.info == *stays) || !known.active)
-      known = rung_state{*stays};
+      known = rung_state{.info = *stays, .keys_gone = known.keys_gone};
     known.late = 0;
     known.failing = false;
   }
@@ -588,7 +615,7 @@ void segment_log::adopt_rungs(const writer& w, timestamp now) {
       if (e.durations.size() > 1)
         e.durations.push_back(e.durations.front());
     }
-    rungs_.push_back(rung_state{r});
+    rungs_.push_back(rung_state{.info = r, .keys_gone = keys_gone_of_newcomer()});
   }
 }
 
@@ -603,6 +630,7 @@ void segment_log::remove_rung(std::size_t index, timestamp now) {
     e.gaps = without(e.gaps);
     if (e.durations.size() > 1)
       e.durations.erase(e.durations.begin() + static_cast<std::ptrdiff_t>(index));
+    e.remove_keys(index);
   }
   for (auto& [slot, w] : waiting_) {
     std::map<std::size_t, arrival> moved;
@@ -693,6 +721,8 @@ void segment_log::append(std::uint64_t slot, const waiting& w, timestamp now) {
     e.gaps |= came ? 0U : 1U << i;
     if (came)
       measure(rungs_[i], a->second);
+    if (came && rungs_[i].info.width > 0)
+      e.add_keys(i, a->second.keys);
     if (rungs_[i].active)
       judge(rungs_[i], came);
   }
@@ -714,9 +744,30 @@ void segment_log::push(log_entry entry, timestamp now) {
   last_end_ = entry.time + micros(longest);
   next_msn_ = entry.msn + 1;
   last_listed_ = now;
+  if (!entry.keys.empty() && !keys_from_)
+    keys_from_ = entry.msn;
   entries_.push_back(std::move(entry));
   ++version_;
+  std::size_t keys = 0;
+  for (auto& e : entries_)
+    keys += e.keys.size() / 4;
+  while (keys > log_keys_limit) {
+    auto& oldest = entries_[*keys_from_ - entries_.front().msn];
+    keys -= oldest.keys.size() / 4;
+    forget_keys(oldest);
+  }
 }
+
+/// What I-frame playlists have of it counts as removed from their front.
+void segment_log::forget_keys(log_entry& oldest) {
+  for (std::size_t i = 0; i < rungs_.size(); ++i)
+    rungs_[i].keys_gone += oldest.iframes(i);
+  oldest.keys.clear();
+  keys_from_ = oldest.msn + 1;
+}
+
+/// Not below what a rung of that name may have come to before, if there was one: no entry ever had more.
+std::uint64_t segment_log::keys_gone_of_newcomer() const { return segment_keys_limit * std::min(keys_from_.value_or(0), number_limit / segment_keys_limit); }
 
 /// The date of the first frame: the writer's clock, followed slowly, never stepping back behind what is listed.
 segment_log::dated segment_log::date(std::int64_t first_pts, timestamp captured, bool at_seam) const {
@@ -784,6 +835,16 @@ void segment_log::measure(rung_state& r, const arrival& a) const {
   auto bits = static_cast<std::int64_t>(a.bytes) * 8;
   if (a.duration >= target_ticks() / 2) // the draft counts runs of half a target duration and more
     r.peak = std::max(r.peak, static_cast<std::int64_t>(static_cast<double>(bits) * 90'000 / static_cast<double>(a.duration)));
+  // Of the shortest runs of them that count.
+  for (auto from = a.keys.begin(); from != a.keys.end(); ++from) {
+    std::int64_t run = 0, lasts = 0;
+    for (auto k = from; k != a.keys.end() && lasts < target_ticks() / 2; ++k) {
+      run += static_cast<std::int64_t>(k->bytes) * 8;
+      lasts = (std::next(k) == a.keys.end() ? a.duration : std::next(k)->time) - from->time;
+    }
+    if (lasts >= target_ticks() / 2)
+      r.keys_peak = std::max(r.keys_peak, static_cast<std::int64_t>(static_cast<double>(run) * 90'000 / static_cast<double>(lasts)));
+  }
   r.bits += bits;
   r.ticks += a.duration;
   if (r.ticks > ticks(1h)) {
@@ -818,6 +879,8 @@ void segment_log::shorten(timestamp now) {
     kept = first + std::max(longest_, total);
     expire(entries_.front(), kept, now);
     longest_ = std::max(longest_, total);
+    if (keys_from_ && entries_.front().msn >= *keys_from_)
+      forget_keys(entries_.front());
     entries_.erase(entries_.begin());
     total -= first;
   }
@@ -906,6 +969,7 @@ void segment_log::reset_instance(timestamp now) {
   });
   map_ = 0;
   entries_.clear();
+  keys_from_.reset();
   rungs_.clear();
   waiting_.clear();
   pins_.clear();
@@ -1006,9 +1070,10 @@ stream_log segment_log::snapshot() const {
     // A dark scene at the start must not make a rung look cheap for ever: never below what the encoder is set to.
     auto nominal = r.info.nominal.bits_per_second;
     auto peak = std::max({r.peak, nominal, average});
-    s.rungs.push_back({r.info, {peak}, {std::max(average, nominal)}, r.active && !r.failing});
+    s.rungs.push_back({r.info, {peak}, {std::max(average, nominal)}, r.active && !r.failing, {r.keys_peak}, r.keys_gone});
   }
   s.entries = entries_;
+  s.keys_from = keys_from_;
   return s;
 }
 

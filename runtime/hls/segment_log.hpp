@@ -63,6 +63,11 @@ constexpr auto enum_names(offer_result) {
                     std::pair{offer_result::ended, sv("ended")}};
 }
 
+/// Whether these can be key frames of a segment of that duration and size: in order, from the first frame on, none within another one or outside.
+bool is_row_of_keys(const std::vector<key_frame>& keys, std::int64_t duration, std::uint64_t bytes);
+/// Whether what an entry tells of key frames can be, in a log with that many rungs. Its gaps and durations are judged already.
+bool are_keys_of(const log_entry& e, std::size_t rungs);
+
 /// The answer to a writer whose segment was not entered: fenced → fenced, malformed and the like → invalid_input, too late → conflict …
 error refusal(offer_result why, std::string_view rung, std::uint64_t slot);
 
@@ -179,11 +184,14 @@ private:
     std::int64_t peak = 0;       ///< bit/s
     std::int64_t bits = 0;       ///< of `ticks`; both are halved each hour
     std::int64_t ticks = 0;
+    std::int64_t keys_peak = 0;  ///< bit/s
+    std::uint64_t keys_gone = 0; ///< as of a listed_rung
   };
   struct arrival {
     std::int64_t first_pts = 0;
     std::int64_t duration = 0;
     std::uint64_t bytes = 0;
+    std::vector<key_frame> keys = {};
   };
   /// A slot that has segments and is not decided yet.
   struct waiting {
@@ -242,6 +250,8 @@ private:
   timestamp date_of(const waiting& w, bool seam);
   void judge(rung_state& r, bool came) const;
   void measure(rung_state& r, const arrival& a) const;
+  void forget_keys(log_entry& oldest);
+  std::uint64_t keys_gone_of_newcomer() const;
   void open_when_ready();
   void shorten(timestamp now);
   void expire(const log_entry& entry, std::chrono::milliseconds keep, timestamp now);
@@ -279,6 +289,7 @@ private:
   hls_timing timing_{};
   std::vector<rung_state> rungs_;
   std::vector<log_entry> entries_;
+  std::optional<std::uint64_t> keys_from_; ///< as of a stream_log
   lease_epoch map_ = 0; ///< whose maps are in force; 0: MPEG-TS
   std::vector<map_set> maps_; ///< all that lie in the store and are not expiring
   // The current time line: MSN = slot + offset_ (modulo 2^64).

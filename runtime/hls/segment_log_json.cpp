@@ -18,8 +18,9 @@ using nlohmann::json;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr std::uint64_t schema_version = 2;
-/// What is written while no segment has a map: whoever goes back to the Weir before maps can read it.
+constexpr std::uint64_t schema_version = 3;
+/// What is written while no key frames are known, and no segment has a map: whoever goes back to the Weir before them can read it.
+constexpr std::uint64_t schema_without_keys = 2;
 constexpr std::uint64_t schema_without_maps = 1;
 constexpr std::size_t text_limit = 4U << 20;
 constexpr std::uint64_t number_limit = std::uint64_t{1} << 62;
@@ -110,6 +111,20 @@ rung_info rung_from_json(const json& from, const std::string& where) {
   return r;
 }
 
+/// Three numbers each.
+json keys_to_json(const std::vector<key_frame>& keys) {
+  auto list = json::array();
+  for (auto& k : keys)
+    list.insert(list.end(), {k.time, k.offset, k.bytes});
+  return list;
+}
+
+std::uint64_t key_number(const strict_object& o, const json& from) {
+  if (!from.is_number_unsigned() || from.get<std::uint64_t>() > number_limit)
+    o.bad("has a key frame that cannot be");
+  return from.get<std::uint64_t>();
+}
+
 json timing_to_json(const hls_timing& t) {
   return {{"target", to_number(t.target)}, {"gop", to_number(t.gop)}, {"window", to_number(t.window)}, {"hold_back", to_number(t.hold_back)}};
 }
@@ -125,10 +140,14 @@ hls_timing timing_from_json(const json& from, const std::string& where) {
 
 std::string segment_log::to_json() const {
   json j;
-  const bool with_maps = map_ != 0 || !maps_.empty() || std::any_of(announced_.begin(), announced_.end(), [](auto& w) { return !w.second.maps.empty(); }) ||
+  const bool has_maps = map_ != 0 || !maps_.empty() || std::any_of(announced_.begin(), announced_.end(), [](auto& w) { return !w.second.maps.empty(); }) ||
                          std::any_of(entries_.begin(), entries_.end(), [](auto& e) { return e.map != 0; }) ||
                          std::any_of(expiring_.begin(), expiring_.end(), [](auto& e) { return e.place.kind != segment_kind::ts; });
-  j["schema"] = with_maps ? schema_version : schema_without_maps;
+  const bool with_keys = keys_from_ || std::any_of(waiting_.begin(), waiting_.end(), [](auto& w) {
+    return std::any_of(w.second.rungs.begin(), w.second.rungs.end(), [](auto& r) { return !r.second.keys.empty(); });
+  });
+  const bool with_maps = with_keys || has_maps;
+  j["schema"] = with_keys ? schema_version : with_maps ? schema_without_keys : schema_without_maps;
   j["stream"] = stream_;
   j["instance"] = instance_;
   j["version"] = version_;
@@ -169,18 +188,26 @@ std::string segment_log::to_json() const {
   for (auto& r : rungs_)
     rungs.push_back({{"info", rung_to_json(r.info)}, {"active", r.active}, {"failing", r.failing}, {"late", r.late}, {"good", r.good},
                      {"left", to_number(r.left)}, {"peak", r.peak}, {"bits", r.bits}, {"ticks", r.ticks}});
+  if (with_keys)
+    for (std::size_t i = 0; i < rungs_.size(); ++i)
+      rungs[i].update({{"keys_peak", rungs_[i].keys_peak}, {"keys_gone", rungs_[i].keys_gone}});
   auto& entries = j["entries"] = json::array();
   for (auto& e : entries_) {
     entries.push_back({{"msn", e.msn}, {"dsn", e.dsn}, {"epoch", e.epoch}, {"edges", e.edges}, {"time", to_number(e.time)}, {"durations", e.durations},
                        {"gaps", e.gaps}, {"discontinuity", e.discontinuity}});
     if (with_maps)
       entries.back()["map"] = e.map;
+    if (with_keys)
+      entries.back()["keys"] = e.keys;
   }
   auto& waiting_slots = j["waiting"] = json::array();
   for (auto& [slot, w] : waiting_) {
     json arrivals = json::array();
-    for (auto& [rung, a] : w.rungs)
+    for (auto& [rung, a] : w.rungs) {
       arrivals.push_back({{"rung", rung}, {"first_pts", a.first_pts}, {"duration", a.duration}, {"bytes", a.bytes}});
+      if (with_keys)
+        arrivals.back()["keys"] = keys_to_json(a.keys);
+    }
     waiting_slots.push_back({{"slot", slot}, {"arrivals", std::move(arrivals)}, {"failed", w.failed}, {"first_seen", to_number(w.first_seen)},
                              {"captured", to_number(w.captured)}, {"first_pts", w.first_pts}, {"discontinuity", w.discontinuity}});
   }
@@ -196,6 +223,8 @@ std::string segment_log::to_json() const {
     for (auto& m : maps_)
       sets.push_back({{"instance", m.instance}, {"epoch", m.epoch}, {"digest", m.digest}, {"rungs", m.rungs}});
   }
+  if (with_keys)
+    j["keys_from"] = keys_from_ ? json(*keys_from_) : json(nullptr);
   return j.dump();
 }
 
@@ -214,7 +243,7 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       return fail(error_code::newer_schema, fmt::format("segment log has schema {}, this Weir knows {}", schema, schema_version));
     if (schema < schema_without_maps)
       o.bad("has no known schema");
-    const bool with_maps = schema > schema_without_maps;
+    const bool with_maps = schema > schema_without_maps, with_keys = schema > schema_without_keys;
     segment_log log(o.text("stream", 64), options);
     log.instance_ = o.count("instance");
     log.version_ = o.count("version");
@@ -266,6 +295,10 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       one.peak = static_cast<std::int64_t>(r.count("peak"));
       one.bits = static_cast<std::int64_t>(r.count("bits"));
       one.ticks = static_cast<std::int64_t>(r.count("ticks"));
+      if (with_keys) {
+        one.keys_peak = static_cast<std::int64_t>(r.count("keys_peak"));
+        one.keys_gone = r.count("keys_gone");
+      }
       r.end();
       for (auto& other : log.rungs_)
         if (other.info.name == one.info.name)
@@ -288,9 +321,14 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       one.gaps = static_cast<std::uint32_t>(e.count("gaps", log.all_rungs()));
       one.discontinuity = e.flag("discontinuity");
       one.map = with_maps ? e.count("map") : 0;
+      if (with_keys)
+        for (auto& number : e.list("keys", 4 * max_rungs * segment_keys_limit))
+          one.keys.push_back(static_cast<std::int64_t>(key_number(e, number)));
       e.end();
       if (one.durations.size() != 1 && one.durations.size() != log.rungs_.size())
         e.bad("has not one duration per rung");
+      if (!are_keys_of(one, log.rungs_.size()))
+        e.bad("has key frames that cannot be");
       if (!log.entries_.empty()) {
         auto& before = log.entries_.back();
         if (one.msn != before.msn + 1 || one.dsn != before.dsn + (one.discontinuity ? 1 : 0) || one.time <= before.time || one.edges < before.edges || one.epoch < before.epoch)
@@ -306,6 +344,13 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
         strict_object a(arrived, "arrival");
         auto rung = a.count("rung");
         arrival what{a.number("first_pts"), static_cast<std::int64_t>(a.count("duration", 1U << 30)), a.count("bytes")};
+        if (with_keys) {
+          auto& numbers = a.list("keys", 3 * segment_keys_limit);
+          for (std::size_t i = 0; i + 2 < numbers.size(); i += 3)
+            what.keys.push_back({static_cast<std::int64_t>(key_number(a, numbers[i])), key_number(a, numbers[i + 1]), key_number(a, numbers[i + 2])});
+          if (numbers.size() % 3 != 0 || !is_row_of_keys(what.keys, what.duration, what.bytes))
+            a.bad("has key frames that cannot be");
+        }
         a.end();
         if (rung >= log.rungs_.size() || what.duration == 0 || !one.rungs.emplace(rung, what).second)
           a.bad("cannot be");
@@ -350,7 +395,16 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
         log.maps_.push_back(std::move(one));
       }
     }
+    if (with_keys) {
+      if (auto& from = o.member("keys_from"); from.is_number_unsigned())
+        log.keys_from_ = from.get<std::uint64_t>();
+      else if (!from.is_null())
+        o.bad("has no fitting number \"keys_from\"");
+    }
     o.end();
+    const auto in_order = [&](auto& e) { return e.keys.empty() || (log.keys_from_ && e.msn >= *log.keys_from_); };
+    if (log.keys_from_.value_or(0) > log.next_msn_ || !std::all_of(log.entries_.begin(), log.entries_.end(), in_order))
+      o.bad("has key frames of entries that are to tell of none");
     auto has_maps = [&](lease_epoch epoch) { return epoch == 0 || log.stored_maps(epoch, log.instance_) != nullptr; };
     if (!has_maps(log.map_) || !std::all_of(log.entries_.begin(), log.entries_.end(), [&](auto& e) { return has_maps(e.map); }))
       o.bad("has entries whose maps are not stored");

@@ -5,6 +5,8 @@
 #include "schemas/media.hpp"
 #include "schemas/units.hpp"
 
+#include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,8 @@ namespace weir::hls {
 
 /// Most rungs that one stream may have at a time, those that are leaving included (bits of a gap mask).
 inline constexpr std::size_t max_rungs = 16;
+/// Most key frames that a log tells of: what is further back than that many cannot be wound through by them.
+inline constexpr std::size_t log_keys_limit = 8192;
 
 /// A rung as it is listed.
 struct listed_rung {
@@ -19,6 +23,8 @@ struct listed_rung {
   bit_rate peak;      ///< largest rate of one segment; never below nominal
   bit_rate average;   ///< over the last hour or so; never below nominal
   bool active = true; ///< false: left the ladder or keeps failing; not in new multivariant playlists, gaps in its media playlist
+  bit_rate keys_peak;  ///< largest rate of key frames alone, where each lasts until the next one; 0: none is known
+  std::uint64_t keys_gone = 0; ///< number of the first entry that its I-frame playlist has for keys_from: never falls, whoever keeps the log
 
   static constexpr auto fields() {
     using o = listed_rung;
@@ -27,6 +33,8 @@ struct listed_rung {
       field("peak", &o::peak, "Largest rate of one segment."),
       field("average", &o::average, "Rate over the last hour."),
       field("active", &o::active, "Whether new viewers are offered it."),
+      field("keys_peak", &o::keys_peak, "Largest rate of key frames alone."),
+      field("keys_gone", &o::keys_gone, "Number of the first I frame that is told."),
     };
   }
   bool operator==(const listed_rung&) const = default;
@@ -43,9 +51,37 @@ struct log_entry {
   std::uint32_t gaps = 0;              ///< bit i: absent in rung i
   bool discontinuity = false;          ///< EXT-X-DISCONTINUITY stands before it
   lease_epoch map = 0;                 ///< whose maps its segments need, part of their path; 0: they are MPEG-TS and need none
+  std::vector<std::int64_t> keys = {}; ///< key frames, by rung and in order, four numbers each: rung, time, offset, bytes
 
   std::int64_t duration(std::size_t rung) const { return durations.size() == 1 ? durations[0] : durations[rung]; }
   bool gap(std::size_t rung) const { return ((gaps >> rung) & 1U) != 0; }
+
+  void add_keys(std::size_t rung, const std::vector<key_frame>& more) {
+    for (auto& k : more)
+      keys.insert(keys.end(), {static_cast<std::int64_t>(rung), k.time, static_cast<std::int64_t>(k.offset), static_cast<std::int64_t>(k.bytes)});
+  }
+  /// Of a rung that is no more: those behind it are one nearer to the front from now on.
+  void remove_keys(std::size_t rung) {
+    std::vector<std::int64_t> others;
+    for (std::size_t i = 0; i + 3 < keys.size(); i += 4)
+      if (const auto its = static_cast<std::size_t>(keys[i]); its != rung)
+        others.insert(others.end(), {static_cast<std::int64_t>(its > rung ? its - 1 : its), keys[i + 1], keys[i + 2], keys[i + 3]});
+    keys = std::move(others);
+  }
+  std::vector<key_frame> keys_of(std::size_t rung) const {
+    std::vector<key_frame> its;
+    for (std::size_t i = 0; i + 3 < keys.size(); i += 4)
+      if (static_cast<std::size_t>(keys[i]) == rung)
+        its.push_back({keys[i + 1], static_cast<std::uint64_t>(keys[i + 2]), static_cast<std::uint64_t>(keys[i + 3])});
+    return its;
+  }
+  /// How many entries I-frame playlists of that rung have for this one: where it has no key frames, a gap as long as all of it.
+  std::uint64_t iframes(std::size_t rung) const {
+    std::uint64_t n = 0;
+    for (std::size_t i = 0; i + 3 < keys.size(); i += 4)
+      n += static_cast<std::size_t>(keys[i]) == rung;
+    return std::max<std::uint64_t>(n, 1);
+  }
 
   static constexpr auto fields() {
     using o = log_entry;
@@ -59,6 +95,7 @@ struct log_entry {
       field("gaps", &o::gaps, "Bit i: absent in rung i."),
       field("discontinuity", &o::discontinuity, "A discontinuity stands before it."),
       field("map", &o::map, "Epoch of the writer whose maps its segments need; 0 for MPEG-TS."),
+      field("keys", &o::keys, "Key frames, four numbers each: rung, time in it, offset and length in bytes."),
     };
   }
   bool operator==(const log_entry&) const = default;
@@ -125,6 +162,7 @@ struct stream_log {
   std::chrono::milliseconds hold_back{};
   std::vector<listed_rung> rungs;
   std::vector<log_entry> entries; ///< oldest first, MSNs without holes; empty until the stream is first listed
+  std::optional<std::uint64_t> keys_from; ///< MSN of the oldest entry of which key frames are told; none: of none
   timestamp changed{};            ///< when an entry was last appended: directors answer 503 when it is too old
   bool ended = false;
   std::chrono::milliseconds part_target{}; ///< low latency: no part is longer; 0: no parts
@@ -144,6 +182,7 @@ struct stream_log {
       field("hold_back", &o::hold_back, "Hold-back."),
       field("rungs", &o::rungs, "Rungs."),
       field("entries", &o::entries, "Listed entries, oldest first."),
+      field("keys_from", &o::keys_from, "Oldest entry of which key frames are told."),
       field("changed", &o::changed, "When an entry was last appended."),
       field("ended", &o::ended, "Whether the stream is over."),
       field("part_target", &o::part_target, "No part is longer; 0: there are no parts."),
