@@ -83,6 +83,13 @@ http::handler take_offer(const origin_actor& origin, std::string field, std::str
     auto info = describe::from_json<decltype(Offer::info)>(r.header(field).value_or(""));
     if (!epoch || !info)
       return void(answer.fail(!epoch ? epoch.error() : info.error().in(field)));
+    if constexpr (std::is_same_v<Offer, segment_offer>)
+      if (auto text = r.header("Weir-Key-Frames")) {
+        auto told = describe::from_json<key_frame_list>(*text);
+        if (!told)
+          return void(answer.fail(told.error().in("Weir-Key-Frames")));
+        info->keys = std::move(told->keys);
+      }
     if (info->bytes != r.payload->size())
       return void(answer.fail({error_code::invalid_input, fmt::format("the {} should have {} bytes, {} came", called, info->bytes, r.payload->size())}));
     tell_anon(origin, Offer{std::string(r.param("stream")), *epoch, std::move(*info), r.payload, finish(answer)});

@@ -212,6 +212,9 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
     request.url = base() + fmt::format("{}/{}", writer_epoch(order, u.writer), where);
     request.headers.add("Content-Type", std::string(type));
     request.headers.add(std::string(field), describe::to_json(u.info));
+    if constexpr (std::is_same_v<std::decay_t<decltype(u.info)>, segment_info>)
+      if (!u.info.keys.empty()) // beside the others: an origin of before key frames takes the segment all the same
+        request.headers.add("Weir-Key-Frames", describe::to_json(key_frame_list{u.info.keys}));
     request.body = http::fd_body{*u.memory_file, u.info.bytes};
     return send(std::move(request), u.writer, ticket, u.memory_file);
   };

@@ -38,6 +38,10 @@ public:
     });
     server_.route("PUT", "/origin/v1/streams/{stream}/writers/{epoch}/segments", {}, [this](const http::request& r, http::responder answer) {
       auto info = describe::from_json<segment_info>(r.header("Weir-Segment").value_or("")).value_or(segment_info{});
+      if (auto told = r.header("Weir-Key-Frames")) {
+        std::lock_guard lock(guard_);
+        keys_.push_back(describe::from_json<key_frame_list>(*told).value_or(key_frame_list{}).keys);
+      }
       take(r, answer, fmt::format("{}:{}", info.slot, r.body()));
     });
     server_.route("PUT", "/origin/v1/streams/{stream}/writers/{epoch}/parts", {}, [this](const http::request& r, http::responder answer) {
@@ -64,6 +68,11 @@ public:
   std::vector<nlohmann::json> hellos() const {
     std::lock_guard lock(guard_);
     return hellos_;
+  }
+  /// Of the segments that came with any.
+  std::vector<std::vector<key_frame>> keys() const {
+    std::lock_guard lock(guard_);
+    return keys_;
   }
   std::size_t count(const std::string& what) const {
     auto all = asked();
@@ -101,6 +110,7 @@ private:
   int status_ = 204, part_status_ = 204;
   std::vector<nlohmann::json> hellos_;
   std::vector<std::string> asked_;
+  std::vector<std::vector<key_frame>> keys_;
   std::vector<http::responder> held_;
   http::server server_{http::server_options{.name = "origin", .listen = "127.0.0.1:0"}};
 };
@@ -194,6 +204,7 @@ protected:
     auto text = fmt::format("segment {}", slot);
     const auto captured = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now() - age);
     segment_info info{rung, slot, static_cast<std::int64_t>(slot) * 180'000, duration, true, false, captured, text.size()};
+    info.keys = keys;
     tell_anon(runner, engine_segment{1, std::move(info), file_of(text)});
   }
   void part(std::uint64_t slot, std::uint32_t number) {
@@ -219,6 +230,8 @@ protected:
     return node->phase(text);
   }
   static std::string epoch() { return std::to_string((7U << 16U) | 1U); }
+
+  std::vector<key_frame> keys; ///< of the segments to come
 };
 
 TEST_F(TaskHls, DeliversAgainWhatWasNotAcknowledged) {
@@ -226,6 +239,8 @@ TEST_F(TaskHls, DeliversAgainWhatWasNotAcknowledged) {
   segment(1);
   ASSERT_TRUE(eventually([&] { return first.count("1:segment 1") == 1; }));
   EXPECT_EQ(first.asked().front(), epoch()) << "it presents itself before it delivers";
+  EXPECT_TRUE(first.keys().empty()) << "none are known: an origin hears nothing of them";
+  keys = {{0, 564, 1000}, {90'000, 2000, 900}};
   first.answers(0); // it stands still, say
   segment(2);
   segment(3);
@@ -239,6 +254,8 @@ TEST_F(TaskHls, DeliversAgainWhatWasNotAcknowledged) {
   // Over connections of their own, so in any order.
   ASSERT_TRUE(eventually([&] { return second.count("2:segment 2") == 1 && second.count("3:segment 3") == 1 && second.count("4:segment 4") == 1; }));
   EXPECT_EQ(second.count("1:segment 1"), 0U) << "it is safe";
+  ASSERT_FALSE(second.keys().empty());
+  EXPECT_EQ(second.keys().front(), keys) << "beside what describes the segment";
   // The former one wakes up, and finds that it was fenced off: that is not said of this writer.
   first.answer_held({error_code::fenced, "term 8 of b was accepted"});
   const auto presented = second.count(epoch());
