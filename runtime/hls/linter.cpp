@@ -135,6 +135,21 @@ std::pair<std::string_view, std::string_view> host_and_path(std::string_view uri
 
 bool is_fragment(std::string_view path) { return path.ends_with(".m4s") || path.ends_with(".mp4") || path.ends_with(".m4v") || path.ends_with(".cmfv"); }
 
+/// "1000@188": first byte and length; without the first one it follows `before`.
+std::optional<std::pair<std::uint64_t, std::uint64_t>> byte_range(std::string_view text, std::optional<std::uint64_t> before) {
+  const auto at = text.find('@');
+  const auto length = integer(text.substr(0, at)), first = at == std::string_view::npos ? before : integer(text.substr(at + 1));
+  if (!length || !first)
+    return std::nullopt;
+  return std::pair{*first, *length};
+}
+
+/// "1280x720".
+bool is_size(std::string_view text) {
+  const auto by = text.find('x');
+  return by != std::string_view::npos && integer(text.substr(0, by)).value_or(0) > 0 && integer(text.substr(by + 1)).value_or(0) > 0;
+}
+
 microseconds total(const parsed_media& p) {
   microseconds sum{};
   for (auto& e : p.entries)
@@ -239,6 +254,12 @@ expected<parsed_media> parse_media_playlist(std::string_view text) {
       if (!a || !a->contains("URI") || a->find("URI")->second.empty())
         return "EXT-X-MAP has no URI";
       map = a->find("URI")->second;
+    } else if (line == "#EXT-X-I-FRAMES-ONLY") {
+      p.iframes = true;
+    } else if (take(line, "#EXT-X-BYTERANGE:")) {
+      auto* last = p.entries.empty() || !p.entries.back().range ? nullptr : &*p.entries.back().range;
+      if (next.range || !(next.range = byte_range(line, last ? std::optional(last->first + last->second) : std::nullopt)))
+        return "EXT-X-BYTERANGE has no range, or stands there twice";
     } else if (line == "#EXT-X-GAP") {
       next.gap = true;
     } else if (take(line, "#EXT-X-PROGRAM-DATE-TIME:")) {
@@ -253,7 +274,7 @@ expected<parsed_media> parse_media_playlist(std::string_view text) {
         return "EXTINF has no duration, or stands there twice";
       next.duration = *s;
       has_duration = true;
-    } else if (line.starts_with("#EXT-X-STREAM-INF")) {
+    } else if (line.starts_with("#EXT-X-STREAM-INF") || line.starts_with("#EXT-X-I-FRAME-STREAM-INF")) {
       is_multivariant = true;
     }
     return ""; // comments and tags that do not concern us
@@ -261,7 +282,7 @@ expected<parsed_media> parse_media_playlist(std::string_view text) {
   WEIR_TRY(result);
   if (is_multivariant)
     return fail(error_code::invalid_input, "a multivariant playlist where a media playlist should be");
-  if (text.empty() || has_duration || (next.parts.empty() && (next.gap || next.discontinuity || next.date)))
+  if (text.empty() || has_duration || (next.parts.empty() && (next.gap || next.discontinuity || next.date || next.range)))
     return fail(error_code::invalid_input, "the playlist ends in the middle of an entry");
   for (std::size_t i = 0; i < p.entries.size(); ++i) {
     p.entries[i].msn = p.first_msn.value_or(0) + p.skipped + i;
@@ -306,6 +327,12 @@ expected<parsed_multivariant> parse_multivariant_playlist(std::string_view text)
       next = attribute_list(line);
       if (!next)
         return "EXT-X-STREAM-INF has no attribute list";
+    } else if (take(line, "#EXT-X-I-FRAME-STREAM-INF:")) {
+      auto a = attribute_list(line);
+      if (!a || p.iframes.size() == entry_limit)
+        return "EXT-X-I-FRAME-STREAM-INF has no attribute list, or is one of too many";
+      auto uri = a->contains("URI") ? a->find("URI")->second : std::string();
+      p.iframes.push_back({std::move(*a), std::move(uri)});
     } else if (line.starts_with("#EXTINF") || line.starts_with("#EXT-X-TARGETDURATION")) {
       is_media = true;
     }
@@ -328,6 +355,36 @@ std::vector<finding> linter::keep(std::vector<finding> found, std::string_view u
   return found;
 }
 
+/// Apple 6.1, 9.3, 9.4.
+void linter::iframes_of(const parsed_multivariant& p, bool pictures, std::vector<finding>& out) const {
+  auto wrong = [&](std::string what) { out.push_back({"V6", "", std::move(what)}); };
+  if (options_.iframes && pictures && p.iframes.empty())
+    wrong("no EXT-X-I-FRAME-STREAM-INF");
+  std::set<std::string_view> uris;
+  std::map<std::string, std::size_t> by_pathway;
+  for (auto& v : p.variants)
+    by_pathway[v.attributes.contains("PATHWAY-ID") ? v.attributes.find("PATHWAY-ID")->second : ""] = 0;
+  for (auto& v : p.iframes) {
+    auto get = [&](std::string_view name) {
+      auto found = v.attributes.find(name);
+      return found == v.attributes.end() ? std::string() : found->second;
+    };
+    if (v.uri.empty() || !uris.insert(v.uri).second)
+      wrong(fmt::format("EXT-X-I-FRAME-STREAM-INF has no URI, or {:?} stands there twice", v.uri));
+    if (integer(get("BANDWIDTH")).value_or(0) == 0 || !is_size(get("RESOLUTION")))
+      wrong(fmt::format("{}: BANDWIDTH and RESOLUTION are needed", v.uri));
+    if (auto codecs = get("CODECS"); codecs.empty() || codecs.find("mp4a") != std::string::npos)
+      wrong(fmt::format("{}: CODECS {:?} are not those of a picture alone", v.uri, codecs));
+    if (auto pathway = by_pathway.find(get("PATHWAY-ID")); pathway == by_pathway.end())
+      wrong(fmt::format("{}: PATHWAY-ID {:?} is no variant's", v.uri, get("PATHWAY-ID")));
+    else
+      ++pathway->second;
+  }
+  for (auto& [name, offered] : by_pathway)
+    if (offered != by_pathway.begin()->second)
+      wrong(fmt::format("pathway {} does not offer as many I-frame playlists as {}", name, by_pathway.begin()->first));
+}
+
 std::vector<finding> linter::multivariant(std::string_view url, std::string_view text) {
   auto p = parse_multivariant_playlist(text);
   if (!p)
@@ -342,6 +399,7 @@ std::vector<finding> linter::multivariant(std::string_view url, std::string_view
     wrong("V9", "no EXT-X-VERSION");
   std::map<std::string, std::set<std::string>> by_pathway;
   std::set<std::string> rates, uris;
+  bool pictures = false;
   for (auto& v : p->variants) {
     auto get = [&](std::string_view name) {
       auto found = v.attributes.find(name);
@@ -356,9 +414,8 @@ std::vector<finding> linter::multivariant(std::string_view url, std::string_view
     if (codecs.empty())
       wrong("V1", fmt::format("{}: no CODECS", v.uri));
     bool picture = codecs.find("avc") != std::string::npos || codecs.find("hvc") != std::string::npos || codecs.find("hev") != std::string::npos;
-    auto size = get("RESOLUTION");
-    auto by = size.find('x');
-    bool sized = by != std::string::npos && integer(std::string_view(size).substr(0, by)).value_or(0) > 0 && integer(std::string_view(size).substr(by + 1)).value_or(0) > 0;
+    pictures = pictures || picture;
+    const bool sized = is_size(get("RESOLUTION"));
     auto rate = seconds(get("FRAME-RATE"));
     if (picture && (!sized || !rate || *rate <= 0us))
       wrong("V1", fmt::format("{}: RESOLUTION and FRAME-RATE are needed", v.uri));
@@ -371,6 +428,7 @@ std::vector<finding> linter::multivariant(std::string_view url, std::string_view
       by_pathway[get("PATHWAY-ID")].insert(get("STABLE-VARIANT-ID"));
     }
   }
+  iframes_of(*p, pictures, out);
   if (rates.size() < options_.variants)
     wrong("V4", fmt::format("{} bit rates, {} are needed", rates.size(), options_.variants));
   if (options_.pathways > 0) {
@@ -424,7 +482,7 @@ void linter::alone(const parsed_media& p, std::vector<finding>& out) const {
       wrong("P2", fmt::format("MSN {} lasts {}, the target is {} s", e.msn, show(e.duration), target.count()));
     if (e.duration <= 0us)
       wrong("P2", fmt::format("MSN {} lasts nothing", e.msn));
-    if (!uris.insert(e.uri).second)
+    if (!p.iframes && !uris.insert(e.uri).second)
       wrong("P4", fmt::format("{} stands there twice", e.uri));
     if (!e.date && (i == 0 || e.discontinuity))
       wrong("P12", fmt::format("MSN {} has no EXT-X-PROGRAM-DATE-TIME", e.msn));
@@ -434,6 +492,31 @@ void linter::alone(const parsed_media& p, std::vector<finding>& out) const {
     bool steady = !e.discontinuity && !p.entries[i - 1].gap;
     if (*e.date <= *p.entries[i - 1].date || off < (e.discontinuity ? -2ms : -150ms) || (steady && off > 150ms))
       wrong("P12", fmt::format("MSN {} is dated {}, {} off the end of the one before", e.msn, show(e.date), show(off)));
+  }
+}
+
+/// What byte ranges want of one playlist, and I-frame playlists of theirs.
+void linter::alone_in_ranges(const parsed_media& p, std::vector<finding>& out) const {
+  auto wrong = [&](std::string_view rule, std::string what) { out.push_back({std::string(rule), "", std::move(what)}); };
+  const bool ranges = std::any_of(p.entries.begin(), p.entries.end(), [](auto& e) { return e.range.has_value(); });
+  const bool maps = std::any_of(p.entries.begin(), p.entries.end(), [](auto& e) { return !e.map.empty(); });
+  if (const std::uint64_t needed = p.iframes && maps ? 5 : p.iframes || ranges ? 4 : 0; p.version.value_or(1) < needed)
+    wrong("V9", fmt::format("byte ranges or I frames need EXT-X-VERSION {}", needed));
+  if (!p.iframes)
+    return;
+  if (p.open || !p.hints.empty() || std::any_of(p.entries.begin(), p.entries.end(), [](auto& e) { return !e.parts.empty(); }))
+    wrong("V6", "an I-frame playlist with parts");
+  std::map<std::string_view, std::uint64_t> ends; ///< by address: of what is listed of it
+  for (auto& e : p.entries) {
+    auto [end, first] = ends.try_emplace(e.uri, 0);
+    if (e.range && e.range->second == 0)
+      wrong("V6", fmt::format("MSN {} has no bytes", e.msn));
+    if (e.gap && e.range)
+      wrong("V6", fmt::format("MSN {} is a gap, and has a byte range", e.msn));
+    // Whole ones begin with their key frame, and there is no other range of them.
+    if (e.range ? e.range->first < end->second : !first)
+      wrong("P4", fmt::format("MSN {} has bytes of {} that stand there already", e.msn, e.uri));
+    end->second = e.range ? e.range->first + e.range->second : number_limit;
   }
 }
 
@@ -563,6 +646,8 @@ void linter::reports_of_others(std::string_view url, const parsed_media& p, time
 void linter::against_history(const parsed_media& p, const history& before, timestamp now, std::vector<finding>& out) const {
   auto wrong = [&](std::string_view rule, std::string what) { out.push_back({std::string(rule), "", std::move(what)}); };
   auto& last = before.last;
+  if (last.iframes != p.iframes)
+    wrong("V6", "EXT-X-I-FRAMES-ONLY came or went");
   if (last.target_seconds != p.target_seconds)
     wrong("P1", "EXT-X-TARGETDURATION changed");
   if (!last.controlled_like(p))
@@ -583,6 +668,8 @@ void linter::against_history(const parsed_media& p, const history& before, times
     auto &a = last.entries[msn - old_first], &b = p.entries[msn - first];
     if (a.uri != b.uri)
       wrong("S1", fmt::format("MSN {} moved from {} to {}", msn, a.uri, b.uri));
+    if (a.range != b.range)
+      wrong("S1", fmt::format("the byte range of MSN {} changed", msn));
     if (a.map != b.map && !a.gap && !b.gap)
       wrong("S1", fmt::format("the map of MSN {} moved from {:?} to {:?}", msn, a.map, b.map));
     if (a.gap != b.gap)
@@ -603,7 +690,7 @@ void linter::against_siblings(const parsed_media& p, std::vector<finding>& out) 
   auto wrong = [&](std::string_view rule, std::string what) { out.push_back({std::string(rule), "", std::move(what)}); };
   if (!target_seconds_)
     target_seconds_ = p.target_seconds;
-  if (!first_seen_) {
+  if (!first_seen_ || (first_seen_->iframes && !p.iframes)) {
     first_seen_ = p;
     first_seen_->entries.clear();
   }
@@ -611,6 +698,8 @@ void linter::against_siblings(const parsed_media& p, std::vector<finding>& out) 
     wrong("P1", "EXT-X-TARGETDURATION is not that of the other variants");
   if (!first_seen_->controlled_like(p))
     wrong("P14", "EXT-X-SERVER-CONTROL is not that of the other variants");
+  if (p.iframes) // its numbers are its own
+    return;
   if (first_seen_->part_target != p.part_target)
     wrong("L2", "EXT-X-PART-INF is not that of the other variants");
   for (auto& e : p.entries) {
@@ -635,6 +724,7 @@ std::vector<finding> linter::media(std::string_view url, std::string_view text, 
     return keep({{"syntax", "", p.error().text}}, url);
   std::vector<finding> out;
   alone(*p, out);
+  alone_in_ranges(*p, out);
   alone_in_parts(*p, out);
   auto known = history_.find(url);
   if (known == history_.end()) {

@@ -1,6 +1,7 @@
 #pragma once
 // Our own playlist linter: what a validator and a real player would reject, by the rule numbers of hls.md (V.., P.., S..).
-//   V1-V11  multivariant     P1-P16  media playlist, its history and its siblings     S1  address of a listed entry, or of its map, changed (8.1)
+//   V1-V11  multivariant     V6  I-frame playlists     P1-P16  media playlist, its history and its siblings
+//   S1  address or byte range of a listed entry, or address of its map, changed (8.1)
 //   S2  an older version was served (8.2)     S3  a map or part lies on another edge than its segment     syntax  not a playlist at all
 //   Low latency (6): L1  SERVER-CONTROL     L2  part target, and how long parts are     L3  where parts are listed, and that they make up their segment
 //   L4  preload hint     L5  rendition reports     L6  independence
@@ -42,6 +43,7 @@ struct parsed_entry {
   bool gap = false;
   bool discontinuity = false;
   std::string map; ///< address of the map in force; empty: none
+  std::optional<std::pair<std::uint64_t, std::uint64_t>> range; ///< first byte, and how many; none: the whole of it
   std::vector<parsed_part> parts;
 };
 
@@ -50,6 +52,7 @@ struct parsed_media {
   std::optional<std::chrono::milliseconds> hold_back;
   bool independent = false;
   bool ended = false;
+  bool iframes = false; ///< of key frames alone
   std::string playlist_type;
   std::vector<parsed_entry> entries;
 
@@ -76,6 +79,7 @@ struct parsed_multivariant {
   bool independent = false;
   std::map<std::string, std::string, std::less<>> steering; ///< empty: no EXT-X-CONTENT-STEERING
   std::vector<parsed_variant> variants;
+  std::vector<parsed_variant> iframes; ///< EXT-X-I-FRAME-STREAM-INF
 };
 
 /// Fails: invalid_input with the line's number, too_large (1 MiB, 8 kB a line).
@@ -92,6 +96,7 @@ struct lint_options {
   std::chrono::milliseconds frame{100}; ///< how far dates and durations of one MSN may differ between rungs
   std::size_t variants = 1;             ///< at least so many bit rates (V4 wants 2 where the source allows)
   std::size_t pathways = 2;             ///< at least so many (V11); 0: steering is not looked at
+  bool iframes = false;                 ///< what has pictures is to have I-frame playlists (V6)
 };
 
 /// Looks at every playlist of one playback address, in the order of fetching.
@@ -118,6 +123,8 @@ private:
     bool discontinuity;
   };
   void alone(const parsed_media& p, std::vector<finding>& out) const;
+  void iframes_of(const parsed_multivariant& p, bool pictures, std::vector<finding>& out) const;
+  void alone_in_ranges(const parsed_media& p, std::vector<finding>& out) const;
   void alone_in_parts(const parsed_media& p, std::vector<finding>& out) const;
   void parts_against_history(const parsed_media& p, const parsed_media& last, std::vector<finding>& out) const;
   void reports_of_others(std::string_view url, const parsed_media& p, timestamp now, std::vector<finding>& out) const;
