@@ -45,6 +45,7 @@ tl::unexpected<error> no_such(std::string_view path) {
 }
 
 constexpr std::size_t rung_limit = 16;
+constexpr std::string_view media_end = ".m3u8", iframes_end = "/iframes.m3u8"; ///< behind the rung's name, which has no slash
 
 std::string suffix_of(const viewer_key& v) { return v.locality.empty() ? std::string{} : fmt::format("~{}", v.locality); }
 
@@ -82,7 +83,8 @@ expected<std::pair<segment_kind, std::uint64_t>> parse_segment_name(std::string_
 std::string multivariant_path(std::string_view stream, bool dvr) { return fmt::format("/hls/{}/{}.m3u8", stream, dvr ? "dvr" : "index"); }
 
 std::string path_of(const playlist_address& a) {
-  return fmt::format("/p/{}.{}{}{}{}/{}~{}/{}.m3u8", a.viewer.bucket, a.viewer.joined, a.viewer.backup ? ".b" : "", a.viewer.dvr ? ".d" : "", suffix_of(a.viewer), a.stream, a.instance, a.rung);
+  return fmt::format("/p/{}.{}{}{}{}/{}~{}/{}{}", a.viewer.bucket, a.viewer.joined, a.viewer.backup ? ".b" : "", a.viewer.dvr ? ".d" : "", suffix_of(a.viewer), a.stream,
+                     a.instance, a.rung, a.iframes ? iframes_end : media_end);
 }
 
 std::string path_of(const segment_address& a) { return fmt::format("/s/{}~{}/{}/{}/{}", a.stream, a.instance, a.epoch, a.rung, segment_name(a.kind, a.msn, a.part)); }
@@ -114,8 +116,10 @@ expected<playlist_address> parse_playlist_path(std::string_view path) {
   a.instance = in.number();
   in.literal("/");
   // A rung's name may itself hold dots: only the last ".m3u8" ends it.
-  bool suffixed = in.rest.ends_with(".m3u8");
-  a.rung = in.rest.substr(0, in.rest.size() - (suffixed ? 5 : 0));
+  a.iframes = in.rest.ends_with(iframes_end);
+  const auto end = a.iframes ? iframes_end : media_end;
+  const bool suffixed = in.rest.ends_with(end);
+  a.rung = in.rest.substr(0, in.rest.size() - (suffixed ? end.size() : 0));
   if (!in.ok || !suffixed || !is_address_word(a.rung, rung_limit))
     return no_such(path);
   return a;

@@ -4,6 +4,7 @@
 //   /hls/{stream}/index.m3u8                                        multivariant playlist, one answer per viewer and start
 //   /hls/{stream}/dvr.m3u8                                          the same, of playlists that reach back over the time-shift window
 //   /p/{bucket}.{joined}[.b][.d][~{locality}]/{stream}~{instance}/{rung}.m3u8   media playlist of a viewer's bucket; .b: backup pathway; .d: time shift
+//   /p/{as above}/{stream}~{instance}/{rung}/iframes.m3u8           the same of key frames alone (trick play)
 //   /s/{stream}~{instance}/{epoch}/{rung}/{msn}.ts                  segment, below an edge's base address; .m4s: fragmented MP4
 //   /s/{stream}~{instance}/{epoch}/{rung}/{msn}.{part}.m4s          part of a segment that is being made (low latency)
 //   /s/{stream}~{instance}/{epoch}/{rung}/init.mp4                  what a player needs before any .m4s that names it (EXT-X-MAP): its epoch's writer made it
@@ -46,6 +47,7 @@ struct playlist_address {
   std::string_view stream;
   std::uint64_t instance = 0;
   std::string_view rung;
+  bool iframes = false; ///< of key frames alone
 };
 
 /// What lies at a segment's address.

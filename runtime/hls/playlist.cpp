@@ -67,6 +67,20 @@ std::size_t skippable(const stream_log& log, std::span<const log_entry> listed, 
   return n;
 }
 
+/// The same in all playlists of a stream (P14).
+std::string server_control(const stream_log& log) {
+  if (log.part_target == 0ms)
+    return fmt::format("#EXT-X-SERVER-CONTROL:HOLD-BACK={}\n", decimal(log.hold_back.count()));
+  return fmt::format("#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={},CAN-SKIP-UNTIL={},HOLD-BACK={}\n", decimal(3 * log.part_target.count()),
+                     decimal(skip_boundary(log) / 90), decimal(log.hold_back.count()));
+}
+
+/// "avc1.64001f" of "avc1.64001f,mp4a.40.2".
+std::string_view codecs_of_picture(std::string_view codecs) {
+  const auto sound = codecs.find(",mp4a");
+  return codecs.substr(0, sound);
+}
+
 } // namespace
 
 expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std::size_t most_rungs, std::string_view prefix) {
@@ -97,6 +111,18 @@ expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std
       out += fmt::format(",PATHWAY-ID=\"{}\",STABLE-VARIANT-ID=\"{}\"\n{}{}\n", backup ? backup_pathway : primary_pathway, r->info.name, prefix,
                          path_of(playlist_address{viewer, log.stream, log.instance, r->info.name}));
     }
+  for (bool backup : {false, true})
+    for (auto* r : rungs) {
+      const auto index = static_cast<std::size_t>(r - log.rungs.data());
+      // As soon as its playlist reaches as far back as the others.
+      if (!has_iframes(log, index) || *log.keys_from > listed_entries(log).front().msn || r->keys_peak.bits_per_second == 0)
+        continue;
+      viewer.backup = backup;
+      out += fmt::format("#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={},CODECS=\"{}\"", r->keys_peak.bits_per_second, codecs_of_picture(r->info.codecs));
+      out += fmt::format(",RESOLUTION={}x{}", r->info.width, r->info.height);
+      out += fmt::format(",PATHWAY-ID=\"{}\",STABLE-VARIANT-ID=\"{}-iframes\",URI=\"{}{}\"\n", backup ? backup_pathway : primary_pathway, r->info.name, prefix,
+                         path_of(playlist_address{viewer, log.stream, log.instance, r->info.name, true}));
+    }
   return out;
 }
 
@@ -120,41 +146,105 @@ expected<std::size_t> rung_index(const stream_log& log, std::string_view rung) {
   return static_cast<std::size_t>(found - log.rungs.begin());
 }
 
-prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bool skip)
-    : last_msn_(log.entries.back().msn), last_parts_(parts_of(log, rung, log.entries.back()).size()), open_parts_(open_parts_of(log, rung).size()), part_target_(log.part_target),
-      version_(log.version), parts_version_(log.parts_version), ended_(log.ended), changed_(log.changed), target_(log.target) {
-  const auto listed = listed_entries(log);
-  auto& front = listed.front();
+bool has_iframes(const stream_log& log, std::size_t rung) {
+  return log.keys_from && !log.entries.empty() && *log.keys_from <= log.entries.back().msn && log.rungs[rung].info.width > 0;
+}
+
+prepared_playlist::prepared_playlist(const stream_log& log, const log_entry& front, std::uint64_t first_number, std::string_view kind, int version)
+    : part_target_(log.part_target), version_(log.version), ended_(log.ended), changed_(log.changed), target_(log.target) {
   // The numbers of hls.md 3 P8: a discontinuity that is still listed counts by its own tag.
-  text_ = fmt::format("#EXTM3U\n#EXT-X-VERSION:{}\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:{}\n#EXT-X-INDEPENDENT-SEGMENTS\n",
-                      version_of(log), log.target.count() / 1000, front.msn, front.dsn - (front.discontinuity ? 1 : 0));
-  if (low_latency())
-    text_ += fmt::format("#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={},CAN-SKIP-UNTIL={},HOLD-BACK={}\n#EXT-X-PART-INF:PART-TARGET={}\n",
-                         decimal(3 * log.part_target.count()), decimal(skip_boundary(log) / 90), decimal(log.hold_back.count()), decimal(log.part_target.count()));
+  text_ = fmt::format("#EXTM3U\n#EXT-X-VERSION:{}\n#EXT-X-TARGETDURATION:{}\n", version, log.target.count() / 1000);
+  text_ += fmt::format("#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:{}\n", first_number, front.dsn - (front.discontinuity ? 1 : 0));
+  text_ += kind;
+  text_ += "#EXT-X-INDEPENDENT-SEGMENTS\n";
+  text_ += server_control(log);
+}
+
+void prepared_playlist::host_goes_here(edge_epoch edges) {
+  if (entries_.empty())
+    head_ = text_.size();
   else
-    text_ += fmt::format("#EXT-X-SERVER-CONTROL:HOLD-BACK={}\n", decimal(log.hold_back.count()));
+    entries_.back().size = text_.size() - entries_.back().begin;
+  entries_.push_back({edges, text_.size(), 0});
+}
+
+void prepared_playlist::name_map(const stream_log& log, std::size_t rung, lease_epoch of, edge_epoch edges) {
+  if (of == 0 || map_ == std::pair{of, edges})
+    return;
+  map_ = {of, edges};
+  text_ += "#EXT-X-MAP:URI=\"";
+  host_goes_here(edges);
+  text_ += path_of(segment_address{log.stream, log.instance, of, log.rungs[rung].info.name, 0, segment_kind::map});
+  text_ += "\"\n";
+}
+
+void prepared_playlist::end_here(const stream_log& log) {
+  entries_.back().size = text_.size() - entries_.back().begin;
+  tail_ = text_.size();
+  if (log.ended)
+    text_ += "#EXT-X-ENDLIST\n";
+}
+
+prepared_playlist prepared_playlist::iframes(const stream_log& log, std::size_t rung) {
+  auto listed = listed_entries(log);
+  while (listed.front().msn < *log.keys_from)
+    listed = listed.subspan(1);
+  auto number = log.rungs[rung].keys_gone;
+  for (auto& e : log.entries)
+    if (e.msn >= *log.keys_from && e.msn < listed.front().msn)
+      number += e.iframes(rung);
+  prepared_playlist p(log, listed.front(), number, "#EXT-X-I-FRAMES-ONLY\n", 6);
+  auto lasting = [&](std::int64_t ticks) { p.text_ += fmt::format("#EXTINF:{},\n", seconds_of(ticks)); };
+  for (auto& e : listed) {
+    const auto keys = e.keys_of(rung);
+    if (e.discontinuity) {
+      p.text_ += "#EXT-X-DISCONTINUITY\n";
+      p.map_ = {};
+    }
+    if (!keys.empty())
+      p.name_map(log, rung, e.map, e.edges);
+    else if (&e == &listed.front())
+      if (auto first = std::ranges::find_if(listed, [&](auto& f) { return !f.keys_of(rung).empty(); }); first != listed.end())
+        p.name_map(log, rung, first->map, first->edges);
+    p.text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(e.time));
+    const auto kind = e.map != 0 ? segment_kind::fmp4 : segment_kind::ts;
+    const auto address = path_of(segment_address{log.stream, log.instance, e.epoch, log.rungs[rung].info.name, e.msn, kind});
+    auto name_segment = [&] {
+      p.host_goes_here(e.edges);
+      p.text_ += address;
+      p.text_ += '\n';
+    };
+    if (keys.empty()) {
+      p.text_ += "#EXT-X-GAP\n";
+      lasting(e.duration(rung));
+      name_segment();
+    }
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      lasting((i + 1 < keys.size() ? keys[i + 1].time : e.duration(rung)) - keys[i].time);
+      p.text_ += fmt::format("#EXT-X-BYTERANGE:{}@{}\n", keys[i].bytes, keys[i].offset);
+      name_segment();
+    }
+    number += e.iframes(rung);
+  }
+  p.last_msn_ = number - 1;
+  p.end_here(log);
+  return p;
+}
+
+prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bool skip)
+    : prepared_playlist(log, listed_entries(log).front(), listed_entries(log).front().msn, {}, version_of(log)) {
+  last_msn_ = log.entries.back().msn;
+  last_parts_ = parts_of(log, rung, log.entries.back()).size();
+  open_parts_ = open_parts_of(log, rung).size();
+  parts_version_ = log.parts_version;
+  const auto listed = listed_entries(log);
+  if (low_latency())
+    text_ += fmt::format("#EXT-X-PART-INF:PART-TARGET={}\n", decimal(log.part_target.count()));
   const auto skipped = skip && low_latency() && !ended_ ? skippable(log, listed, rung) : 0;
   if (skipped > 0)
     text_ += fmt::format("#EXT-X-SKIP:SKIPPED-SEGMENTS={}\n", skipped);
   const auto kept = listed.subspan(skipped);
   auto& name = log.rungs[rung].info.name;
-  auto host_goes_here = [&](edge_epoch edges) {
-    if (entries_.empty())
-      head_ = text_.size();
-    else
-      entries_.back().size = text_.size() - entries_.back().begin;
-    entries_.push_back({edges, text_.size(), 0});
-  };
-  std::pair<lease_epoch, edge_epoch> map{}; ///< in force, and the edges that it is named on
-  auto name_map = [&](lease_epoch of, edge_epoch edges) {
-    if (of == 0 || map == std::pair{of, edges})
-      return;
-    map = {of, edges};
-    text_ += "#EXT-X-MAP:URI=\"";
-    host_goes_here(edges);
-    text_ += path_of(segment_address{log.stream, log.instance, of, name, 0, segment_kind::map});
-    text_ += "\"\n";
-  };
   auto name_part = [&](lease_epoch epoch, edge_epoch edges, std::uint64_t msn, std::uint32_t part) {
     text_ += "URI=\"";
     host_goes_here(edges);
@@ -171,15 +261,15 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bo
   for (auto& e : kept) {
     if (e.discontinuity) {
       text_ += "#EXT-X-DISCONTINUITY\n";
-      map = {};
+      map_ = {};
     }
     // Not for a gap: nobody fetches it, and a rung that came later has no map of that time. But a window that begins with gaps begins with the map of what
     // follows them: players take a playlist for what its beginning says.
     if (!e.gap(rung))
-      name_map(e.map, e.edges);
+      name_map(log, rung, e.map, e.edges);
     else if (&e == &kept.front())
       if (auto first = std::ranges::find_if(kept, [&](auto& f) { return !f.gap(rung); }); first != kept.end())
-        name_map(first->map, first->edges);
+        name_map(log, rung, first->map, first->edges);
     text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(e.time));
     list_parts(parts_of(log, rung, e), e.epoch, e.edges);
     if (e.gap(rung))
@@ -190,7 +280,7 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bo
     text_ += '\n';
   }
   if (auto& open = log.open; open_parts_ > 0) {
-    name_map(open.map, open.edges);
+    name_map(log, rung, open.map, open.edges);
     text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(open.time));
     list_parts(open_parts_of(log, rung), open.epoch, open.edges);
   }
@@ -209,10 +299,7 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bo
       text_ += fmt::format("#EXT-X-RENDITION-REPORT:URI=\"{}.m3u8\",LAST-MSN={}", log.rungs[other].info.name, last_msn_ + (behind > 0 ? 1 : 0));
       text_ += parts > 0 ? fmt::format(",LAST-PART={}\n", parts - 1) : "\n";
     }
-  entries_.back().size = text_.size() - entries_.back().begin;
-  tail_ = text_.size();
-  if (log.ended)
-    text_ += "#EXT-X-ENDLIST\n";
+  end_here(log);
 }
 
 bool prepared_playlist::reached(std::uint64_t msn, std::optional<std::uint32_t> part) const {

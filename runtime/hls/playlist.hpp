@@ -25,6 +25,9 @@ std::string steering_manifest(const steering_address& at, std::chrono::seconds t
 /// Index of a rung by name; rungs that left the ladder are found as long as they are listed. Fails: not_found.
 expected<std::size_t> rung_index(const stream_log& log, std::string_view rung);
 
+/// Whether that rung has an I-frame playlist: pictures, and key frames that are known.
+bool has_iframes(const stream_log& log, std::size_t rung);
+
 /// How far a playlist has come.
 struct point {
   std::uint64_t msn = 0;
@@ -41,6 +44,9 @@ public:
   /// `rung` is an index into log.rungs; log.entries must not be empty. Lists what is within live_window. `skip`: as a delta, without the entries that are further from the end than CAN-SKIP-UNTIL;
   /// whole where there are none, where the stream is over and where it is not low latency.
   prepared_playlist(const stream_log& log, std::size_t rung, bool skip = false);
+  /// The same of key frames alone (trick play): byte ranges of whole segments, which has_iframes() says are known. Its numbers count key frames, and where an entry
+  /// has none, that one.
+  static prepared_playlist iframes(const stream_log& log, std::size_t rung);
 
   /// The playlist of a viewer as views that follow one another: hand them to a gathered write. `base(epoch)` gives the
   /// viewer's edge in that edge epoch as "http://host:port" (steering's table_history), asked once per distinct epoch in
@@ -97,6 +103,13 @@ public:
   std::uint64_t parts_version() const { return parts_version_; } ///< 0 without parts
 
 private:
+  /// Up to what differs between a playlist of segments and one of key frames.
+  prepared_playlist(const stream_log& log, const log_entry& front, std::uint64_t first_number, std::string_view kind, int version);
+  void host_goes_here(edge_epoch edges);
+  /// EXT-X-MAP, if it is not the one in force.
+  void name_map(const stream_log& log, std::size_t rung, lease_epoch of, edge_epoch edges);
+  void end_here(const stream_log& log);
+
   struct entry {
     edge_epoch edges;
     std::size_t begin, size; ///< of text_: the path of a segment or a map, and all up to the next host
@@ -105,6 +118,7 @@ private:
   std::size_t head_ = 0;
   std::size_t tail_ = 0;
   std::vector<entry> entries_;
+  std::pair<lease_epoch, edge_epoch> map_{}; ///< in force, and the edges that it is named on
   std::uint64_t last_msn_ = 0;
   std::size_t last_parts_ = 0; ///< listed, of last_msn_
   std::size_t open_parts_ = 0; ///< listed, of the one behind

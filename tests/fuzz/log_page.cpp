@@ -27,6 +27,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     for (std::size_t rung = 0; rung < log.rungs.size(); ++rung)
       for (bool skip : {false, true}) {
         prepared_playlist playlist(log, rung, skip);
+        if (has_iframes(log, rung) && prepared_playlist::iframes(log, rung).text(0, [](edge_epoch) { return std::string_view("http://e"); }).empty())
+          std::abort();
         if (playlist.text(0, [](edge_epoch) { return std::string_view("http://e"); }).find("EXT-X-MEDIA-SEQUENCE") == std::string::npos || !playlist.reached(playlist.last_msn(), {}))
           std::abort();
       }

@@ -19,11 +19,13 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (log->begin_writer(epoch, "fuzz", {{"r", 640, 360, 25'000, "avc1.64001f", {1'000'000}}}, timing_of(hls_profile::quick)))
     for (std::uint64_t slot = 5; slot < 10; ++slot) {
       now += std::chrono::seconds(4);
-      log->offer(epoch, {"r", slot, static_cast<std::int64_t>(slot) * 360'000, 360'000, true, false, now, 1000}, 1, now);
+      log->offer(epoch, {"r", slot, static_cast<std::int64_t>(slot) * 360'000, 360'000, true, false, now, 1000, {{0, 0, 100}, {180'000, 500, 100}}}, 1, now);
     }
   auto snapshot = log->snapshot();
   for (std::size_t rung = 0; rung < snapshot.rungs.size() && !snapshot.entries.empty(); ++rung)
-    (void)prepared_playlist(snapshot, rung).text(0, [](edge_epoch) { return std::string_view("http://e"); });
+    for (bool iframes : {false, true})
+      if (!iframes || has_iframes(snapshot, rung))
+        (void)(iframes ? prepared_playlist::iframes(snapshot, rung) : prepared_playlist(snapshot, rung)).text(0, [](edge_epoch) { return std::string_view("http://e"); });
   (void)log->take_expired(now);
   if (log->next_msn() < before || !segment_log::from_json(log->to_json()))
     std::abort();
