@@ -132,6 +132,11 @@ director_view::rung::rung(const hls::stream_log& log, std::size_t index, const r
     dvr = former->dvr;
   else if (log.live_window > 0ms)
     dvr.emplace(form{.playlist = hls::prepared_playlist(hls::for_time_shift(log), index)});
+  if (!hls::has_iframes(log, index))
+    return;
+  iframes = former && former->iframes ? former->iframes : std::make_shared<form_on_demand>();
+  if (dvr)
+    dvr_iframes = former && former->dvr_iframes ? former->dvr_iframes : std::make_shared<form_on_demand>();
 }
 
 bool director_view::leaves(const edge_target& edge) const {
@@ -255,9 +260,16 @@ bool playlist_desk::media(std::string_view path, const expected<hls::reload_wish
   }
   a.cache_control = "max-age=1";
   auto* form = viewer.dvr ? (rung->dvr ? &*rung->dvr : nullptr) : &rung->whole;
+  if (address->iframes) {
+    auto& wanted = viewer.dvr ? rung->dvr_iframes : rung->iframes;
+    auto& log = stream->second->log;
+    const auto index = static_cast<std::size_t>(rung - stream->second->rungs.data());
+    auto make = [&] { return viewer.dvr ? hls::prepared_playlist::iframes(hls::for_time_shift(log), index) : hls::prepared_playlist::iframes(log, index); };
+    form = wanted ? &wanted->get(make) : nullptr;
+  }
   if (form == nullptr) {
     counts_.unknown.fetch_add(1, std::memory_order_relaxed);
-    return unknown(a, seen, "this stream cannot be wound back\n");
+    return unknown(a, seen, address->iframes ? "no key frames of this rung are known\n" : "this stream cannot be wound back\n");
   }
   if (form->playlist.low_latency() && !form->playlist.ended()) { // to all others those numbers say nothing
     auto there = wish.and_then([&](auto& known) { return hls::has(form->playlist, known); });
@@ -265,7 +277,7 @@ bool playlist_desk::media(std::string_view path, const expected<hls::reload_wish
       return refuse(a, 400, "that cannot be asked for: _HLS_msn may be up to two segments ahead, _HLS_part goes with it\n");
     if (!*there)
       return false;
-    if (wish->skip && rung->delta)
+    if (wish->skip && rung->delta && !address->iframes)
       form = &*rung->delta;
     if (wish->msn && *wish->msn >= form->playlist.last_msn()) // who asks for an old one wants what is new
       a.cache_control = rung->lasting;

@@ -41,6 +41,20 @@ struct director_view {
     hls::prepared_playlist playlist;
     std::shared_ptr<coded_playlists> coded = std::make_shared<coded_playlists>();
   };
+  /// One that few players ask for, made for the first who does.
+  class form_on_demand {
+  public:
+    /// `make` gives the playlist. Thread-safe.
+    template <class F>
+    const form& get(F make) {
+      std::call_once(once_, [&] { made_.emplace(form{.playlist = make()}); });
+      return *made_;
+    }
+
+  private:
+    std::once_flag once_;
+    std::optional<form> made_;
+  };
   struct rung {
     /// `index` into log.rungs; the log has entries.
     /// `former`: of the same entries, but other parts; null: there is none.
@@ -49,6 +63,7 @@ struct director_view {
     form whole;
     std::optional<form> delta; ///< low latency: without what a player has already
     std::optional<form> dvr;   ///< the whole of a window that is longer than what live playlists list
+    std::shared_ptr<form_on_demand> iframes, dvr_iframes; ///< of key frames alone; null: none are known, or that window is not there
     std::string lasting;       ///< Cache-Control of what was asked for by number
   };
   struct stream {

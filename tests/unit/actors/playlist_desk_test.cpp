@@ -147,6 +147,51 @@ TEST_F(Reload, WhoWindsBackGetsTheWholeWindowAndNoParts) {
   EXPECT_EQ(viewers->one("/p/3.1.d/conf~1/720p.m3u8?_HLS_msn=101&_HLS_part=3").body, whole.body) << "nobody waits for it";
 }
 
+/// The same with two key frames in each segment of the first rung.
+hls::stream_log with_keys(hls::stream_log log) {
+  log.keys_from = log.entries.front().msn;
+  log.rungs[0].keys_gone = *log.keys_from * 2;
+  log.rungs[0].keys_peak = {100'000};
+  for (auto& e : log.entries)
+    e.add_keys(0, {{0, 100, 10'000}, {180'000, 200'000, 9'000}});
+  return log;
+}
+
+TEST_F(Reload, WhoFetchesKeyFramesAloneGetsTheirPlaylist) {
+  const std::string iframes = "/p/3.1/conf~1/720p/iframes.m3u8";
+  show(log_of(100, 2));
+  EXPECT_EQ(viewers->one(iframes).status, 404) << "none are known";
+  auto log = with_keys(log_of(100, 2));
+  log.live_window = 40s;
+  show(log);
+  const auto media = get(""), found = viewers->one(iframes), all = viewers->one("/p/3.1.d/conf~1/720p/iframes.m3u8");
+  EXPECT_EQ(found.status, 200);
+  EXPECT_EQ(found.headers.find("Content-Type"), media.headers.find("Content-Type"));
+  EXPECT_EQ(found.headers.find("Cache-Control"), "max-age=1");
+  EXPECT_EQ(count(found.body, "#EXT-X-BYTERANGE"), 20u);
+  EXPECT_EQ(count(found.body, "http://e1/s/conf~1/7/720p/100.m4s"), 2u) << "at the edge of the segment";
+  EXPECT_EQ(count(found.body, "#EXT-X-MEDIA-SEQUENCE:182\n"), 1u);
+  EXPECT_EQ(count(all.body, "#EXT-X-BYTERANGE"), 32u);
+  EXPECT_EQ(count(all.body, "#EXT-X-MEDIA-SEQUENCE:170\n"), 1u);
+  EXPECT_EQ(count(viewers->one("/p/3.1/conf~1/360p/iframes.m3u8").body, "#EXT-X-GAP"), 10u) << "none of this rung";
+  for (auto* path : {"/p/3.1/conf~1/none/iframes.m3u8", "/p/3.1/conf~2/720p/iframes.m3u8", "/p/3.1/conf~1/720p/Iframes.m3u8"})
+    EXPECT_EQ(viewers->one(path).status, 404) << path;
+  // CAN-BLOCK-RELOAD holds for it, too, by its own numbers.
+  EXPECT_EQ(viewers->one(iframes + "?_HLS_msn=201").body, found.body);
+  EXPECT_EQ(viewers->one(iframes + "?_HLS_msn=201&_HLS_skip=YES").body, found.body) << "there is no delta of it";
+  EXPECT_EQ(viewers->one(iframes + "?_HLS_msn=204").status, 400);
+  viewers->ask(iframes + "?_HLS_msn=202");
+  ASSERT_TRUE(wait_for(1));
+  log = with_keys(log_of(101, 0));
+  log.live_window = 40s;
+  show(log);
+  const auto waited = viewers->all();
+  ASSERT_EQ(waited.size(), 1u);
+  EXPECT_EQ(count(waited[0].body, "http://e1/s/conf~1/7/720p/101.m4s"), 2u);
+  EXPECT_EQ(waited[0].headers.find("Cache-Control"), "max-age=1") << "203 came with it: who asks for 202 later gets a newer one";
+  EXPECT_EQ(viewers->one(iframes + "?_HLS_msn=203").headers.find("Cache-Control"), "max-age=24");
+}
+
 TEST_F(Reload, WhatIsListedIsAnsweredAtOnceAndWhole) {
   show(log_of(100, 2));
   const auto now = get("");
