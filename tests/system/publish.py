@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.parse
 
-from weir_node import Encoder, HostWatch, NodeCase, SOURCE, Viewer, eventually, fetch, main, processes, wait_until_playable, watch, watched
+from weir_node import Encoder, HostWatch, NodeCase, Playlist, SOURCE, Viewer, eventually, fetch, main, processes, wait_until_playable, watch, watched
 
 WATCHED_SECONDS = int(os.environ.get("WEIR_WATCH_SECONDS", "60"))
 RECORDED = os.path.join(SOURCE, "tests/data/srs-hooks")
@@ -28,7 +28,46 @@ def probe(media):
     return {s["codec_type"]: s for s in json.loads(done.stdout)["streams"]}
 
 
+def pictures(what):
+    """Flags of the picture packets that ffprobe finds in a file or at an address, of which all must decode."""
+    done = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v", "-count_frames", "-show_entries", "packet=flags:stream=nb_read_frames", "-of", "json", what],
+                          capture_output=True, timeout=30, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"ffprobe: {done.stderr.decode()}")
+    found = json.loads(done.stdout)
+    flags = [p["flags"] for p in found["packets"]]
+    if int(found["streams"][0]["nb_read_frames"]) != len(flags):
+        raise AssertionError(f"ffprobe decodes {found['streams'][0]['nb_read_frames']} of {len(flags)} pictures")
+    return flags
+
+
 class Publishing(NodeCase):
+    def check_iframes(self, viewer):
+        """Trick play: each range of each I-frame playlist comes from an edge, alone, and is a key frame behind what stands before all of them."""
+        self.assertEqual(len(viewer.iframes), len(viewer.variants))
+        for url, variant in zip(viewer.iframes, range(len(viewer.variants))):
+            answer = fetch(url)
+            self.assertEqual((answer.status, answer.header("Content-Type")), (200, "application/vnd.apple.mpegurl"))
+            listed = Playlist(url, answer.text).media
+            whole = {e.uri: e for e in viewer.playlist(variant).media}
+            self.assertLessEqual(len(whole) - 1, len({e.uri for e in listed} & set(whole)), "of the same edges")
+            self.assertEqual(urllib.parse.urlsplit(url).path.split("/")[4], urllib.parse.urlsplit(viewer.variants[variant]).path.split("/")[4][:-5])
+            for uri in {e.uri for e in listed} & set(whole):
+                self.assertAlmostEqual(sum(e.duration for e in listed if e.uri == uri), whole[uri].duration, places=3)
+            for e in listed[-3:]:
+                first, length = e.range
+                part = fetch(e.uri, headers={"Range": f"bytes={first}-{first + length - 1}"})
+                self.assertEqual((part.status, len(part.body), part.header("Access-Control-Allow-Origin")), (206, length, "*"))
+                self.assertTrue(part.header("Content-Range").startswith(f"bytes {first}-{first + length - 1}/"))
+                head = fetch(e.map).body if e.map else fetch(e.uri, headers={"Range": f"bytes=0-{next(o.range[0] for o in listed if o.uri == e.uri) - 1}"}).body
+                with tempfile.NamedTemporaryFile(suffix=".mp4" if e.map else ".ts") as f:
+                    f.write(head + part.body)
+                    f.flush()
+                    flags = pictures(f.name)
+                self.assertEqual((len(flags), flags[0][0]), (1, "K"), e.uri)
+            if answer.text.find("#EXT-X-ENDLIST") > 0:
+                self.assertEqual({f[0] for f in pictures(url)}, {"K"})
+
     def test_right_key_plays_through_both_edges_and_ends_cleanly(self):
         node = self.node
         stream = node.add_stream("show")
@@ -77,6 +116,9 @@ class Publishing(NodeCase):
                 fetch(entry.uri)
                 self.assertEqual(fetch(entry.uri).header("X-Cache"), "HIT")
 
+            with self.subTest("key frames alone"):
+                self.check_iframes(viewer)
+
             last = viewer.playlist().entries[-1].msn
             encoder.stop()
 
@@ -87,6 +129,8 @@ class Publishing(NodeCase):
         stream.wait_for_phase("offline", 5)
         self.assertGreaterEqual(ended.entries[-1].msn, last)
         self.assertEqual(fetch(ended.media[-1].uri).status, 200, "what is listed stays")
+        with self.subTest("ffprobe plays an I-frame playlist"):
+            self.check_iframes(viewer)
         eventually("the task waits", lambda: node.task(task)["phase"] in ("waiting", "done"), 8)
         self.assertEqual(processes(lambda p: p.session in node.sessions and "weir-pipeline" in p.command), [])
 
@@ -139,6 +183,7 @@ class Publishing(NodeCase):
                 found = probe(map.body + segment.body)
                 self.assertEqual((found["video"]["codec_name"], found["audio"]["codec_name"]), ("h264", "aac"))
                 self.assertEqual(int(found["video"]["nb_read_frames"]), round(entry.duration * 25))
+            self.check_iframes(viewer)
             with watched(node, "fragments", 2) as (follower, _):
                 first = follower.newest()
                 eventually("it runs steadily", lambda: follower.newest() >= first + 2, 15)

@@ -487,8 +487,9 @@ class TwoWayEncoder(Encoder):
 
 
 class Entry:
-    def __init__(self, msn, dsn, uri, gap, discontinuity, duration, map=None):
+    def __init__(self, msn, dsn, uri, gap, discontinuity, duration, map=None, range=None):
         self.msn, self.dsn, self.uri, self.gap, self.discontinuity, self.duration, self.map = msn, dsn, uri, gap, discontinuity, duration, map
+        self.range = range  # (first byte, length); None: the whole of it
 
 
 class Playlist:
@@ -504,7 +505,7 @@ class Playlist:
         self.ended = "#EXT-X-ENDLIST" in lines
         self.entries = []
         gap = discontinuity = False
-        duration, map = 0.0, None
+        duration, map, range = 0.0, None, None
         for line in lines:
             if line.startswith("#EXT-X-MAP:"):
                 map = urllib.parse.urljoin(url, line.split('URI="')[1].split('"')[0])
@@ -513,12 +514,16 @@ class Playlist:
             elif line == "#EXT-X-DISCONTINUITY":
                 discontinuity = True
                 dsn += 1
+            elif line.startswith("#EXT-X-BYTERANGE:"):
+                length, first = line[17:].split("@")
+                range = (int(first), int(length))
             elif line.startswith("#EXTINF:"):
                 duration = float(line[8:].split(",")[0])
             elif line and not line.startswith("#"):
-                self.entries.append(Entry(msn, dsn, urllib.parse.urljoin(url, line), gap, discontinuity, duration, map))
+                self.entries.append(Entry(msn, dsn, urllib.parse.urljoin(url, line), gap, discontinuity, duration, map, range))
                 msn += 1
                 gap = discontinuity = False
+                range = None
 
     @property
     def media(self):
@@ -547,6 +552,7 @@ class Viewer:
         for tag, uri in zip(lines, lines[1:]):
             if tag.startswith("#EXT-X-STREAM-INF:"):
                 self.variants.append(urllib.parse.urljoin(url, uri))
+        self.iframes = [urllib.parse.urljoin(url, line.split('URI="')[1].split('"')[0]) for line in lines if line.startswith("#EXT-X-I-FRAME-STREAM-INF:")]
         if not self.variants:
             raise ValueError(f"{url} names no variant: {self.text!r}")
 

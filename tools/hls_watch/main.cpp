@@ -1,6 +1,6 @@
 // hls_watch URL SECONDS [--variants N] [--authorities FILE]: follows a playback address as a strict player would. Every variant's playlist is
-// fetched once a second and linted (rules of hls.md), every newly listed segment is asked for once (status, CORS, type, size). Certificates of
-// https addresses are checked against the system's authorities, or those of FILE (PEM).
+// fetched once a second and linted (rules of hls.md), and so are the I-frame playlists of one pathway. Every newly listed segment is asked for once
+// (status, CORS, type, size). Certificates of https addresses are checked against the system's authorities, or those of FILE (PEM).
 // Prints one JSON object; exit status 0 without findings, 1 with, 2 when it could not start. System tests stand on it.
 #include "runtime/hls/addresses.hpp"
 #include "runtime/hls/linter.hpp"
@@ -113,6 +113,11 @@ struct watch {
         wrong(url, fmt::format("{} bytes that are no map", body->size()));
     }
   }
+  /// Looks at one I-frame playlist. What it names are ranges of segments that are fetched whole.
+  void iframes(const std::string& url) {
+    if (auto text = fetch(url, "application/vnd.apple.mpegurl"))
+      lint.media(url, *text, std::chrono::system_clock::now());
+  }
   /// Looks at one playlist; `ask`: whether its new segments are fetched (one pathway is enough). Returns whether it has ended.
   bool playlist(const std::string& url, bool ask, bool first_round) {
     auto text = fetch(url, "application/vnd.apple.mpegurl");
@@ -155,7 +160,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   auto& url = arguments[0];
-  watch w{.lint = hls::linter({100ms, variants, 2}), .authorities = std::move(authorities)};
+  watch w{.lint = hls::linter({.frame = 100ms, .variants = variants, .pathways = 2, .iframes = true}), .authorities = std::move(authorities)};
   auto text = w.fetch(url, "application/vnd.apple.mpegurl");
   auto all = text ? hls::parse_multivariant_playlist(*text) : fail(error_code::unavailable, "no multivariant playlist");
   if (!all) {
@@ -165,17 +170,20 @@ int main(int argc, char** argv) {
   w.lint.multivariant(url, *text);
   auto start = clock_type::now();
   bool ended = false;
+  auto pathway_of = [](const hls::parsed_variant& one) {
+    auto found = one.attributes.find("PATHWAY-ID");
+    return found == one.attributes.end() ? std::string() : found->second;
+  };
   for (auto round = start; !ended && round < start + std::chrono::seconds(length); round += 1s) {
     std::this_thread::sleep_until(round);
     ended = true;
     for (std::size_t i = 0; i < all->variants.size(); ++i) {
       auto& v = all->variants[i];
-      auto pathway_of = [](const hls::parsed_variant& one) {
-        auto found = one.attributes.find("PATHWAY-ID");
-        return found == one.attributes.end() ? std::string() : found->second;
-      };
       ended = w.playlist(resolve(url, v.uri), pathway_of(v) == pathway_of(all->variants.front()), round == start) && ended;
     }
+    for (auto& v : all->iframes)
+      if (pathway_of(v) == pathway_of(all->iframes.front()))
+        w.iframes(resolve(url, v.uri));
     w.stall = std::max(w.stall, std::chrono::duration_cast<std::chrono::milliseconds>(clock_type::now() - w.last_new));
   }
   nlohmann::json out{{"fetches", w.fetches}, {"segments", w.segments}, {"bytes", w.bytes}, {"last_msn", w.last_msn}, {"ended", ended},
