@@ -333,7 +333,7 @@ bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answ
   bool drains = seen->drained_until != 0 && !entries.empty() && entries.front().edges <= seen->drained_until;
   a.content_type = "application/vnd.apple.steering-list";
   a.cache_control = "no-store";
-  own(a, hls::steering_manifest(*address, main_leaves || backup_leaves || drains ? std::min(steering_ttl_, hurried_ttl) : steering_ttl_, main_leaves && !backup_leaves, at.prefix));
+  own(a, hls::steering_manifest(main_leaves || backup_leaves || drains ? std::min(steering_ttl_, hurried_ttl) : steering_ttl_, main_leaves && !backup_leaves));
   return true;
 }
 

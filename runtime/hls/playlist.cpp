@@ -126,9 +126,9 @@ expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std
   return out;
 }
 
-std::string steering_manifest(const steering_address& at, std::chrono::seconds ttl, bool prefer_backup, std::string_view prefix) {
-  return fmt::format(R"({{"VERSION":1,"TTL":{},"RELOAD-URI":"{}{}","PATHWAY-PRIORITY":["{}","{}"]}})", ttl.count(), prefix, path_of(at),
-                     prefer_backup ? backup_pathway : primary_pathway, prefer_backup ? primary_pathway : backup_pathway);
+std::string steering_manifest(std::chrono::seconds ttl, bool prefer_backup) {
+  return fmt::format(R"({{"VERSION":1,"TTL":{},"PATHWAY-PRIORITY":["{}","{}"]}})", ttl.count(), prefer_backup ? backup_pathway : primary_pathway,
+                     prefer_backup ? primary_pathway : backup_pathway);
 }
 
 stream_log for_time_shift(stream_log log) {

@@ -19,8 +19,9 @@ inline constexpr std::string_view backup_pathway = "backup";
 /// `viewer.backup` is ignored. `prefix` ("/t/TOKEN") stands in front of each address. Fails: not_found while the stream is not listed.
 expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std::size_t most_rungs = max_rungs, std::string_view prefix = {});
 
-/// The answer at a steering address. `ttl` is 30 s, 10 s while an edge drains (hls.md 7); `prefer_backup` puts that pathway first; `prefix` as in multivariant().
-std::string steering_manifest(const steering_address& at, std::chrono::seconds ttl, bool prefer_backup = false, std::string_view prefix = {});
+/// The answer at a steering address. `ttl` is 30 s, 10 s while an edge drains (hls.md 7); `prefer_backup` puts that pathway first. Players ask again at
+/// the same address: a RELOAD-URI without a host, which would say so, ends steering in Shaka with an exception.
+std::string steering_manifest(std::chrono::seconds ttl, bool prefer_backup = false);
 
 /// Index of a rung by name; rungs that left the ladder are found as long as they are listed. Fails: not_found.
 expected<std::size_t> rung_index(const stream_log& log, std::string_view rung);

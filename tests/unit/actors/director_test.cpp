@@ -362,7 +362,7 @@ TEST_F(SignedDirector, EveryAddressThatItNamesCarriesTheTokenAndChangesNothingEl
   for (std::size_t at = 0; (at = multivariant.find("\n/", at)) != std::string::npos; ++at, ++variants)
     EXPECT_EQ(multivariant.substr(at + 1, front.size() + 3), front + "/p/");
   EXPECT_EQ(variants, 2u) << "both pathways";
-  EXPECT_NE(get(front + steering_path(17, 1)).second.find("\"RELOAD-URI\":\"" + front + "/steer/17.1/conf\""), std::string::npos);
+  EXPECT_EQ(get(front + steering_path(17, 1)), std::pair(200, std::string(R"({"VERSION":1,"TTL":30,"PATHWAY-PRIORITY":["edge","backup"]})"))) << "to be asked again there";
 
   auto list = get(front + "/p/17.1/conf~1/720p.m3u8").second;
   auto bare = list;
@@ -615,7 +615,7 @@ TEST_F(Locality, WhatIsListedKeepsItsAddressWhenTheVenuesEdgeDies) {
 TEST_F(Locality, SteeringKnowsTheEdgeOfTheVenue) {
   auto list = [&](edge_phase hall) { hear({{"a", edge_phase::serving}, {"b", edge_phase::serving}, {"h", hall}}); };
   list(edge_phase::serving);
-  EXPECT_NE(get("/steer/17.1~hall-1/conf").second.find(R"("RELOAD-URI":"/steer/17.1~hall-1/conf","PATHWAY-PRIORITY":["edge","backup"])"), std::string::npos);
+  EXPECT_NE(get("/steer/17.1~hall-1/conf").second.find(R"("PATHWAY-PRIORITY":["edge","backup"])"), std::string::npos);
   list(edge_phase::suspect);
   EXPECT_NE(get("/steer/17.1~hall-1/conf").second.find(R"("PATHWAY-PRIORITY":["backup","edge"])"), std::string::npos);
   EXPECT_NE(get("/steer/17.1/conf").second.find(R"("PATHWAY-PRIORITY":["edge","backup"])"), std::string::npos) << "those outside do not fetch there";
@@ -640,9 +640,9 @@ TEST_F(Director, SteeringPrefersTheBackupWhileItsEdgeIsUnwell) {
   const auto bucket = bucket_of(first, "a");
   const auto path = steering_path(bucket, 1);
   const auto backup = first.edges.at(first.backup.at(bucket)).name.value, third = std::string(backup == "b" ? "c" : "b");
-  const auto well = fmt::format(R"({{"VERSION":1,"TTL":30,"RELOAD-URI":"{}","PATHWAY-PRIORITY":["edge","backup"]}})", path);
-  const auto unwell = fmt::format(R"({{"VERSION":1,"TTL":10,"RELOAD-URI":"{}","PATHWAY-PRIORITY":["backup","edge"]}})", path);
-  const auto no_better = fmt::format(R"({{"VERSION":1,"TTL":10,"RELOAD-URI":"{}","PATHWAY-PRIORITY":["edge","backup"]}})", path);
+  const auto well = std::string(R"({"VERSION":1,"TTL":30,"PATHWAY-PRIORITY":["edge","backup"]})");
+  const auto unwell = std::string(R"({"VERSION":1,"TTL":10,"PATHWAY-PRIORITY":["backup","edge"]})");
+  const auto no_better = std::string(R"({"VERSION":1,"TTL":10,"PATHWAY-PRIORITY":["edge","backup"]})");
   EXPECT_EQ(get(path), std::pair(200, well));
   for (auto phase : {edge_phase::suspect, edge_phase::dead, edge_phase::draining}) {
     hear({{"a", phase}, {"b", edge_phase::serving}, {"c", edge_phase::serving}});

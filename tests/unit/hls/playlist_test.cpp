@@ -228,9 +228,6 @@ TEST(Playlist, CarriesAPrefixIntoEveryAddressAndNowhereElse) {
   EXPECT_NE(whole.find("SERVER-URI=\"/t/TOKEN/steer/3.1/"), std::string::npos) << whole;
   EXPECT_EQ(whole.find("\n/p/"), std::string::npos) << whole;
   EXPECT_EQ(without(whole), *multivariant(log, {3, 1, false}));
-  const auto manifest = steering_manifest({{3, 1, false}, "show"}, 30s, false, "/t/TOKEN");
-  EXPECT_NE(manifest.find("\"RELOAD-URI\":\"/t/TOKEN/steer/3.1/show\""), std::string::npos);
-  EXPECT_EQ(without(manifest), steering_manifest({{3, 1, false}, "show"}, 30s));
 }
 
 // --- maps ---------------------------------------------------------------------------------------------------------------------------------------
