@@ -29,6 +29,7 @@ let endedOnce = false;
 let recoveredAt = 0;
 let edge = "";
 let edgeBase = "";
+let pathway = ""; // on which the last segment was asked for
 let tells = true; // how it fares; until the server wants to hear nothing
 let barred = false; // an edge that the page's policy does not name
 const edges: Record<string, number> = {};
@@ -141,7 +142,9 @@ function flowLoader(): new (config: HlsConfig) => Loader<FragmentLoaderContext> 
 
 function loadWithLibrary(): void {
   const policy = loadPolicy(6);
+  const steering = forgivingSteering();
   const player = new Hls({
+    ...(steering && { contentSteeringController: steering }),
     manifestLoadPolicy: manifestPolicy(6), playlistLoadPolicy: policy, fragLoadPolicy: policy,
     fLoader: flowLoader(),
     lowLatencyMode: true, // where the playlist has parts
@@ -157,6 +160,7 @@ function loadWithLibrary(): void {
     player.config.playlistLoadPolicy = reloadPolicy(details.targetduration, details.canBlockReload);
     player.config.liveMaxLatencyDurationCount = mostTargetsBehind(details.partTarget);
   });
+  player.on(Events.FRAG_LOADING, () => { pathway = pathwayOf(player); });
   player.on(Events.FRAG_LOADED, (_, { frag }) => {
     const { host, origin } = new URL(frag.url);
     edge = host;
@@ -168,11 +172,29 @@ function loadWithLibrary(): void {
   player.attachMedia(video);
 }
 
-/** Its edge said nothing: the segment is asked for on the other pathway at once. */
-function leaveSilent(player: HlsType, { frag }: ErrorData): void {
-  const order = pathwaysAfter(player.levels[frag?.level ?? -1]?.pathwayId ?? "", player.pathways);
-  if (order) player.pathwayPriority = order;
+/**
+ * The library shuns a pathway for five minutes after an error, even when the other one fails meanwhile and nothing is left. Whenever the page
+ * gives an order of its own that ends.
+ */
+function forgivingSteering(): NonNullable<HlsConfig["contentSteeringController"]> | undefined {
+  const { contentSteeringController: Steering } = Hls.DefaultConfig;
+  return Steering && class extends Steering {
+    override get pathwayPriority(): string[] | null { return super.pathwayPriority; }
+    override set pathwayPriority(order: string[]) {
+      (this as unknown as { penalizedPathways: Record<string, number> }).penalizedPathways = {};
+      super.pathwayPriority = order;
+    }
+  };
 }
+
+/** Its edge said nothing, or failed when the other one had: the segment is asked for on the other pathway, unless the library has seen to that. */
+function leaveEdge(player: HlsType): void {
+  const order = pathwaysAfter(pathway, player.pathways);
+  if (order && pathwayOf(player) === pathway) player.pathwayPriority = order;
+}
+
+/** All levels that the library has are of the pathway that it is on. */
+const pathwayOf = (player: HlsType): string => player.levels[0]?.pathwayId ?? "";
 
 /** The link has expired, or never was good: to ask again would change nothing. */
 function barredOut(): void {
@@ -186,7 +208,7 @@ function onError(player: HlsType, data: ErrorData): void {
   if (data.details === Hls.ErrorDetails.BUFFER_STALLED_ERROR) stood(video.seeking);
   if (!data.fatal) {
     ++errors.recovered;
-    if (data.details === Hls.ErrorDetails.FRAG_LOAD_TIMEOUT) leaveSilent(player, data);
+    if (data.details === Hls.ErrorDetails.FRAG_LOAD_TIMEOUT) leaveEdge(player);
     return;
   }
   const status = data.response?.code ?? 0;
@@ -203,6 +225,7 @@ function onError(player: HlsType, data: ErrorData): void {
   }
   if (data.type === Hls.ErrorTypes.NETWORK_ERROR && buffered() > 1) {
     // What is loaded still plays: ask again beneath it rather than start anew.
+    if (data.frag) leaveEdge(player);
     clearTimeout(timer);
     timer = setTimeout(() => hls === player && player.startLoad(), 1000);
     return;
