@@ -4,7 +4,6 @@
 #include "actors/reporting.hpp"
 #include "runtime/base/file.hpp"
 #include "runtime/base/log.hpp"
-#include "runtime/cluster/authority.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -19,7 +18,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto look_every = 5s; ///< at the files of the certificate
 constexpr auto patience = 4s;   ///< with downloads, when the edge is stopped; the node has promised to be gone within 10 s
 constexpr auto grace = 1s;      ///< from TERM to KILL after it
 constexpr const char* pair_file = "edge.pem";
@@ -34,12 +32,6 @@ nginx::certificate_keeper::text_with text_of(const nginx::edge_config& config) {
     other.certificate = certificate;
     return nginx::render(other);
   };
-}
-
-/// For people and for whoever waits for it to change.
-std::string words_of(const nginx::prefix& folder) {
-  auto facts = cluster::read_certificate(folder.file(pair_file));
-  return facts ? fmt::format("{} until {}", facts->subject, to_rfc3339(facts->not_after)) : "not readable: " + facts.error().text;
 }
 
 } // namespace
@@ -92,9 +84,7 @@ expected<void> edge_state::prepare() {
 expected<void> edge_state::configure() {
   if (!setup.certificate.certificate.empty()) {
     setup.config.certificate = pair_file;
-    certificate.emplace(setup.certificate, *folder, pair_file);
-    WEIR_TRY(certificate->take(text_of(setup.config)));
-    shown_certificate = words_of(*folder);
+    WEIR_TRY(certificate.take(setup.certificate, *folder, pair_file, text_of(setup.config)));
   }
   auto text = nginx::render(setup.config);
   WEIR_TRY(text);
@@ -154,18 +144,16 @@ void edge_state::look_at_keys() {
 }
 
 void edge_state::look_at_certificate(caf::actor_clock::time_point now) {
-  if (!certificate || stopping || now - looked < look_every)
+  if (stopping)
     return;
-  looked = now;
-  switch (certificate->look(text_of(setup.config))) {
-  case nginx::certificate_keeper::news::none:
+  switch (certificate.look(text_of(setup.config), now)) {
+  case certificate_watch::news::none:
     return;
-  case nginx::certificate_keeper::news::renewed:
+  case certificate_watch::news::renewed:
     nginx.signal(SIGHUP); // one that is just dead reads the new one when it starts
-    shown_certificate = words_of(*folder);
-    return log::info("edge", "certificate-renewed", "edge={} certificate={}", setup.spec.name.value, shown_certificate);
-  case nginx::certificate_keeper::news::refused:
-    return log::error("edge", "certificate-refused", "edge={} error={} still_used={}", setup.spec.name.value, certificate->trouble(), shown_certificate);
+    return log::info("edge", "certificate-renewed", "edge={} certificate={}", setup.spec.name.value, certificate.shown());
+  case certificate_watch::news::refused:
+    return log::error("edge", "certificate-refused", "edge={} error={} still_used={}", setup.spec.name.value, certificate.trouble(), certificate.shown());
   }
 }
 
@@ -208,8 +196,8 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       load.up = my.up;
       load.restarts = my.starts ? my.starts - 1 : 0;
       load.trouble = my.trouble;
-      load.certificate = my.shown_certificate;
-      load.certificate_trouble = my.certificate ? my.certificate->trouble() : std::string{};
+      load.certificate = my.certificate.shown();
+      load.certificate_trouble = my.certificate.trouble();
       tell(self, coordinator, load);
       if (my.setup.finds_origins && my.sequence % 2 == 1 && !my.asking_for_origins) {
         my.asking_for_origins = true;
@@ -262,8 +250,8 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
         streams[name] = {{"bytes", of.bytes}, {"hit", of.hits}, {"miss", of.misses}};
       const auto parts = my.front->now();
       nlohmann::json status{{"url", my.setup.spec.url}, {"up", my.up}, {"origins", my.setup.config.origins}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"connections", my.status.active},
-                            {"log_lines_unreadable", my.log->unreadable()}, {"trouble", my.trouble}, {"certificate", my.shown_certificate},
-                            {"certificate_trouble", my.certificate ? my.certificate->trouble() : ""}, {"requests", {{"hit", totals.hits}, {"miss", totals.misses}, {"none", totals.uncached}}},
+                            {"log_lines_unreadable", my.log->unreadable()}, {"trouble", my.trouble}, {"certificate", my.certificate.shown()},
+                            {"certificate_trouble", my.certificate.trouble()}, {"requests", {{"hit", totals.hits}, {"miss", totals.misses}, {"none", totals.uncached}}},
                             {"parts", {{"hit", parts.hits}, {"joined", parts.joined}, {"asked", parts.asked}, {"failed", parts.failed}, {"refused", parts.refused}, {"waiting", parts.waiting},
                                        {"kept", parts.kept}, {"kept_bytes", parts.kept_bytes}}},
                             {"streams", std::move(streams)}};

@@ -1,6 +1,6 @@
 #pragma once
+#include "actors/certificate_watch.hpp"
 #include "actors/interfaces.hpp"
-#include "runtime/nginx/certificate.hpp"
 #include "runtime/nginx/edge_config.hpp"
 #include "runtime/nginx/edge_log.hpp"
 #include "runtime/nginx/part_front.hpp"
@@ -34,9 +34,7 @@ struct edge_state {
   std::optional<nginx::prefix> folder;
   std::optional<nginx::edge_log_reader> log;
   std::unique_ptr<nginx::part_front> front;
-  std::optional<nginx::certificate_keeper> certificate;
-  std::string shown_certificate; ///< whose it is and until when, as viewers see it
-  caf::actor_clock::time_point looked{}; ///< at the operator's files
+  certificate_watch certificate;
   supervise::process nginx;
   supervise::backoff failures{1, {.first = std::chrono::milliseconds(100), .cap = std::chrono::seconds(10), .jitter_percent = 0, .park_after = 0}};
   std::uint64_t generation = 0;
@@ -60,7 +58,7 @@ struct edge_state {
   void use_origins(const origin_list& told, caf::actor_clock::time_point now);
   /// Lets nginx know the keys that viewing tokens are signed with now.
   void look_at_keys();
-  /// Takes over a renewed certificate and lets nginx read it; what it refuses stands in the log and in the reports. At most each 5 s.
+  /// Takes over a renewed certificate and lets nginx read it; what it refuses stands in the log and in the reports.
   void look_at_certificate(caf::actor_clock::time_point now);
 };
 

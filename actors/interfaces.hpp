@@ -174,6 +174,15 @@ using edge_actor = typed_actor_t<
   // Ends nginx, then itself.
   void(stop)>::extend_with<status_actor>;
 
+/// HTTP FRONT: nginx with TLS and HTTP/2 before this node's HTTP listener. Parent: the program.
+using http_front_actor = typed_actor_t<
+  // INTERNAL: each second: the certificate.
+  void(tick),
+  // INTERNAL: nginx ended; time to start it again.
+  void(process_ended), void(start_again),
+  // Ends nginx, then itself.
+  void(stop)>::extend_with<status_actor>;
+
 /// OBSERVER: one node's eye on edges: probes that fetch what viewers fetch. Parent: the program.
 using observer_actor = typed_actor_t<
   // INTERNAL: time to probe, and to tell.

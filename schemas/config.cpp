@@ -31,6 +31,16 @@ void check_address(complaints& out, std::string path, const std::string& text, b
     out.push_back({std::move(path), fmt::format("{:?} names no port to reach it at", text)});
 }
 
+/// Chain and key of a listener with TLS: both or none.
+void check_certificate(complaints& out, std::string_view section, const std::string& certificate, const std::string& key) {
+  for (auto [field_name, value, other] : {std::tuple{"certificate", &certificate, &key}, std::tuple{"key", &key, &certificate}}) {
+    if (value->empty() && !other->empty())
+      out.push_back({field_name, fmt::format("is empty: TLS needs {0}.certificate and {0}.key", section)});
+    if (!value->empty() && !value->starts_with('/'))
+      out.push_back({field_name, fmt::format("{:?} is not an absolute path", *value)});
+  }
+}
+
 // Scheme, authority and no blanks: enough to tell a typing error; who uses the address parses it in full.
 void check_url(complaints& out, std::string path, const std::string& text, std::initializer_list<std::string_view> schemes) {
   if (text.empty())
@@ -172,9 +182,16 @@ complaints http_options::check() const {
   check_address(out, "listen", listen);
   check_url(out, "public_url", public_url, {"http", "https"});
   check_url(out, "internal_url", internal_url, {"http", "https"});
+  if (!tls_listen.empty())
+    check_address(out, "tls_listen", tls_listen);
+  check_certificate(out, "http", certificate, key);
+  if (tls_listen.empty() != certificate.empty())
+    out.push_back(tls_listen.empty() ? complaint{"certificate", "is not used without http.tls_listen", false} : complaint{"tls_listen", "needs http.certificate and http.key"});
+  if (!tls_listen.empty() && public_url.starts_with("http://"))
+    out.push_back({"public_url", fmt::format("{:?} is not where http.tls_listen serves: pages and playlists will be without TLS", public_url), false});
   auto address = parse_host_port(listen);
-  if (address && !is_loopback(address->host) && !public_url.starts_with("https://"))
-    out.push_back({"listen", fmt::format("{:?} is reached from outside without TLS: put a TLS proxy in front and name its https:// address in http.public_url", listen),
+  if (address && !is_loopback(address->host) && tls_listen.empty() && !public_url.starts_with("https://"))
+    out.push_back({"listen", fmt::format("{:?} is reached from outside without TLS: set http.tls_listen with a certificate, or put a TLS proxy in front and name its https:// address in http.public_url", listen),
                    false});
   return out;
 }
@@ -359,12 +376,7 @@ complaints edge_options::check() const {
     if (!public_host.empty())
       out.push_back({"public_host", "is not used where edge.public_url says how viewers reach the edges", false});
   }
-  for (auto [field_name, value, other] : {std::tuple{"certificate", &certificate, &key}, std::tuple{"key", &key, &certificate}}) {
-    if (value->empty() && !other->empty())
-      out.push_back({field_name, "is empty: TLS needs edge.certificate and edge.key"});
-    if (!value->empty() && !value->starts_with('/'))
-      out.push_back({field_name, fmt::format("{:?} is not an absolute path", *value)});
-  }
+  check_certificate(out, "edge", certificate, key);
   if (first_port != 0 && first_port + instances + spare > 65'536)
     out.push_back({"first_port", fmt::format("{} leaves no room for {} ports", first_port, instances + spare)});
   for (std::size_t i = 0; i < origins.size(); ++i)
@@ -459,10 +471,16 @@ complaints node_config::check() const {
   if (auto listener = parse_host_port(http.listen); has(role::edge) && edge.first_port != 0 && listener && listener->port >= edge.first_port &&
                                                     listener->port < edge.first_port + edge.instances + edge.spare)
     out.push_back({"http.listen", fmt::format("port {} is one of the edges' ports {}..{}", listener->port, edge.first_port, edge.first_port + edge.instances + edge.spare - 1)});
-  if (has(role::edge) && http.public_url.starts_with("https://") && edge_url(edge, 1, edge.first_port).starts_with("http://"))
+  if (auto plain = parse_host_port(http.listen), secure = parse_host_port(http.tls_listen); plain && secure && secure->port != 0 && plain->port == secure->port)
+    out.push_back({"http.tls_listen", fmt::format("port {} is that of http.listen", secure->port)});
+  if (auto secure = parse_host_port(http.tls_listen); has(role::edge) && edge.first_port != 0 && secure && secure->port >= edge.first_port &&
+                                                      secure->port < edge.first_port + edge.instances + edge.spare)
+    out.push_back({"http.tls_listen", fmt::format("port {} is one of the edges' ports {}..{}", secure->port, edge.first_port, edge.first_port + edge.instances + edge.spare - 1)});
+  const auto page = http.public_url.empty() && !http.tls_listen.empty() ? "https://" + http.tls_listen : http.public_url;
+  if (has(role::edge) && page.starts_with("https://") && edge_url(edge, 1, edge.first_port).starts_with("http://"))
     out.push_back({edge.public_url.empty() ? "edge.certificate" : "edge.public_url",
                    fmt::format("playlists name {}, which browsers do not load in a page at {} (http.public_url): set edge.certificate and edge.key, or an https:// address in edge.public_url",
-                               edge_url(edge, 1, edge.first_port), http.public_url), false});
+                               edge_url(edge, 1, edge.first_port), page), false});
   auto beyond = [](const std::string& text) {
     auto there = parse_host_port(text);
     return there && !is_loopback(there->host);

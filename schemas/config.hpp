@@ -104,6 +104,8 @@ struct node_options {
 
 struct http_options {
   std::string listen = "127.0.0.1:8080";
+  std::string tls_listen;
+  std::string certificate, key;
   std::string public_url;
   std::string internal_url;
   std::uint32_t threads = 2;
@@ -114,7 +116,10 @@ struct http_options {
     using o = http_options;
     return std::tuple{
       field("listen", &o::listen, {1, 255}, "Where API, dashboard, hooks and playlists are served: address:port; port 0 takes a free one.", needs_restart),
-      field("public_url", &o::public_url, {0, 500}, "How viewers and operators reach this listener, such as https://live.example.org; http://LISTEN when empty.", needs_restart),
+      field("tls_listen", &o::tls_listen, {0, 255}, "Where nginx, which Weir runs itself, serves API, dashboard, pages and playlists with TLS and HTTP/2, such as 0.0.0.0:443; nowhere when empty.", needs_restart),
+      field("certificate", &o::certificate, {0, 4096}, "Its certificate with its chain (PEM). A renewed file is in use within 15 s.", needs_restart),
+      field("key", &o::key, {0, 4096}, "The key of its certificate (PEM, mode 0600).", needs_restart),
+      field("public_url", &o::public_url, {0, 500}, "How viewers and operators reach this node, such as https://live.example.org; https://TLS_LISTEN when empty, or http://LISTEN.", needs_restart),
       field("internal_url", &o::internal_url, {0, 500}, "How other nodes reach this listener, such as http://10.0.0.5:8080; http://LISTEN when empty, with the host name for a wildcard address.", needs_restart),
       field("threads", &o::threads, {1, 64}, "Threads that answer requests.", needs_restart),
       field("token_file", &o::token_file, {0, 4096}, "File with the operator's token, made at the first start with mode 0600; DATA_DIR/api-token when empty.",

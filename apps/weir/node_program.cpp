@@ -6,6 +6,7 @@
 #include "actors/edge.hpp"
 #include "actors/edge_farm.hpp"
 #include "actors/http_bridge.hpp"
+#include "actors/http_front.hpp"
 #include "actors/http_metrics.hpp"
 #include "actors/ingest.hpp"
 #include "actors/introspection.hpp"
@@ -42,6 +43,14 @@ std::string host_and_port(std::string url) {
   if (auto at = url.find("://"); at != std::string::npos)
     url.erase(0, at + 3);
   return url.substr(0, url.find('/'));
+}
+
+/// Where this machine itself reaches what listens there.
+host_port local_address_of(const std::string& listen) {
+  auto address = parse_host_port(listen).value_or(host_port{"127.0.0.1", 0});
+  if (address.host == "0.0.0.0" || address.host == "::" || address.host.empty())
+    address.host = "127.0.0.1";
+  return address;
 }
 
 /// How others reach a listener. A wildcard address says nothing to them: `known` is a URL at which they reach this machine, its name stands in without one.
@@ -139,7 +148,17 @@ expected<void> node_program::open() {
     listen->port = *port;
     config_.http.listen = to_string(*listen);
   }
-  base_url_ = reachable("http", config_.http.public_url, config_.http.listen);
+  if (!config_.http.tls_listen.empty()) {
+    auto secure = parse_host_port(config_.http.tls_listen);
+    WEIR_TRY(secure);
+    if (secure->port == 0) {
+      auto port = free_ports();
+      WEIR_TRY(port);
+      secure->port = *port;
+      config_.http.tls_listen = to_string(*secure);
+    }
+  }
+  base_url_ = config_.http.tls_listen.empty() ? reachable("http", config_.http.public_url, config_.http.listen) : reachable("https", config_.http.public_url, config_.http.tls_listen);
   internal_url_ = config_.http.internal_url.empty() ? reachable("http", {}, config_.http.listen) : config_.http.internal_url;
 
   client_ = std::make_shared<http::client>(http::client_options{.connections_per_host = 32});
@@ -304,7 +323,10 @@ expected<void> node_program::spawn() {
 
   // director
   if (has(role::director)) {
-    auto proxies = http::address_list::parse(config_.director.trusted_proxies);
+    auto trusted = config_.director.trusted_proxies;
+    if (auto own = local_address_of(config_.http.listen).host; !config_.http.tls_listen.empty() && http::address_list::parse({{own}}))
+      trusted.push_back(std::move(own)); // what HTTP FRONT comes from
+    auto proxies = http::address_list::parse(trusted);
     WEIR_TRY(proxies);
     desk_ = std::make_shared<playlist_desk>(std::chrono::duration_cast<std::chrono::seconds>(config_.director.steering_ttl),
                                             steering::join_options{.epsilon = config_.director.slack_percent / 100.0}, has(role::origin) ? base_url_ : std::string{}, gate,
@@ -381,6 +403,18 @@ expected<void> node_program::spawn() {
     rtmp_servers_.push_back({setup.server, reachable("rtmp", {}, config_.ingest.rtmp_listen, internal_url_),
                              reachable("rtmp", config_.ingest.public_url, config_.ingest.rtmp_listen, internal_url_)});
     keep("ingest", system.spawn<caf::detached>(ingest, std::move(setup), client_, coordinator_));
+  }
+
+  // TLS and HTTP/2 before our own listener
+  if (!config_.http.tls_listen.empty()) {
+    http_front_setup setup;
+    setup.folder = config_.data_dir + "/http-front";
+    setup.program = config_.nginx.program;
+    setup.certificate = {config_.http.certificate, config_.http.key};
+    setup.config.listen = config_.http.tls_listen;
+    setup.config.upstream = to_string(local_address_of(config_.http.listen));
+    setup.config.body_limit = config_.http.body_limit;
+    keep("http front", system.spawn<caf::detached>(http_front, std::move(setup)));
   }
 
   // node

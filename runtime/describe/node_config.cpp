@@ -86,7 +86,8 @@ void check_certificates(loaded_config& loaded) {
     std::string_view holds, words;
     bool is_private;
   };
-  std::vector<wanted> files;
+  std::vector<wanted> files{{"http", "certificate", config.http.certificate, "-----BEGIN CERTIFICATE-----", "certificate", false},
+                            {"http", "key", config.http.key, "PRIVATE KEY-----", "key", true}};
   if (config.has(role::edge)) {
     files.push_back({"edge", "certificate", config.edge.certificate, "-----BEGIN CERTIFICATE-----", "certificate", false});
     files.push_back({"edge", "key", config.edge.key, "PRIVATE KEY-----", "key", true});

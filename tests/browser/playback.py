@@ -131,12 +131,17 @@ class PlaybackCase(NodeCase):
         cls.addClassCleanup(cls.camera.stop)
         try:
             wait_until_playable(node, "show", 60)
-            cls.viewers = Script("viewers.mjs", f"{node.url}/watch/show", str(len(node.edges)), cls.pictures)
+            cls.viewers = Script("viewers.mjs", f"{cls.site()}/watch/show", str(len(node.edges)), cls.pictures)
             cls.addClassCleanup(cls.viewers.stop)
             cls.pages = {p["page"]: next(e for e in node.edges if e.endswith("//" + p["edge"])) for p in cls.viewers.wait_for("ready", 90)["pages"]}
         except BaseException:
             say(f"--- the node's log ---\n{node.log_tail()}")
             raise
+
+    @classmethod
+    def site(cls):
+        """Where the page is."""
+        return cls.node.url
 
     def samples(self, page, since, until=float("inf")):
         return [s for s in self.viewers.said("sample", page=page) if since <= s["at"] <= until]

@@ -19,8 +19,9 @@ const sample = (page) =>
     const video = document.getElementById("video");
     const quality = video.getVideoPlaybackQuality();
     const ranges = video.buffered;
+    const protocols = [...new Set(performance.getEntriesByType("resource").filter((r) => r.name.includes(".m3u8")).map((r) => r.nextHopProtocol))];
     return { at: (performance.timeOrigin + performance.now()) / 1000, loaded: performance.timeOrigin, state, reason, stalls, fatalErrors, recoveredErrors, currentTime, latency, droppedFrames, level,
-      edges: { ...edges }, frames: quality.totalVideoFrames, height: video.videoHeight, buffered: ranges.length ? ranges.end(ranges.length - 1) - currentTime : 0 };
+      edges: { ...edges }, protocols, frames: quality.totalVideoFrames, height: video.videoHeight, buffered: ranges.length ? ranges.end(ranges.length - 1) - currentTime : 0 };
   });
 
 const patience = { timeout: 60_000, polling: 200 };

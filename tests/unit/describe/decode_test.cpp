@@ -297,7 +297,7 @@ TEST(Decode, WarningsDoNotStopIt) {
   http_options made;
   EXPECT_TRUE(decode(parse_yaml("listen: 0.0.0.0:80", "n.yaml", found), made, found));
   ASSERT_EQ(found.size(), 1u);
-  EXPECT_EQ(to_string(found[0]), "n.yaml:1:9: warning: listen: \"0.0.0.0:80\" is reached from outside without TLS: put a TLS proxy in front and name its https:// "
+  EXPECT_EQ(to_string(found[0]), "n.yaml:1:9: warning: listen: \"0.0.0.0:80\" is reached from outside without TLS: set http.tls_listen with a certificate, or put a TLS proxy in front and name its https:// "
                                  "address in http.public_url");
 }
 

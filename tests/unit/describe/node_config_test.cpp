@@ -137,6 +137,26 @@ TEST_F(NodeConfig, CertificatesOfEdgesAreFilesThatAreThere) {
   EXPECT_EQ(said(load_node_config(path, {})), "");
 }
 
+TEST_F(NodeConfig, TheCertificateOfTheListenerIsAFileThatIsThere) {
+  auto path = write("n.yaml", "http:\n  tls_listen: 127.0.0.1:8443\n  certificate: " + (folder_ / "c.pem").string() + "\n  key: " + (folder_ / "c.key").string() + "\nroles: [director]\ncluster: {join: [\"127.0.0.1:4321\"]}\n");
+  EXPECT_EQ(said(load_node_config(path, {})), "n.yaml:3:16: http.certificate: c.pem: No such file or directory\n"
+                                              "n.yaml:4:8: http.key: c.key: No such file or directory\n");
+}
+
+TEST(NodeConfigText, TlsOfTheListenerNeedsAddressAndCertificate) {
+  const std::string pair = "certificate: /c.pem, key: /c.key";
+  EXPECT_EQ(complaints("http: {tls_listen: \"0.0.0.0:443\"}\n"), "n.yaml:1:20: http.tls_listen: needs http.certificate and http.key\n"
+            "n.yaml:1:1: warning: edge.certificate: playlists name http://127.0.0.1:8081, which browsers do not load in a page at https://0.0.0.0:443 "
+            "(http.public_url): set edge.certificate and edge.key, or an https:// address in edge.public_url\n");
+  EXPECT_EQ(complaints("http: {" + pair + "}\n"), "n.yaml:1:21: warning: http.certificate: is not used without http.tls_listen\n");
+  const std::string edges = "edge: {" + pair + "}\n";
+  EXPECT_EQ(complaints("http: {listen: \"0.0.0.0:80\", tls_listen: \"0.0.0.0:443\", " + pair + "}\n" + edges), "") << "it is reached with TLS, too";
+  EXPECT_EQ(complaints("http: {tls_listen: \"0.0.0.0:8080\", " + pair + "}\n" + edges), "n.yaml:1:20: http.tls_listen: port 8080 is that of http.listen\n");
+  EXPECT_EQ(complaints("http: {tls_listen: \"0.0.0.0:8082\", " + pair + "}\n" + edges), "n.yaml:1:20: http.tls_listen: port 8082 is one of the edges' ports 8081..8082\n");
+  EXPECT_EQ(complaints("http: {tls_listen: \"0.0.0.0:443\", public_url: \"http://live.example.org\", " + pair + "}\n" + edges),
+            "n.yaml:1:48: warning: http.public_url: \"http://live.example.org\" is not where http.tls_listen serves: pages and playlists will be without TLS\n");
+}
+
 TEST(NodeConfigText, EdgesHaveAddressesThatBrowsersCanUse) {
   EXPECT_EQ(complaints("edge: {certificate: /c.pem}\n"), "n.yaml:1:7: edge.key: is empty: TLS needs edge.certificate and edge.key\n");
   EXPECT_EQ(complaints("edge:\n  certificate: c.pem\n  key: /c.key\n"), "n.yaml:2:16: edge.certificate: \"c.pem\" is not an absolute path\n");

@@ -1,4 +1,5 @@
 #include "runtime/nginx/edge_config.hpp"
+#include "runtime/nginx/http_front_config.hpp"
 #include "runtime/nginx/ingest_config.hpp"
 #include "runtime/nginx/values.hpp"
 
@@ -21,6 +22,12 @@ edge_config good_edge() {
   config.status = "unix:/run/weir/edge/status.sock";
   config.origins = {"10.0.0.1:8080", "[fd00::1]:8080"};
   config.log_socket = "/run/weir/edge/log.sock";
+  return config;
+}
+http_front_config good_front() {
+  http_front_config config;
+  config.certificate = "front.pem";
+  config.upstream = "127.0.0.1:8080";
   return config;
 }
 bool holds(const expected<std::string>& text, std::string_view part) { return text && text->find(part) != std::string::npos; }
@@ -72,6 +79,28 @@ TEST(IngestConfig, NamesTheSettingAndItsValue) {
   config = good_ingest();
   config.applications.clear();
   EXPECT_FALSE(render(config));
+}
+
+TEST(HttpFrontConfig, LetsThroughWhatIsNamed) {
+  const auto text = render(good_front());
+  ASSERT_TRUE(text) << text.error().text;
+  for (const auto* part : {"listen 0.0.0.0:443 ssl http2;", "ssl_certificate front.pem;", "ssl_protocols TLSv1.2 TLSv1.3;", "server 127.0.0.1:8080 max_fails=0;", "client_max_body_size 1048576;",
+                           "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;", "proxy_buffering off;"})
+    EXPECT_TRUE(holds(text, part)) << part;
+  for (const auto* part : {"hooks", "metrics", "cluster", "origin", "replica", "rtmp"})
+    EXPECT_FALSE(holds(text, part)) << part << " is between machines";
+}
+
+TEST(HttpFrontConfig, RefusesToCarryAnInjection) {
+  for (const auto& poison : poisons)
+    for (auto member : {&http_front_config::listen, &http_front_config::certificate, &http_front_config::upstream, &http_front_config::worker_user}) {
+      auto config = good_front();
+      config.*member += poison;
+      const auto text = render(config);
+      ASSERT_FALSE(text) << poison;
+      EXPECT_EQ(text.error().code, error_code::invalid_config);
+      EXPECT_EQ(text.error().text.find('\n'), std::string::npos) << "an error is one line";
+    }
 }
 
 TEST(EdgeConfig, FollowsTheRulesForCaches) {

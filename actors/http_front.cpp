@@ -1,0 +1,116 @@
+#include "actors/http_front.hpp"
+
+#include "actors/nginx_child.hpp"
+#include "actors/reporting.hpp"
+#include "runtime/base/log.hpp"
+
+#include <csignal>
+
+namespace weir {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto patience = 1s; ///< with answers, when the node is stopped: a playlist may wait for seconds, and its player asks elsewhere
+constexpr auto grace = 1s;    ///< from TERM to KILL after it
+constexpr const char* pair_file = "front.pem";
+
+/// The configuration's text with another certificate.
+certificate_watch::text_with text_of(const nginx::http_front_config& config) {
+  return [&config](const std::string& certificate) {
+    auto other = config;
+    other.certificate = certificate;
+    return nginx::render(other);
+  };
+}
+
+} // namespace
+
+expected<void> http_front_state::prepare() {
+  auto made = nginx::prefix::prepare(setup.folder, !setup.config.worker_user.empty(), setup.program);
+  WEIR_TRY(made);
+  folder = std::move(*made);
+  setup.config.certificate = pair_file;
+  WEIR_TRY(certificate.take(setup.certificate, *folder, pair_file, text_of(setup.config)));
+  auto text = nginx::render(setup.config);
+  WEIR_TRY(text);
+  return folder->install(*text);
+}
+
+void http_front_state::look_at_certificate(caf::actor_clock::time_point now) {
+  if (stopping)
+    return;
+  switch (certificate.look(text_of(setup.config), now)) {
+  case certificate_watch::news::none:
+    return;
+  case certificate_watch::news::renewed:
+    nginx.signal(SIGHUP); // one that is just dead reads the new one when it starts
+    return log::info("http-front", "certificate-renewed", "listen={} certificate={}", setup.config.listen, certificate.shown());
+  case certificate_watch::news::refused:
+    return log::error("http-front", "certificate-refused", "listen={} error={} still_used={}", setup.config.listen, certificate.trouble(), certificate.shown());
+  }
+}
+
+http_front_actor::behavior_type http_front(http_front_actor::stateful_pointer<http_front_state> self, http_front_setup setup) {
+  auto& my = self->state;
+  my.setup = std::move(setup);
+  my.started = self->clock().now();
+  auto me = http_front_actor{self};
+  auto now = [self] { return self->clock().now(); };
+
+  auto start = [=, &my] {
+    auto child = start_nginx(*my.folder, me, ++my.generation, "http-front");
+    if (!child) {
+      my.trouble = child.error().text;
+      log::error("http-front", "nginx-not-started", "listen={} error={}", my.setup.config.listen, my.trouble);
+      self->send(me, process_ended{my.generation, 1, 0});
+      return;
+    }
+    my.nginx = std::move(*child);
+    my.trouble.clear();
+    ++my.starts;
+    log::info("http-front", "nginx-started", "listen={} pid={}", my.setup.config.listen, my.nginx.pid());
+  };
+
+  if (auto ready = my.prepare(); !ready) {
+    log::critical("http-front", "not-configured", "listen={} error={}", my.setup.config.listen, ready.error().text);
+    self->quit(to_caf(ready.error()));
+    return http_front_actor::behavior_type::make_empty_behavior();
+  }
+  start();
+  self->send(me, tick{});
+  return {
+    [=, &my](const tick&) {
+      my.look_at_certificate(now());
+      tell_after(self, 1s, me, tick{});
+    },
+    [=, &my](const process_ended& end) {
+      if (end.generation != my.generation)
+        return;
+      if (my.stopping)
+        return self->quit(caf::exit_reason::user_shutdown);
+      my.trouble = fmt::format("nginx ended (exit code {}, signal {})", end.exit_code, end.signal);
+      auto again = my.failures.failed(now());
+      log::error("http-front", "nginx-ended", "listen={} code={} signal={} again_in={}", my.setup.config.listen, end.exit_code, end.signal, to_string(again.delay));
+      tell_after(self, again.delay, me, start_again{my.generation});
+    },
+    [=, &my](const start_again& wish) {
+      if (wish.generation == my.generation && !my.stopping)
+        start();
+    },
+    [=, &my](const stop&) {
+      my.stopping = true;
+      if (!my.nginx.running())
+        return self->quit(caf::exit_reason::user_shutdown);
+      my.nginx.quit(patience, grace);
+    },
+    [=, &my](const ask_status&) {
+      nlohmann::json status{{"listen", my.setup.config.listen}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"trouble", my.trouble},
+                            {"certificate", my.certificate.shown()}, {"certificate_trouble", my.certificate.trouble()}};
+      return report_of(self, "http-front", status, my.started, {}, my.starts ? my.starts - 1 : 0);
+    },
+  };
+}
+
+} // namespace weir
