@@ -115,6 +115,9 @@ json edge_json(const edge_status& e) {
   json observers = json::array();
   for (auto& s : e.seen)
     observers.push_back({{"node", s.observer.value}, {"view", to_string(s.view)}, {"milliseconds", s.milliseconds}, {"trouble", s.text}});
+  json answers_for = json::array();
+  for (auto& other : e.answers_for)
+    answers_for.push_back(other.value);
   return {{"name", e.spec.name.value},
           {"node", e.spec.node.value},
           {"url", e.spec.url},
@@ -123,6 +126,9 @@ json edge_json(const edge_status& e) {
           {"networks", e.spec.networks},
           {"networks_only", e.spec.networks_only},
           {"locality_trouble", e.locality_trouble},
+          {"address", e.address},
+          {"address_trouble", e.address_trouble},
+          {"answers_for", std::move(answers_for)},
           {"capacity", e.spec.capacity_bps},
           {"phase", to_string(e.phase)},
           {"weight", double(e.weight_milli) / 1000},

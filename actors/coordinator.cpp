@@ -1648,6 +1648,13 @@ void coordinator_state::note_locality(const edge_name& edge, const std::string& 
          fmt::format("Whom the edge is near to is not used: {}. It serves {}.", known->locality_trouble, known->spec.networks_only ? "nobody" : "like any other edge"), "coordinator", wall);
 }
 
+neighbour_list coordinator_state::take(const address_word& word, time_point now, timestamp wall) {
+  const auto subject = "edge/" + word.edge.value;
+  for (auto& step : addresses.take(word, now))
+    note(step.kind, subject, step.text, subject, wall);
+  return {.edges = addresses.neighbours(edge_set, now), .steps = addresses.steps_of(word.edge)};
+}
+
 bool coordinator_state::judge_edges(time_point now, timestamp wall) {
   drain_edges();
   auto change = edge_set.judge(now, oldest_named(now));
@@ -1691,12 +1698,13 @@ void coordinator_state::decorate(stream_status& status, const audiences& watched
   std::ranges::for_each(setup.foreign_servers, add);
 }
 
-cluster_view coordinator_state::view() const {
+cluster_view coordinator_state::view(time_point now) const {
   cluster_view v;
   v.cluster = setup.cluster;
   v.version = version;
   v.edges_epoch = edge_set.table().epoch;
   v.edges = edge_set.statuses();
+  addresses.decorate(v.edges, now);
   const auto seen_by = watched(v.edges);
   for (auto& [id, entry] : streams) {
     v.streams.push_back(entry.status);
@@ -1807,6 +1815,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
   auto forget_the_edge = [=, &my](const edge_name& edge) {
     my.drained_edges.erase(edge);
     my.edge_set.remove(edge);
+    my.addresses.forget(edge, now());
   };
   auto end_edge_for_good = [=, &my](const forget_edge& wish) {
     store::batch batch;
@@ -1965,7 +1974,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
           all.trees.push_back({name, node.actor ? node.tree : introspection_actor{}});
       return all;
     },
-    [=, &my](const view_cluster&) { return my.view(); },
+    [=, &my](const view_cluster&) { return my.view(now()); },
     [=, &my](const list_events& wish) -> caf::result<event_list> {
       auto limit = std::min(wish.limit, 1000u);
       auto read = wish.newest ? my.setup.store->read_last_events(limit) : my.setup.store->read_events(wish.after, limit);
@@ -2340,6 +2349,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
       return orders;
     },
     [&my](const ask_origins&) { return my.origins_for_edges(); },
+    [=, &my](const address_word& word) { return my.take(word, now(), wall()); },
     [=, &my](audience_news& news) { my.take(std::move(news)); },
     [=, &my](const director_joins& news) {
       if (my.nodes.contains(news.director)) // it joins in a moment, and is told each second

@@ -1,4 +1,5 @@
 #pragma once
+#include "actors/address_book.hpp"
 #include "actors/edge_set.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/rtmp_watch.hpp"
@@ -121,6 +122,7 @@ struct coordinator_state {
   std::uint32_t autoscaler_restarts = 0;
   std::vector<watcher_actor> watchers;
   weir::edge_set edge_set;
+  address_book addresses; ///< that edges of one network share
   struct edges_named {
     edge_epoch oldest = 0;
     time_point heard{};
@@ -237,6 +239,8 @@ struct coordinator_state {
   server_verdicts judge_servers(time_point now, timestamp wall);
   /// The keys that may publish while we are away; without entries when `version` is in force.
   known_keys keys(std::uint64_t version, timestamp wall) const;
+  /// What an edge does with addresses that it shares with others; answers who these are.
+  neighbour_list take(const address_word& word, time_point now, timestamp wall);
   /// Drains the edges of drained nodes while another one serves, and whatever was drained by hand.
   void drain_edges();
   /// Whether viewers' playlists of the stream may end: not before everybody had time to say after our start that it goes on.
@@ -296,7 +300,7 @@ struct coordinator_state {
 
   void note(std::string kind, std::string subject, std::string text, std::string actor, timestamp wall);
   const stream_entry* find(const std::string& vhost, const std::string& app, const std::string& stream) const;
-  cluster_view view() const;
+  cluster_view view(time_point now) const;
   void decorate(stream_status& status, const audiences& watched) const;
 
   /// Cores × 1000 that a run with these options takes: as measured with a quarter of room, else as its type says; 0 of a type that this program does not know.

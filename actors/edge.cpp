@@ -21,6 +21,7 @@ namespace {
 constexpr auto patience = 4s;   ///< with downloads, when the edge is stopped; the node has promised to be gone within 10 s
 constexpr auto grace = 1s;      ///< from TERM to KILL after it
 constexpr const char* pair_file = "edge.pem";
+constexpr const char* addresses_file = "addresses";
 constexpr const char* origins_file = "origins"; ///< as the cluster said last, a line each
 constexpr std::size_t origins_limit = 16;
 constexpr auto refusal_holds = 15s; ///< of nginx, of a list of origins
@@ -36,7 +37,19 @@ nginx::certificate_keeper::text_with text_of(const nginx::edge_config& config) {
 
 } // namespace
 
+expected<void> edge_state::open_interface() {
+  if (setup.address.address.empty())
+    return {};
+  auto address = parse_machine_address(setup.address.address);
+  WEIR_TRY(address);
+  auto opened = network::network_interface::open(setup.interface, *address);
+  WEIR_TRY(opened);
+  interface = std::make_shared<network::network_interface>(std::move(*opened));
+  return {};
+}
+
 expected<void> edge_state::prepare() {
+  WEIR_TRY(open_interface());
   auto made = nginx::prefix::prepare(setup.folder, !setup.config.worker_user.empty(), setup.program);
   WEIR_TRY(made);
   folder = std::move(*made);
@@ -183,6 +196,22 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
     return edge_actor::behavior_type::make_empty_behavior();
   }
   start();
+  if (my.interface)
+    my.keeper = self->spawn<caf::linked + caf::detached>(
+      address_keeper, address_keeper_setup{my.setup.spec.name, my.setup.address, my.interface, my.folder->file(addresses_file)}, coordinator);
+  // The last to go: while nginx ends, downloads do.
+  auto leave = [=, &my] {
+    if (!my.keeper)
+      return self->quit(caf::exit_reason::user_shutdown);
+    tell(self, my.keeper, stop{});
+  };
+  on_end_of_child(self, [=, &my](const caf::actor_addr& who, const caf::error& why) {
+    if (!my.keeper || my.keeper.address() != who)
+      return false;
+    my.keeper = nullptr;
+    self->quit(my.stopping ? caf::error{caf::exit_reason::user_shutdown} : why);
+    return true;
+  });
   self->send(me, tick{});
   return {
     [=, &my](const tick&) {
@@ -199,6 +228,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       load.certificate = my.certificate.shown();
       load.certificate_trouble = my.certificate.trouble();
       tell(self, coordinator, load);
+      tell(self, my.keeper, address_wish{my.up});
       if (my.setup.finds_origins && my.sequence % 2 == 1 && !my.asking_for_origins) {
         my.asking_for_origins = true;
         ask(self, 2s, coordinator, ask_origins{my.setup.spec.name})
@@ -227,7 +257,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
         return;
       my.up = false;
       if (my.stopping)
-        return self->quit(caf::exit_reason::user_shutdown);
+        return leave();
       my.trouble = fmt::format("nginx ended (exit code {}, signal {})", end.exit_code, end.signal);
       auto again = my.failures.failed(now());
       log::error("edge", "nginx-ended", "edge={} code={} signal={} again_in={}", my.setup.spec.name.value, end.exit_code, end.signal, to_string(again.delay));
@@ -240,7 +270,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
     [=, &my](const stop&) {
       my.stopping = true;
       if (!my.nginx.running())
-        return self->quit(caf::exit_reason::user_shutdown);
+        return leave();
       my.nginx.quit(patience, grace);
     },
     [=, &my](const ask_status&) {
@@ -255,7 +285,10 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
                             {"parts", {{"hit", parts.hits}, {"joined", parts.joined}, {"asked", parts.asked}, {"failed", parts.failed}, {"refused", parts.refused}, {"waiting", parts.waiting},
                                        {"kept", parts.kept}, {"kept_bytes", parts.kept_bytes}}},
                             {"streams", std::move(streams)}};
-      return report_of(self, "edge/" + my.setup.spec.name.value, status, my.started, {}, my.starts ? my.starts - 1 : 0);
+      std::vector<caf::actor> children;
+      if (my.keeper)
+        children.push_back(caf::actor_cast<caf::actor>(my.keeper));
+      return report_of(self, "edge/" + my.setup.spec.name.value, status, my.started, std::move(children), my.starts ? my.starts - 1 : 0);
     },
   };
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include "actors/address_keeper.hpp"
 #include "actors/certificate_watch.hpp"
 #include "actors/interfaces.hpp"
 #include "runtime/nginx/edge_config.hpp"
@@ -26,6 +27,8 @@ struct edge_setup {
   nginx::certificate_files certificate; ///< the operator's; without names it speaks plain HTTP
   bool finds_origins = false; ///< as the cluster has them; until it says so those that it said last, and those of `config`
   std::shared_ptr<const viewing::gate> gate; ///< whose tokens open signed streams; null: nobody's
+  shared_address address;     ///< that others of its network take over when it is dead; empty: it has none
+  std::string interface;      ///< where that is put
 };
 
 struct edge_state {
@@ -47,10 +50,15 @@ struct edge_state {
   caf::actor_clock::time_point refused{};   ///< when it said so last: a name may be known later
   bool asking_for_origins = false;
   bool stopping = false;
+  std::shared_ptr<network::network_interface> interface; ///< null: its address is none of ours
+  address_keeper_actor keeper;
   caf::actor_clock::time_point started{};
 
-  /// Makes its folder and what nginx reads there. Errors: those of prefix::prepare(), part_front::open(), certificate_keeper::take() and prefix::install(), io_failed.
+  /// Makes its folder and what nginx reads there. Errors: those of prefix::prepare(), part_front::open(), certificate_keeper::take(), prefix::install() and
+  /// network_interface::open(), io_failed.
   expected<void> prepare();
+  /// Opens the interface of its shared address, where it has one.
+  expected<void> open_interface();
   /// Lets nginx judge the configuration as it is, and puts it in place. Errors as prepare().
   expected<void> configure();
   /// Lets nginx ask the origins that the cluster has now. Where it names none they stay as they are; while it does not know all, none is dropped. What nginx refuses is
@@ -65,8 +73,9 @@ struct edge_state {
 /// nginx as one caching edge: configured, run, measured, restarted at its address; beside it the front that it fetches parts from.
 ///
 /// Parent:  the program; its end ends the node. Detached: it waits for `nginx -t` and for old processes to end.
-/// Tells:   COORDINATOR each second: that it is there, and its load; each other second it asks where the origins are.
-/// Fails:   to start when nginx refuses its configuration, as it does without its JavaScript module; nginx's own words are in the log.
+/// Tells:   COORDINATOR each second: that it is there, and its load; each other second it asks where the origins are. Its ADDRESS KEEPER whether it serves.
+/// Fails:   to start when nginx refuses its configuration, as it does without its JavaScript module; nginx's own words are in the log. Or when it has a shared
+///          address and may not put it on its interface.
 /// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s; a renewed certificate is in use after 5 to 12 s; when the edge is
 ///          stopped, downloads under way have 4 s to end.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md

@@ -1,7 +1,7 @@
 #pragma once
 // The cast of Weir and what each may be told: this page is the architecture.
 //
-//   http_bridge -> coordinator -> stream -> task -> node -> tasks/<type> -> transcoder -> origin -> log_feed -> director <- observer <- edge <- edge_farm <- autoscaler
+//   http_bridge -> coordinator -> stream -> task -> node -> tasks/<type> -> transcoder -> origin -> log_feed -> director <- observer <- edge <- address_keeper <- edge_farm <- autoscaler
 //
 // An actor includes this header and the headers of the actors that it spawns; everyone else it knows by handle.
 #include "actors/local_messages.hpp"
@@ -183,6 +183,19 @@ using http_front_actor = typed_actor_t<
   // Ends nginx, then itself.
   void(stop)>::extend_with<status_actor>;
 
+/// ADDRESS KEEPER: which addresses of its network this machine answers at: the edge's own one, and those of dead edges. Parent: EDGE. Detached: it asks the kernel.
+struct address_wish {
+  bool serves = false; ///< the edge's nginx answers
+};
+WEIR_MESSAGE(address_wish, serves)
+using address_keeper_actor = typed_actor_t<
+  // INTERNAL: five times a second: listen, decide, act.
+  void(tick),
+  // Whether the edge can serve.
+  void(address_wish),
+  // Takes all addresses off, then ends.
+  void(stop)>::extend_with<status_actor>;
+
 /// OBSERVER: one node's eye on edges: probes that fetch what viewers fetch. Parent: the program.
 using observer_actor = typed_actor_t<
   // INTERNAL: time to probe, and to tell.
@@ -258,6 +271,8 @@ using coordinator_actor = typed_actor_t<
   origin_orders(origin_word),
   // Where edges find segments.
   origin_list(ask_origins),
+  // Which addresses an edge has, of those that edges of one network share.
+  neighbour_list(address_word),
   // Whom a DIRECTOR sent where, and how they fare.
   void(director_joins), void(audience_news),
   // How many edges there are.

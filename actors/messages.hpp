@@ -532,6 +532,36 @@ struct ask_origins {
   edge_name edge;
 };
 WEIR_MESSAGE(ask_origins, edge)
+/// One thing that an edge did with an address, or cannot do.
+struct address_step {
+  std::uint64_t number = 0; ///< grows, also from one start of the edge to the next
+  std::string kind;         ///< of an event
+  std::string text;
+};
+/// An address that an edge answers at instead of another one.
+struct held_address {
+  edge_name of;
+  shared_address address;
+};
+/// Address keeper → coordinator, twice a second, and more often while an edge is in doubt: which addresses it has.
+struct address_word {
+  edge_name edge;
+  shared_address address; ///< its own
+  bool holds = false;     ///< it has its own
+  bool wants = false;     ///< it has not, and serves
+  std::string trouble;    ///< why it has not
+  std::vector<held_address> answers_for;
+  std::vector<address_step> steps; ///< that were not acknowledged
+};
+/// Coordinator → address keeper, as the answer.
+struct neighbour_list {
+  std::vector<edge_neighbour> edges; ///< all that have an address to share, whatever their network
+  std::uint64_t steps = 0;           ///< known up to that number
+};
+WEIR_MESSAGE(address_step, number, kind, text)
+WEIR_MESSAGE(held_address, of, address)
+WEIR_MESSAGE(address_word, edge, address, holds, wants, trouble, answers_for, steps)
+WEIR_MESSAGE(neighbour_list, edges, steps)
 /// Autoscaler → edge farm: starts a spare edge / ends it.
 struct run_edge {};
 struct edge_begun {

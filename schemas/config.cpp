@@ -164,6 +164,31 @@ expected<address_range> parse_address_range(std::string_view text) {
   return range;
 }
 
+expected<machine_address> parse_machine_address(std::string_view text) {
+  auto bad = [&](std::string_view why) { return fail(error_code::invalid_config, fmt::format("{:?} {} (write it like 10.0.0.5/24)", text, why)); };
+  const auto slash = text.find('/');
+  machine_address found{.host = std::string(text.substr(0, slash)), .network = {}};
+  in_addr four{};
+  unsigned bits = 0;
+  if (slash == std::string_view::npos)
+    return bad("does not say how long its network's prefix is");
+  if (inet_pton(AF_INET, found.host.c_str(), &four) != 1)
+    return bad(found.host.find(':') != std::string::npos ? "is not an IPv4 address, and IPv6 addresses cannot be shared" : "is not an IPv4 address");
+  auto digits = text.substr(slash + 1);
+  auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), bits);
+  if (code != std::errc{} || end != digits.data() + digits.size() || bits < 8 || bits > 30)
+    return bad("has no prefix length in 8..30");
+  const auto whole = ntohl(four.s_addr), hosts = 0xffff'ffffU >> bits;
+  if ((whole & hosts) == 0 || (whole & hosts) == hosts)
+    return bad("is the address of a whole network, not of a machine");
+  if (const auto first = whole >> 24; first == 0 || first == 127 || first >= 224)
+    return bad("is not an address that a machine can have in a network");
+  const in_addr prefix{.s_addr = htonl(whole & ~hosts)};
+  found.network = {.prefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, .bits = bits + 96};
+  std::memcpy(found.network.prefix.data() + 12, &prefix, 4);
+  return found;
+}
+
 bool any_contains(const std::vector<std::string>& ranges, std::string_view address) {
   return std::any_of(ranges.begin(), ranges.end(), [&](const std::string& text) {
     auto range = parse_address_range(text);
@@ -355,6 +380,37 @@ complaints autoscaler_options::check() const {
   return out;
 }
 
+namespace {
+
+void check_shared_address(complaints& out, const edge_options& edge) {
+  const auto& shared = edge.shared_address;
+  if (shared.address.empty()) {
+    if (!shared.interface.empty() || !shared.network.empty())
+      out.push_back({"shared_address.address", "is empty: edge.shared_address needs the address and its interface"});
+    return;
+  }
+  const auto address = parse_machine_address(shared.address);
+  if (!address)
+    out.push_back({"shared_address.address", address.error().text});
+  if (shared.interface.empty())
+    out.push_back({"shared_address.interface", "is empty: edge.shared_address needs the address and its interface"});
+  else if (std::ranges::any_of(shared.interface, [](char c) { return c <= ' ' || c == '/' || c == 127; }) || shared.interface.starts_with('.'))
+    out.push_back({"shared_address.interface", fmt::format("{:?} is not the name of a network interface", shared.interface)});
+  if (!shared.network.empty())
+    check_word(out, "shared_address.network", shared.network);
+  if (edge.instances + edge.spare > 1)
+    out.push_back({"instances", fmt::format("{} edges on one node cannot have edge.shared_address: it needs edge.instances: 1 and edge.spare: 0", edge.instances + edge.spare)});
+  if (edge.listen_host != "0.0.0.0")
+    out.push_back({"listen_host", fmt::format("{:?} is one address: with edge.shared_address it must be 0.0.0.0, for the edge answers at others, too", edge.listen_host)});
+  if (edge.first_port == 0)
+    out.push_back({"first_port", "is 0, which takes a free one: with edge.shared_address all edges of the network need the same port"});
+  std::array<std::uint8_t, 16> ignored;
+  if (address && edge.public_url.empty() && parse_address(edge.public_host, ignored) && edge.public_host != address->host)
+    out.push_back({"public_host", fmt::format("{:?} is not the address {} of edge.shared_address, which is where viewers must be sent", edge.public_host, address->host)});
+}
+
+} // namespace
+
 complaints edge_options::check() const {
   complaints out;
   auto check_host = [&](std::string path, const std::string& host) {
@@ -364,7 +420,7 @@ complaints edge_options::check() const {
   };
   check_host("listen_host", listen_host);
   check_host("public_host", public_host);
-  if (public_host.empty() && public_url.empty() && (listen_host == "0.0.0.0" || listen_host == "::"))
+  if (public_host.empty() && public_url.empty() && shared_address.address.empty() && (listen_host == "0.0.0.0" || listen_host == "::"))
     out.push_back({"public_host", fmt::format("is empty, but viewers cannot reach {}: write the name or address of this machine", listen_host)});
   if (!public_url.empty()) {
     auto one = edge_url(*this, 1, first_port);
@@ -396,13 +452,17 @@ complaints edge_options::check() const {
     out.push_back({"locality", fmt::format("{:?} holds more than letters, digits, '-', '_' and '.', or begins with '.'", locality)});
   if (!locality.empty() && networks.empty())
     out.push_back({"locality", "is not used without edge.networks", false});
+  check_shared_address(out, *this);
   return out;
 }
 
 std::string edge_url(const edge_options& options, unsigned number, std::uint16_t port) {
   auto url = options.public_url;
-  if (url.empty())
-    url = fmt::format("{}://{}", options.certificate.empty() ? "http" : "https", to_string(host_port{options.public_host.empty() ? options.listen_host : options.public_host, port}));
+  if (url.empty()) {
+    const auto& shared = options.shared_address.address;
+    const auto own = shared.empty() ? options.listen_host : shared.substr(0, shared.find('/'));
+    url = fmt::format("{}://{}", options.certificate.empty() ? "http" : "https", to_string(host_port{options.public_host.empty() ? own : options.public_host, port}));
+  }
   url = with_words(with_words(std::move(url), "{n}", std::to_string(number)), "{port}", std::to_string(port));
   while (url.ends_with('/'))
     url.pop_back();

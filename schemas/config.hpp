@@ -36,6 +36,12 @@ struct address_range {
   bool operator==(const address_range&) const = default;
 };
 expected<address_range> parse_address_range(std::string_view text);
+/// "10.0.0.5/24": an IPv4 address that one machine can have, and the network that it is in.
+struct machine_address {
+  std::string host;
+  address_range network;
+};
+expected<machine_address> parse_machine_address(std::string_view text);
 /// Whether one of the ranges holds the address; a range or an address that does not parse holds nothing.
 bool any_contains(const std::vector<std::string>& ranges, std::string_view address);
 
@@ -484,6 +490,22 @@ struct autoscaler_options {
   std::vector<complaint> check() const;
 };
 
+/// An address that is this edge's while it lives, and another one's of the same network when it is dead.
+struct shared_address_options {
+  std::string address;
+  std::string interface;
+  std::string network;
+
+  static constexpr auto fields() {
+    using o = shared_address_options;
+    return std::tuple{
+      field("address", &o::address, {0, 18}, "The address with the length of its network, such as 10.0.0.5/24 (IPv4 only). Weir puts it on the interface and takes it off: nothing else may have it. None when empty.", needs_restart),
+      field("interface", &o::interface, {0, 15}, "The network interface that it is put on, such as eth0, which has an address of its own in the same network.", needs_restart),
+      field("network", &o::network, {0, 64}, "Name of that network, written alike on each of its edges: needed only where two networks of the cluster have the same addresses.", needs_restart),
+    };
+  }
+};
+
 struct edge_options {
   std::uint32_t instances = 2;
   std::uint32_t spare = 0;
@@ -499,6 +521,7 @@ struct edge_options {
   std::vector<std::string> networks;
   bool networks_only = false;
   std::string locality;
+  shared_address_options shared_address;
 
   static constexpr auto fields() {
     using o = edge_options;
@@ -518,6 +541,7 @@ struct edge_options {
       field("networks", &o::networks, {0, 64}, "Networks whose viewers these edges serve first, such as those of the venue that they stand in: 10.20.0.0/16, 2001:db8::/32.", needs_restart),
       field("networks_only", &o::networks_only, "Whether they serve viewers of edge.networks only: nobody else reaches them.", needs_restart),
       field("locality", &o::locality, {0, 64}, "Name of the group of edges that share edge.networks, written alike on each node of it; the node's name when empty. A cluster has at most 16.", needs_restart),
+      field("shared_address", &o::shared_address, "An address that another edge of the same network takes over when this machine is gone, so that what is listed there can still be fetched."),
     };
   }
   std::vector<complaint> check() const;

@@ -260,6 +260,41 @@ struct edge_spec {
   }
 };
 
+/// The address of an edge that others of its network take over when it is dead (edge.shared_address).
+struct shared_address {
+  std::string address; ///< "10.0.0.5/24"; empty: it has none
+  std::string network; ///< the name of that network, where its addresses do not tell it from others
+  std::string service; ///< "http:8081": how viewers are served there, which must be the same for whoever takes it over
+  bool operator==(const shared_address&) const = default;
+  static constexpr auto fields() {
+    using o = shared_address;
+    return std::tuple{
+      field("address", &o::address, "The address with the length of its network; empty: none."),
+      field("network", &o::network, "Name of that network."),
+      field("service", &o::service, "How viewers are served there."),
+    };
+  }
+};
+
+/// What the coordinator tells edges that share a network of each other.
+struct edge_neighbour {
+  edge_name edge;
+  shared_address address;
+  edge_phase phase = edge_phase::starting;
+  bool wants = false; ///< it is heard and serves, and does not have its address
+  edge_name held_by;  ///< another edge that has its address
+  static constexpr auto fields() {
+    using o = edge_neighbour;
+    return std::tuple{
+      field("edge", &o::edge, "The edge."),
+      field("address", &o::address, "Its address."),
+      field("phase", &o::phase, "Its phase."),
+      field("wants", &o::wants, "Whether it is heard, serves, and does not have its address."),
+      field("held_by", &o::held_by, "The edge that has its address instead; empty: none."),
+    };
+  }
+};
+
 struct edge_status {
   edge_spec spec;
   edge_phase phase = edge_phase::starting;
@@ -271,6 +306,9 @@ struct edge_status {
   bool named = false;               ///< by a playlist: viewers may fetch there
   std::vector<edge_sight> seen;     ///< by each observer that was heard of late
   std::string locality_trouble = {}; ///< why its locality and networks are not used
+  std::string address = {};          ///< edge.shared_address; empty: none
+  std::string address_trouble = {};  ///< why it does not have that; empty: it does
+  std::vector<edge_name> answers_for = {}; ///< dead edges whose addresses it has taken over
 
   static constexpr auto fields() {
     using o = edge_status;
@@ -285,6 +323,9 @@ struct edge_status {
       field("named", &o::named, "Whether a playlist names it."),
       field("seen", &o::seen, "What each observer thinks of it."),
       field("locality_trouble", &o::locality_trouble, "Why its locality and networks are not used."),
+      field("address", &o::address, "The address that others of its network take over when it is dead; empty: none."),
+      field("address_trouble", &o::address_trouble, "Why it does not have its address."),
+      field("answers_for", &o::answers_for, "Dead edges whose addresses it has taken over."),
     };
   }
 };

@@ -358,6 +358,11 @@ expected<void> node_program::spawn() {
         setup.spec.networks = config_.edge.networks;
         setup.spec.networks_only = config_.edge.networks_only;
       }
+      if (auto& shared = config_.edge.shared_address; !shared.address.empty()) {
+        setup.address = {.address = shared.address, .network = shared.network, .service = fmt::format("{}:{}", config_.edge.certificate.empty() ? "http" : "https", port)};
+        setup.interface = shared.interface;
+        setup.config.name = setup.spec.name.value;
+      }
       setup.folder = fmt::format("{}/edge-{}", config_.data_dir, i + 1);
       setup.program = config_.nginx.program;
       setup.status_url = "http://" + status + "/status";

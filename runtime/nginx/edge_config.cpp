@@ -1,6 +1,7 @@
 #include "runtime/nginx/edge_config.hpp"
 
 #include "runtime/nginx/edge_log.hpp"
+#include "runtime/nginx/edge_probe.hpp"
 #include "runtime/nginx/values.hpp"
 #include "runtime/viewing/viewing.hpp"
 
@@ -51,6 +52,8 @@ std::string_view viewing_script() { return script; }
 expected<std::string> render(const edge_config& config) {
   using namespace std::chrono_literals;
   WEIR_TRY(check_address("listen", config.listen));
+  if (!config.name.empty())
+    WEIR_TRY(check_word("name", config.name));
   WEIR_TRY(check_local_address("status", config.status));
   if (!config.certificate.empty())
     WEIR_TRY(check_path("certificate", config.certificate.starts_with('/') ? config.certificate : "/" + config.certificate));
@@ -95,6 +98,8 @@ expected<std::string> render(const edge_config& config) {
   const auto user = geteuid() != 0 ? std::string() : fmt::format("user {};\n", config.worker_user.empty() ? "root" : config.worker_user);
   // The lock must outlast the origin's worst answer: with nginx's 5 s a blocking reload becomes one origin request for each viewer.
   const auto lock = std::chrono::ceil<std::chrono::seconds>(3 * config.target_duration + 1s).count();
+
+  const auto says_name = config.name.empty() ? std::string() : fmt::format("\n    add_header {} {} always;", edge_name_header, config.name);
 
   // What a location does before it asks anybody.
   const std::string open_viewing = R"(
@@ -202,7 +207,7 @@ http {{
     add_header Access-Control-Allow-Methods "GET, HEAD, OPTIONS" always;
     add_header Access-Control-Max-Age "86400" always;
     add_header Timing-Allow-Origin "*" always;
-    add_header X-Cache $upstream_cache_status always;
+    add_header X-Cache $upstream_cache_status always;{says_name}
     if ($request_method !~ ^(GET|HEAD|OPTIONS)$) {{
       return 405;
     }}
@@ -279,7 +284,7 @@ http {{
                      fmt::arg("reuseport", config.workers > 1 ? " reuseport" : ""), fmt::arg("http2", config.certificate.empty() ? "" : " ssl http2"), fmt::arg("tls", tls),
                      fmt::arg("host", config.origins.front().starts_with("unix:") ? "origin" : config.origins.front()),
                      fmt::arg("read", several ? 2 : lock + 1), fmt::arg("tries", config.origins.size()), fmt::arg("valid", config.segment_validity.count()), fmt::arg("lock", lock),
-                     fmt::arg("status", config.status));
+                     fmt::arg("status", config.status), fmt::arg("says_name", says_name));
 }
 
 } // namespace weir::nginx

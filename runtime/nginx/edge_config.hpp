@@ -14,6 +14,7 @@ namespace weir::nginx {
 
 struct edge_config {
   std::string listen = "0.0.0.0:8081";      ///< where viewers come
+  std::string name;                         ///< of the edge, which its answers tell (edge_name_header) where others may answer at its address; empty: they tell none
   std::string certificate;                  ///< file with chain and key (PEM), absolute or relative to the prefix folder: TLS and HTTP/2; empty: plain HTTP
   std::string status;                       ///< where GET /status answers (stub_status): loopback "127.0.0.1:port" or "unix:/path"
   std::vector<std::string> origins;         ///< "host:port", asked in turn

@@ -59,6 +59,11 @@ http::client_request probe_request(const edge_probe& probe) {
   return request;
 }
 
+std::string stranger_in(const http::client_response& answer, std::string_view name) {
+  auto says = std::string_view(answer.headers.find(edge_name_header).value_or(name));
+  return says == name ? std::string() : fmt::format("edge {} answers at its address", says.substr(0, 64));
+}
+
 std::string fault_of(const http::client_response& answer, const probe_target& newest) {
   if (newest.path.empty())
     return answer.status >= 500 ? fmt::format("status {}", answer.status) : fault_of_headers(answer);
@@ -83,10 +88,12 @@ std::string fault_of(const http::client_response& answer, const probe_target& ne
 
 void send_probe(http::client& client, const edge_probe& probe, std::function<void(steering::probe_result)> done) {
   auto asked = std::chrono::steady_clock::now();
-  client.send(probe_request(probe), [asked, newest = probe.newest, done = std::move(done)](expected<http::client_response> answer) {
+  client.send(probe_request(probe), [asked, newest = probe.newest, name = probe.name, done = std::move(done)](expected<http::client_response> answer) {
     steering::probe_result result;
     result.took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - asked);
-    result.trouble = answer ? fault_of(*answer, newest) : answer.error().text;
+    result.trouble = answer ? stranger_in(*answer, name) : answer.error().text;
+    if (result.trouble.empty())
+      result.trouble = fault_of(*answer, newest);
     result.good = result.trouble.empty();
     done(std::move(result));
   });

@@ -14,6 +14,7 @@ WEB_FOR = {"actors", "apps"}
 # 3. An actor includes what all actors share, its own parts, and the headers of actors that it spawns: the include graph is the supervision tree.
 SHARED = {"interfaces", "messages", "local_messages", "caf", "reporting", "task_types", "api_json", "nginx_child", "known_keys", "coordinator_watch"}
 PARTS = {  # file → the actor it is a part of
+    "address_book": "coordinator",
     "edge_set": "coordinator",
     "playlist_desk": "director",
     "http_api_routes": "http_bridge",
@@ -35,6 +36,7 @@ DOORS = {
     r"prometheus/": "runtime/metrics",
     r"xxh": "runtime/steering",
     r"openssl/": "runtime/cluster",
+    r"linux/(?:rtnetlink|if_packet|capability)": "runtime/network",
     r"CLI/": "apps/weir",
 }
 # CAF itself is for those who are or start actors, and for the room that connects them; its headers are in theirs.

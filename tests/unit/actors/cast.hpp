@@ -33,6 +33,7 @@ struct heard {
   std::vector<director_joins> director_joins_;
   std::vector<edge_sighting> sightings;
   std::vector<origin_word> origin_words;
+  std::vector<address_word> address_words;
 };
 using heard_ptr = std::shared_ptr<heard>;
 
@@ -47,6 +48,7 @@ struct coordinator_script {
   probe_orders orders;
   std::function<origin_orders(const origin_word&)> write = [](const origin_word&) { return origin_orders{}; };
   origin_list origins; ///< for edges
+  neighbour_list neighbours;
   viewing_rules viewing;
   std::optional<cluster_view> view; ///< none: it fails
 };
@@ -127,6 +129,10 @@ inline coordinator_actor::behavior_type stand_in_coordinator(coordinator_actor::
       return script->write(news);
     },
     [=](const ask_origins&) { return script->origins; },
+    [=](const address_word& word) {
+      log->address_words.push_back(word);
+      return script->neighbours;
+    },
     [=](audience_news& news) { log->audiences.push_back(std::move(news)); },
     [=](const director_joins& news) { log->director_joins_.push_back(news); },
     [=](const watch&) { ++log->watches; },

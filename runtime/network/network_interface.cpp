@@ -1,0 +1,179 @@
+#include "runtime/network/network_interface.hpp"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <cerrno>
+#include <cstring>
+#include <ifaddrs.h>
+#include <linux/capability.h>
+#include <linux/if_packet.h>
+#include <linux/rtnetlink.h>
+#include <memory>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+namespace weir::network {
+
+namespace {
+
+constexpr std::size_t packets_at_a_time = 256;
+constexpr timeval kernel_patience{.tv_sec = 1, .tv_usec = 0};
+
+/// CAP_NET_ADMIN puts addresses on interfaces, CAP_NET_RAW speaks ARP.
+expected<void> check_capabilities() {
+  __user_cap_header_struct who{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct have[2]{};
+  if (::syscall(SYS_capget, &who, have) != 0)
+    return fail(system_error("asking for our capabilities"));
+  for (auto [bit, word] : {std::pair{CAP_NET_ADMIN, "CAP_NET_ADMIN"}, std::pair{CAP_NET_RAW, "CAP_NET_RAW"}})
+    if ((have[0].effective >> bit & 1) == 0)
+      return fail(error_code::forbidden, fmt::format("edge.shared_address needs the capability {}, which this process does not have", word));
+  return {};
+}
+
+expected<ifreq> ask(int socket, const std::string& name, unsigned long what, const char* words) {
+  ifreq request{};
+  name.copy(request.ifr_name, IFNAMSIZ - 1);
+  if (::ioctl(socket, what, &request) != 0)
+    return fail(system_error(fmt::format("{} of interface {}", words, name)));
+  return request;
+}
+
+bool has_address_in(const std::string& name, const machine_address& shared) {
+  ifaddrs* all = nullptr;
+  if (::getifaddrs(&all) != 0)
+    return false;
+  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(all, &::freeifaddrs);
+  for (auto* one = all; one; one = one->ifa_next) {
+    if (!one->ifa_addr || one->ifa_addr->sa_family != AF_INET || one->ifa_name != name)
+      continue;
+    char text[INET_ADDRSTRLEN]{};
+    sockaddr_in address{};
+    std::memcpy(&address, one->ifa_addr, sizeof address);
+    ::inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
+    if (shared.host != text && shared.network.contains(text))
+      return true;
+  }
+  return false;
+}
+
+} // namespace
+
+expected<network_interface> network_interface::open(const std::string& name, const machine_address& shared) {
+  WEIR_TRY(check_capabilities());
+  const int index = static_cast<int>(::if_nametoindex(name.c_str()));
+  if (index == 0)
+    return fail(error_code::invalid_config, fmt::format("edge.shared_address.interface: there is no network interface {}", name));
+  unique_fd arp(::socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_ARP)));
+  if (!arp)
+    return fail(system_error("opening a socket for ARP"));
+  auto hardware = ask(arp.get(), name, SIOCGIFHWADDR, "the hardware address");
+  WEIR_TRY(hardware);
+  if (hardware->ifr_hwaddr.sa_family != ARPHRD_ETHER)
+    return fail(error_code::invalid_config, fmt::format("edge.shared_address.interface: {} is not Ethernet, where addresses can be shared", name));
+  if (!has_address_in(name, shared))
+    return fail(error_code::invalid_config, fmt::format("edge.shared_address.interface: {} has no address of its own in the network of {}: routes and ARP would not work", name, shared.host));
+  sockaddr_ll here{};
+  here.sll_family = AF_PACKET;
+  here.sll_protocol = htons(ETH_P_ARP);
+  here.sll_ifindex = index;
+  if (::bind(arp.get(), reinterpret_cast<const sockaddr*>(&here), sizeof here) != 0)
+    return fail(system_error("listening to ARP on " + name));
+  unique_fd kernel(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  if (!kernel || ::setsockopt(kernel.get(), SOL_SOCKET, SO_RCVTIMEO, &kernel_patience, sizeof kernel_patience) != 0)
+    return fail(system_error("opening a socket for rtnetlink"));
+  network_interface made;
+  made.name_ = name;
+  made.index_ = index;
+  std::memcpy(made.mac_.data(), hardware->ifr_hwaddr.sa_data, made.mac_.size());
+  made.arp_ = std::move(arp);
+  made.kernel_ = std::move(kernel);
+  return made;
+}
+
+bool network_interface::linked() const {
+  auto flags = ask(arp_.get(), name_, SIOCGIFFLAGS, "the flags");
+  return flags && (flags->ifr_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING); // an interface that is gone is not linked either
+}
+
+expected<void> network_interface::add(const ipv4_address& address) { return change(true, address); }
+expected<void> network_interface::remove(const ipv4_address& address) { return change(false, address); }
+
+expected<void> network_interface::change(bool add, const ipv4_address& address) {
+  struct {
+    nlmsghdr head{};
+    ifaddrmsg body{};
+    rtattr local_head{};
+    ipv4_address local{};
+    rtattr address_head{};
+    ipv4_address address{};
+  } wish;
+  static_assert(sizeof wish == NLMSG_LENGTH(sizeof(ifaddrmsg)) + 2 * RTA_LENGTH(sizeof(ipv4_address)));
+  wish.head.nlmsg_len = sizeof wish;
+  wish.head.nlmsg_seq = ++asked_;
+  wish.head.nlmsg_type = add ? RTM_NEWADDR : RTM_DELADDR;
+  wish.head.nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0));
+  wish.body.ifa_family = AF_INET;
+  wish.body.ifa_prefixlen = 32;
+  wish.body.ifa_scope = RT_SCOPE_UNIVERSE;
+  wish.body.ifa_index = static_cast<unsigned>(index_);
+  wish.local_head = {.rta_len = RTA_LENGTH(sizeof(ipv4_address)), .rta_type = IFA_LOCAL};
+  wish.address_head = {.rta_len = RTA_LENGTH(sizeof(ipv4_address)), .rta_type = IFA_ADDRESS};
+  wish.local = wish.address = address;
+
+  const auto what = fmt::format("{} address {} {} {}", add ? "putting" : "taking", to_string(address), add ? "on" : "off", name_);
+  if (::send(kernel_.get(), &wish, sizeof wish, 0) != sizeof wish)
+    return fail(system_error(what));
+  struct {
+    nlmsghdr head;
+    nlmsgerr body;
+  } answer{};
+  do { // what came too late for the question before is passed over
+    const auto got = ::recv(kernel_.get(), &answer, sizeof answer, MSG_TRUNC);
+    if (got < 0)
+      return fail(system_error(what));
+    if (static_cast<std::size_t>(got) < sizeof answer.head + sizeof answer.body.error || answer.head.nlmsg_type != NLMSG_ERROR)
+      return fail(error_code::io_failed, what + ": the kernel's answer is none");
+  } while (answer.head.nlmsg_seq != asked_);
+  const int wrong = -answer.body.error;
+  if (wrong == 0 || (add && wrong == EEXIST) || (!add && wrong == EADDRNOTAVAIL))
+    return {};
+  return fail(error_code::io_failed, fmt::format("{}: {}", what, std::strerror(wrong)));
+}
+
+expected<void> network_interface::send(const arp_packet& packet) {
+  sockaddr_ll everybody{};
+  everybody.sll_family = AF_PACKET;
+  everybody.sll_protocol = htons(ETH_P_ARP);
+  everybody.sll_ifindex = index_;
+  everybody.sll_halen = 6;
+  std::fill_n(everybody.sll_addr, 6, 0xff);
+  const auto bytes = write_arp(packet);
+  if (::sendto(arp_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<const sockaddr*>(&everybody), sizeof everybody) < 0)
+    return fail(system_error("ARP on " + name_));
+  return {};
+}
+
+std::vector<arp_packet> network_interface::receive() {
+  std::vector<arp_packet> all;
+  char bytes[256];
+  for (std::size_t i = 0; i < packets_at_a_time; ++i) {
+    const auto got = ::recv(arp_.get(), bytes, sizeof bytes, 0);
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0) // nothing more; or the interface is down, which linked() knows
+      break;
+    if (auto packet = parse_arp({bytes, static_cast<std::size_t>(got)}); packet && packet->sender != mac_)
+      all.push_back(*packet);
+  }
+  return all;
+}
+
+} // namespace weir::network
