@@ -132,7 +132,7 @@ void take_over::drop(const std::string& address, place& p, std::string_view why,
   p.asked = 0;
   p.next = again;
   news_.push_back({"address-given-back", ours(p) ? fmt::format("It does not answer at its address {}: {}.", address, why)
-                                                 : fmt::format("It answers at {} for edge {} no more: {}.", address, p.of.value, why)});
+                                                 : fmt::format("It answers at {} for edge {} no more: {}.", address, p.of.value, why), address});
   if (ours(p))
     trouble_ = why;
 }
@@ -156,7 +156,8 @@ void take_over::heard(std::string_view address, bool asks, std::string_view who,
     trouble_ = fmt::format("{} has the address {}", who, address);
   if (!std::exchange(p.told, true))
     news_.push_back({"address-in-use", ours(p) ? fmt::format("{} has its address {}; it asks again each second.", who, address)
-                                               : fmt::format("{} answers for {}, the address of edge {}, which is dead or suspect: it is left there.", who, address, p.of.value)});
+                                               : fmt::format("{} answers for {}, the address of edge {}, which is dead or suspect: it is left there.", who, address, p.of.value),
+                     found->first});
 }
 
 void take_over::unasked(std::string_view address) {

@@ -1,0 +1,1 @@
+weir_fuzz(arp LINK weir_network)
