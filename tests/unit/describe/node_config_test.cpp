@@ -371,6 +371,32 @@ TEST(NodeConfigText, NetworksOfEdgesAreSoundAndEachOnce) {
   EXPECT_NE(complaints("director: {trusted_proxies: [proxy.example.org]}\n").find("director.trusted_proxies[0]: \"proxy.example.org\" is not an address or a range"), std::string::npos);
 }
 
+TEST(NodeConfigText, ASharedAddressIsForOneEdgeThatListensEverywhere) {
+  const std::string good = "edge:\n  instances: 1\n  listen_host: 0.0.0.0\n  shared_address: {address: 10.0.0.5/24, interface: eth0";
+  EXPECT_EQ(complaints(good + "}\n"), "");
+  EXPECT_EQ(complaints(good + ", network: hall-1}\n  public_host: edge-1.example.org\n"), "");
+  auto one = [](std::string_view address) { return complaints(fmt::format("edge: {{instances: 1, listen_host: 0.0.0.0, shared_address: {{address: \"{}\", interface: eth0}}}}\n", address)); };
+  for (auto [wrong, why] : {std::pair{"10.0.0.5", "does not say how long its network's prefix is"}, {"10.0.0.5/33", "has no prefix length in 8..30"}, {"10.0.0.5/", "has no prefix length in 8..30"},
+                            {"10.0.0.0/24", "is the address of a whole network, not of a machine"}, {"10.0.0.255/24", "is the address of a whole network, not of a machine"},
+                            {"2001:db8::5/64", "is not an IPv4 address, and IPv6 addresses cannot be shared"}, {"edge/24", "is not an IPv4 address"},
+                            {"127.0.0.5/8", "is not an address that a machine can have in a network"}, {"224.0.0.5/24", "is not an address that a machine can have in a network"}})
+    EXPECT_EQ(one(wrong), fmt::format("n.yaml:1:65: edge.shared_address.address: \"{}\" {} (write it like 10.0.0.5/24)\n", wrong, why));
+  EXPECT_NE(complaints("edge: {instances: 1, listen_host: 0.0.0.0, shared_address: {address: 10.0.0.5/24}}\n").find("edge.shared_address.interface: is empty"), std::string::npos);
+  EXPECT_NE(complaints("edge: {shared_address: {interface: eth0}}\n").find("edge.shared_address.address: is empty"), std::string::npos);
+  EXPECT_NE(complaints("edge: {shared_address: {address: 10.0.0.5/24, interface: eth/0}}\n").find("\"eth/0\" is not the name of a network interface"), std::string::npos);
+  EXPECT_NE(complaints(good + ", network: \"hall 1\"}\n").find("edge.shared_address.network: \"hall 1\" holds more than"), std::string::npos);
+  const auto many = complaints("edge: {instances: 2, spare: 1, listen_host: 10.0.0.11, first_port: 0, public_host: 10.0.0.6, shared_address: {address: 10.0.0.5/24, interface: eth0}}\n");
+  for (auto part : {"edge.instances: 3 edges on one node cannot have edge.shared_address", "edge.listen_host: \"10.0.0.11\" is one address", "edge.first_port: is 0",
+                    "edge.public_host: \"10.0.0.6\" is not the address 10.0.0.5 of edge.shared_address"})
+    EXPECT_NE(many.find(part), std::string::npos) << part << " in\n" << many;
+  edge_options options;
+  options.listen_host = "0.0.0.0";
+  options.shared_address = {"10.0.0.5/24", "eth0", {}};
+  EXPECT_EQ(edge_url(options, 1, 8081), "http://10.0.0.5:8081") << "where viewers are sent, unless it is said otherwise";
+  options.public_host = "edge-1.example.org";
+  EXPECT_EQ(edge_url(options, 1, 8081), "http://edge-1.example.org:8081");
+}
+
 TEST(Addresses, RangesHoldWhatTheyShould) {
   std::vector<std::string> ranges{"10.0.0.0/8", "2001:db8::/32", "192.0.2.7"};
   EXPECT_TRUE(any_contains(ranges, "10.255.0.1"));

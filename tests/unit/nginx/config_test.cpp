@@ -148,12 +148,20 @@ TEST(EdgeConfig, SpeaksTlsAndHttp2WhereItHasACertificate) {
   EXPECT_TRUE(holds(render(config), "listen 0.0.0.0:8081 ssl http2 reuseport;"));
 }
 
+TEST(EdgeConfig, TellsItsNameWhereItHasOne) {
+  auto config = good_edge();
+  EXPECT_FALSE(holds(render(config), "Weir-Edge"));
+  config.name = "cache-1";
+  EXPECT_TRUE(holds(render(config), "add_header Weir-Edge cache-1 always;"));
+}
+
 TEST(EdgeConfig, RefusesToCarryAnInjection) {
   for (const auto& poison : poisons) {
     for (auto member : {&edge_config::listen, &edge_config::status, &edge_config::cache_path, &edge_config::log_socket, &edge_config::worker_user, &edge_config::certificate,
-                        &edge_config::js_module, &edge_config::parts}) {
+                        &edge_config::js_module, &edge_config::parts, &edge_config::name}) {
       auto config = good_edge();
       config.parts = "127.0.0.1:4711";
+      config.name = "cache-1";
       config.*member += poison;
       const auto text = render(config);
       ASSERT_FALSE(text) << poison;

@@ -72,6 +72,16 @@ TEST(EdgeProbe, TakesAnyAnswerOfAnEdgeThatHasNothingToServe) {
   EXPECT_EQ(fault_of(answer, {}), "status 502");
 }
 
+TEST(EdgeProbe, KnowsAnEdgeFromAnotherThatAnswersInItsStead) {
+  auto answer = good();
+  EXPECT_EQ(stranger_in(answer, "cache-1"), "") << "edges that share no address do not say who they are";
+  answer.headers.add("Weir-Edge", "cache-1");
+  EXPECT_EQ(stranger_in(answer, "cache-1"), "");
+  EXPECT_EQ(stranger_in(answer, "cache-2"), "edge cache-1 answers at its address");
+  answer.headers.set("Weir-Edge", std::string(1000, 'x'));
+  EXPECT_LT(stranger_in(answer, "cache-2").size(), 100u);
+}
+
 TEST(EdgeProbe, AsksForTheHeadAsNoViewer) {
   auto request = probe_request({.url = "http://e:8081", .newest = target(), .deadline = std::chrono::milliseconds(900), .authorities = "PEM"});
   EXPECT_EQ(request.url, "http://e:8081/s/show~1/1/r/1.ts");
