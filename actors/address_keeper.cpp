@@ -121,7 +121,8 @@ void address_keeper_state::give_all_back() {
 }
 
 address_word address_keeper_state::word() const {
-  address_word says{.edge = setup.edge, .address = setup.address, .holds = takes->holds_own(), .wants = takes->wants_own(), .trouble = takes->trouble(), .answers_for = {}, .steps = {}};
+  address_word says{.edge = setup.edge, .address = setup.address, .holds = takes->holds_own(), .wants = takes->wants_own(), .trouble = takes->trouble(),
+                    .answers_for = {}, .steps = {}};
   for (auto& [of, address] : takes->answers_for())
     says.answers_for.push_back({of, address});
   says.steps.assign(untold.begin(), untold.end());
@@ -141,7 +142,8 @@ void address_keeper_state::take(const neighbour_list& news, time_point now) {
   takes->learn(news.edges, now);
 }
 
-address_keeper_actor::behavior_type address_keeper(address_keeper_actor::stateful_pointer<address_keeper_state> self, address_keeper_setup setup, coordinator_actor coordinator) {
+address_keeper_actor::behavior_type address_keeper(address_keeper_actor::stateful_pointer<address_keeper_state> self, address_keeper_setup setup,
+                                                   coordinator_actor coordinator) {
   auto& my = self->state;
   my.setup = std::move(setup);
   auto me = address_keeper_actor{self};

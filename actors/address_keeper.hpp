@@ -62,6 +62,7 @@ private:
 /// Fails:   to start when what it left on the interface cannot be read.
 /// Numbers: an address is taken when its edge is dead and three questions, 200 ms from each other, were not answered; it asks those from the suspicion on.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
-address_keeper_actor::behavior_type address_keeper(address_keeper_actor::stateful_pointer<address_keeper_state> self, address_keeper_setup setup, coordinator_actor coordinator);
+address_keeper_actor::behavior_type address_keeper(address_keeper_actor::stateful_pointer<address_keeper_state> self, address_keeper_setup setup,
+                                                   coordinator_actor coordinator);
 
 } // namespace weir

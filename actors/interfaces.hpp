@@ -1,7 +1,8 @@
 #pragma once
 // The cast of Weir and what each may be told: this page is the architecture.
 //
-//   http_bridge -> coordinator -> stream -> task -> node -> tasks/<type> -> transcoder -> origin -> log_feed -> director <- observer <- edge <- address_keeper <- edge_farm <- autoscaler
+//   http_bridge -> coordinator -> stream -> task -> node -> tasks/<type> -> transcoder -> origin -> log_feed -> director <- observer <- edge <- edge_farm
+//   <- autoscaler, and address_keeper beside edge
 //
 // An actor includes this header and the headers of the actors that it spawns; everyone else it knows by handle.
 #include "actors/local_messages.hpp"

@@ -109,7 +109,8 @@ observer_actor::behavior_type observer(observer_actor::stateful_pointer<observer
 
   auto probe = [=, &my](const edge_name& edge) {
     auto& w = my.edges.at(edge);
-    nginx::edge_probe wanted{.url = w.spec.url, .name = edge.value, .newest = my.orders.newest, .deadline = std::max(my.orders.every, my.orders.timeout), .authorities = my.authorities};
+    nginx::edge_probe wanted{.url = w.spec.url, .name = edge.value, .newest = my.orders.newest, .deadline = std::max(my.orders.every, my.orders.timeout),
+                             .authorities = my.authorities};
     nginx::send_probe(*client, wanted, [weak = caf::actor_cast<caf::actor_addr>(me), edge, number = w.probe](steering::probe_result result) {
       tell_anon(caf::actor_cast<observer_actor>(caf::actor_cast<caf::strong_actor_ptr>(weak)), probe_ended{edge, number, std::move(result)});
     });

@@ -399,14 +399,17 @@ void check_shared_address(complaints& out, const edge_options& edge) {
   if (!shared.network.empty())
     check_word(out, "shared_address.network", shared.network);
   if (edge.instances + edge.spare > 1)
-    out.push_back({"instances", fmt::format("{} edges on one node cannot have edge.shared_address: it needs edge.instances: 1 and edge.spare: 0", edge.instances + edge.spare)});
+    out.push_back({"instances",
+                   fmt::format("{} edges on one node cannot have edge.shared_address: it needs edge.instances: 1 and edge.spare: 0", edge.instances + edge.spare)});
   if (edge.listen_host != "0.0.0.0")
-    out.push_back({"listen_host", fmt::format("{:?} is one address: with edge.shared_address it must be 0.0.0.0, for the edge answers at others, too", edge.listen_host)});
+    out.push_back({"listen_host",
+                   fmt::format("{:?} is one address: with edge.shared_address it must be 0.0.0.0, for the edge answers at others, too", edge.listen_host)});
   if (edge.first_port == 0)
     out.push_back({"first_port", "is 0, which takes a free one: with edge.shared_address all edges of the network need the same port"});
   std::array<std::uint8_t, 16> ignored;
   if (address && edge.public_url.empty() && parse_address(edge.public_host, ignored) && edge.public_host != address->host)
-    out.push_back({"public_host", fmt::format("{:?} is not the address {} of edge.shared_address, which is where viewers must be sent", edge.public_host, address->host)});
+    out.push_back({"public_host",
+                   fmt::format("{:?} is not the address {} of edge.shared_address, which is where viewers must be sent", edge.public_host, address->host)});
 }
 
 } // namespace

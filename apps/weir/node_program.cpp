@@ -359,7 +359,8 @@ expected<void> node_program::spawn() {
         setup.spec.networks_only = config_.edge.networks_only;
       }
       if (auto& shared = config_.edge.shared_address; !shared.address.empty()) {
-        setup.address = {.address = shared.address, .network = shared.network, .service = fmt::format("{}:{}", config_.edge.certificate.empty() ? "http" : "https", port)};
+        setup.address = {.address = shared.address, .network = shared.network,
+                         .service = fmt::format("{}:{}", config_.edge.certificate.empty() ? "http" : "https", port)};
         setup.interface = shared.interface;
         setup.config.name = setup.spec.name.value;
       }

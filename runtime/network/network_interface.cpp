@@ -79,7 +79,8 @@ expected<network_interface> network_interface::open(const std::string& name, con
   if (hardware->ifr_hwaddr.sa_family != ARPHRD_ETHER)
     return fail(error_code::invalid_config, fmt::format("edge.shared_address.interface: {} is not Ethernet, where addresses can be shared", name));
   if (!has_address_in(name, shared))
-    return fail(error_code::invalid_config, fmt::format("edge.shared_address.interface: {} has no address of its own in the network of {}: routes and ARP would not work", name, shared.host));
+    return fail(error_code::invalid_config,
+                fmt::format("edge.shared_address.interface: {} has no address of its own in the network of {}: routes and ARP would not work", name, shared.host));
   sockaddr_ll here{};
   here.sll_family = AF_PACKET;
   here.sll_protocol = htons(ETH_P_ARP);

@@ -69,9 +69,10 @@ void take_over::note_strangers() {
     if (!clash && (!same_network(e.address, own) || e.address.service == own.service))
       strangers_.erase(e.edge);
     else if (strangers_.insert(e.edge).second)
-      news_.push_back({"address-settings-differ", clash ? fmt::format("Edge {} has the same address, {}: each needs one of its own.", e.edge.value, own_)
-                                                        : fmt::format("Edge {} of its network is served as {}, itself as {}: neither answers for the other.", e.edge.value,
-                                                                      e.address.service, own.service)});
+      news_.push_back({"address-settings-differ",
+                       clash ? fmt::format("Edge {} has the same address, {}: each needs one of its own.", e.edge.value, own_)
+                             : fmt::format("Edge {} of its network is served as {}, itself as {}: neither answers for the other.", e.edge.value, e.address.service,
+                                           own.service)});
   }
 }
 
@@ -123,7 +124,7 @@ void take_over::take(const std::string& address, place& p, steady_time now) {
     trouble_.clear();
     news_.push_back({"address-held", fmt::format("It answers at its address {}.", address), address});
   } else {
-    news_.push_back({"address-taken", fmt::format("It answers at {}, the address of edge {}: that is dead, and no machine has the address.", address, p.of.value), address});
+    news_.push_back({"address-taken", fmt::format("It answers at {}, the address of edge {}, which is dead: no machine has it.", address, p.of.value), address});
   }
 }
 
@@ -155,8 +156,9 @@ void take_over::heard(std::string_view address, bool asks, std::string_view who,
   if (ours(p))
     trouble_ = fmt::format("{} has the address {}", who, address);
   if (!std::exchange(p.told, true))
-    news_.push_back({"address-in-use", ours(p) ? fmt::format("{} has its address {}; it asks again each second.", who, address)
-                                               : fmt::format("{} answers for {}, the address of edge {}, which is dead or suspect: it is left there.", who, address, p.of.value),
+    news_.push_back({"address-in-use",
+                     ours(p) ? fmt::format("{} has its address {}; it asks again each second.", who, address)
+                             : fmt::format("{} answers for {}, the address of edge {}, which is dead or suspect: it is left there.", who, address, p.of.value),
                      found->first});
 }
 

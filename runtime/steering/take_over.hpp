@@ -58,7 +58,8 @@ public:
   void unasked(std::string_view address);
   /// It could not be put there; it is tried again.
   void refused(std::string_view address, std::string_view why, steady_time now);
-  /// What is to be done now, in that order; what is not in held() any more is to be taken off before. `linked`: we are connected to the network; `serves`: our edge answers.
+  /// What is to be done now, in that order; what is not in held() any more is to be taken off before. `linked`: we are connected to the network; `serves`: our
+  /// edge answers.
   std::vector<address_order> decide(bool linked, bool serves, steady_time now);
   /// Nothing is held any more.
   void give_all_back();
