@@ -46,22 +46,29 @@ expected<ifreq> ask(int socket, const std::string& name, unsigned long what, con
   return request;
 }
 
-bool has_address_in(const std::string& name, const machine_address& shared) {
+/// What is on the interface must leave room for the shared address: one of the machine's own beside it, and that one not by other hands than ours.
+expected<void> check_addresses(const std::string& name, const machine_address& shared) {
   ifaddrs* all = nullptr;
   if (::getifaddrs(&all) != 0)
-    return false;
+    return fail(system_error("the addresses of interface " + name));
   const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(all, &::freeifaddrs);
+  bool own = false;
   for (auto* one = all; one; one = one->ifa_next) {
-    if (!one->ifa_addr || one->ifa_addr->sa_family != AF_INET || one->ifa_name != name)
+    if (!one->ifa_addr || !one->ifa_netmask || one->ifa_addr->sa_family != AF_INET || one->ifa_name != name)
       continue;
     char text[INET_ADDRSTRLEN]{};
-    sockaddr_in address{};
+    sockaddr_in address{}, mask{};
     std::memcpy(&address, one->ifa_addr, sizeof address);
+    std::memcpy(&mask, one->ifa_netmask, sizeof mask);
     ::inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
-    if (shared.host != text && shared.network.contains(text))
-      return true;
+    if (shared.host == text && mask.sin_addr.s_addr != INADDR_BROADCAST) // with all bits it is what we left after a kill -9
+      return fail(error_code::invalid_config, fmt::format("edge.shared_address.address: {} is on {} already: Weir puts it there; take it out of the system's configuration", text, name));
+    own = own || (shared.host != text && shared.network.contains(text));
   }
-  return false;
+  if (!own)
+    return fail(error_code::invalid_config,
+                fmt::format("edge.shared_address.interface: {} has no address of its own in the network of {}: routes and ARP would not work", name, shared.host));
+  return {};
 }
 
 } // namespace
@@ -78,9 +85,7 @@ expected<network_interface> network_interface::open(const std::string& name, con
   WEIR_TRY(hardware);
   if (hardware->ifr_hwaddr.sa_family != ARPHRD_ETHER)
     return fail(error_code::invalid_config, fmt::format("edge.shared_address.interface: {} is not Ethernet, where addresses can be shared", name));
-  if (!has_address_in(name, shared))
-    return fail(error_code::invalid_config,
-                fmt::format("edge.shared_address.interface: {} has no address of its own in the network of {}: routes and ARP would not work", name, shared.host));
+  WEIR_TRY(check_addresses(name, shared));
   sockaddr_ll here{};
   here.sll_family = AF_PACKET;
   here.sll_protocol = htons(ETH_P_ARP);

@@ -11,7 +11,8 @@ namespace weir::network {
 
 class network_interface {
 public:
-  /// Fails: invalid_config where there is no Ethernet interface of that name, or it has no address of its own in that network; forbidden without the capabilities
+  /// Fails: invalid_config where there is no Ethernet interface of that name, or it has no address of its own in that network, or the shared one
+  /// already by somebody else's hand; forbidden without the capabilities
   /// CAP_NET_ADMIN and CAP_NET_RAW.
   static expected<network_interface> open(const std::string& name, const machine_address& shared);
 

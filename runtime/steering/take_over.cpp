@@ -94,6 +94,11 @@ take_over::need take_over::need_of(const place& p, bool serves, steady_time now)
   return other && other->address == p.address ? need_of(*other, now) : need::none;
 }
 
+std::string take_over::unfit(bool serves, steady_time now) const {
+  auto* us = find(self_);
+  return !serves && fresh(now) && us && us->phase == edge_phase::dead ? "the edge does not serve, and counts as dead" : "";
+}
+
 std::string take_over::ended(place& p, steady_time now) const {
   if (!fresh(now))
     return now - *learned_ > options_.forsaken ? "the coordinator has said nothing for too long" : "";
@@ -209,7 +214,7 @@ std::vector<address_order> take_over::decide(bool linked, bool serves, steady_ti
     if (p.held) {
       if (!linked)
         drop(address, p, "the interface has no link", now);
-      else if (auto why = ours(p) ? (serves ? std::string() : std::string("the edge does not serve")) : ended(p, now); !why.empty())
+      else if (auto why = ours(p) ? unfit(serves, now) : ended(p, now); !why.empty())
         drop(address, p, why, now);
       else
         keep(address, p, now);

@@ -96,6 +96,8 @@ private:
   bool doubted(steady_time now) const;
   need need_of(const edge_neighbour& other, steady_time now) const;
   need need_of(const place& p, bool serves, steady_time now) const;
+  /// Why we should not have our own address; empty: we should. An edge that only answers slowly is better than none.
+  std::string unfit(bool serves, steady_time now) const;
   /// Why an address that we took is no longer ours to hold; empty: it is.
   std::string ended(place& p, steady_time now) const;
   void ask(const std::string& address, place& p, need wish, steady_time now);

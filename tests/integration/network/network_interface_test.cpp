@@ -95,6 +95,12 @@ TEST_F(Interface, SaysWhyItCannotBeUsed) {
     auto foreign = network_interface::open("near", *parse_machine_address("10.8.0.5/24"));
     ASSERT_FALSE(foreign);
     EXPECT_NE(foreign.error().text.find("near has no address of its own in the network of 10.8.0.5"), std::string::npos) << foreign.error().text;
+    ASSERT_EQ(run("ip addr add 10.9.0.5/24 dev near"), 0);
+    auto taken = network_interface::open("near", shared);
+    ASSERT_FALSE(taken);
+    EXPECT_NE(taken.error().text.find("10.9.0.5 is on near already"), std::string::npos) << taken.error().text;
+    ASSERT_EQ(run("ip addr del 10.9.0.5/24 dev near && ip addr add 10.9.0.5/32 dev near"), 0);
+    EXPECT_TRUE(network_interface::open("near", shared)) << "what a killed weir left";
     __user_cap_header_struct who{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0}; // this thread
     __user_cap_data_struct all[2]{}, none[2]{};
     ASSERT_EQ(::syscall(SYS_capget, &who, all), 0);
