@@ -164,6 +164,16 @@ void explain_views(const client_options& options, const json& edges) {
                                  printable(trouble)));
 }
 
+/// Which shared addresses are not where they should be.
+void explain_addresses(const client_options& options, const json& edges) {
+  for (auto& e : edges) {
+    if (auto trouble = e.value("address_trouble", ""); !trouble.empty())
+      say(options, fmt::format("{} does not have its address {}: {}.", printable(shown(e, "name")), printable(shown(e, "address")), printable(trouble)));
+    for (auto& other : e.value("answers_for", std::vector<std::string>{}))
+      say(options, fmt::format("{} answers at the address of {}.", printable(shown(e, "name")), printable(other)));
+  }
+}
+
 /// Which viewers each locality is near to, and why new ones of them are sent elsewhere now.
 void explain_localities(const client_options& options, const json& edges) {
   struct group {
@@ -278,6 +288,7 @@ void add_edge_commands(CLI::App& app, command& run) {
       if (!*explain)
         return {};
       explain_views(*options, *edges);
+      explain_addresses(*options, *edges);
       explain_localities(*options, *edges);
       auto scaler = node.get("/api/v1/autoscaler");
       WEIR_TRY(scaler);

@@ -119,6 +119,7 @@ std::string take_over::ended(place& p, steady_time now) const {
 
 void take_over::take(const std::string& address, place& p, steady_time now) {
   p.held = true;
+  p.answered.reset();
   p.told = false;
   p.asked = 0;
   p.announced = 1;
@@ -160,7 +161,8 @@ void take_over::heard(std::string_view address, bool asks, std::string_view who,
   p.next = again;
   if (ours(p))
     trouble_ = fmt::format("{} has the address {}", who, address);
-  if (!std::exchange(p.told, true))
+  p.answered = p.answered.value_or(now);
+  if (now - *p.answered >= options_.worth_telling && !std::exchange(p.told, true))
     news_.push_back({"address-in-use",
                      ours(p) ? fmt::format("{} has its address {}; it asks again each second.", who, address)
                              : fmt::format("{} answers for {}, the address of edge {}, which is dead or suspect: it is left there.", who, address, p.of.value),

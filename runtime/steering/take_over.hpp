@@ -28,6 +28,7 @@ struct take_over_options {
   std::uint32_t probes = 3;            ///< … of which so many must stay unanswered
   milliseconds again = seconds(1);     ///< after an answer: somebody has the address
   std::uint32_t announcements = 5;     ///< at that pace
+  milliseconds worth_telling = seconds(10); ///< that somebody else has the address: who comes back has it for a while before it counts as alive
   milliseconds fresh = seconds(3);     ///< older news takes no address …
   milliseconds forsaken = seconds(30); ///< … and when it is that old what was taken goes back: its owner may be there, and could not tell us
   milliseconds forgotten = seconds(5); ///< who is missing in the news for that long is no edge any more
@@ -84,7 +85,8 @@ private:
     std::uint32_t asked = 0;     ///< questions without an answer
     std::uint32_t announced = 0;
     steady_time next{};          ///< to ask or announce
-    bool told = false;           ///< that somebody else has it
+    std::optional<steady_time> answered; ///< since when somebody else does
+    bool told = false;           ///< that
     std::optional<steady_time> missing; ///< in the news
   };
   enum class need : std::uint8_t { none, watch, take };

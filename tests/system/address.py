@@ -9,6 +9,7 @@ import os
 import select
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,7 +18,7 @@ import urllib.parse
 
 from cluster import Member, weir
 from network import BRIDGE, LAN, Network
-from weir_node import Encoder, Follower, HostWatch, LoggedCase, Player, eventually, fetch, free_ports, main, wait_until_playable
+from weir_node import PROGRAM, Encoder, Follower, HostWatch, LoggedCase, Player, eventually, fetch, free_ports, main, wait_until_playable
 
 TARGET = 4       # seconds: the profile quick, whose hold-back is three of them
 DETECTION = 3.5  # seconds until the coordinator knows: balancing.md A8, and a busy machine
@@ -203,6 +204,8 @@ class SharedAddresses(Network, LoggedCase):
         self.assertLess(took, DETECTION + TAKE_OVER)
         self.assertEqual(self.kinds(heir)[-1], "address-taken")
         self.assertEqual(self.edges()[f"e{heir + 1}-1"]["answers_for"], [f"e{lost + 1}-1"])
+        explained = subprocess.run([PROGRAM, "edge", "list", "--explain", "--server", self.boss.url, "--token", self.boss.token], stdout=subprocess.PIPE, check=True, text=True).stdout
+        self.assertIn(f"e{heir + 1}-1 answers at the address of e{lost + 1}-1.", explained)
         self.assertEqual(self.phase(lost), "dead", "another one answers for it: that is not its life")
         other = 3 - lost - heir
         self.assertEqual(self.addresses_of(other), {shared(other)}, "one answers for it, not two")

@@ -405,7 +405,7 @@ TEST_F(Coordinator, SumsWhatDirectorsAndEdgesSayOfAStreamsAudience) {
     load.streams = {{spec.name, 4'000'000, 8, 2, 5}, {"another", 1, 1, 1, 1}};
     ASSERT_TRUE(state->edge_set.take(load, t0));
   }
-  const auto seen = state->view(t);
+  const auto seen = state->view(t0);
   ASSERT_EQ(seen.streams.size(), 1u);
   const auto& a = seen.streams[0].audience;
   EXPECT_EQ(a.stream, spec.name);

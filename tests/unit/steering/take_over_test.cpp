@@ -187,6 +187,7 @@ TEST_F(TakeOver, IsUndoneWhenTheMachineIsBackWithNoMomentInWhichTwoHaveTheAddres
   run(5s);
   EXPECT_EQ(holders(), "a:10.0.0.5 b:10.0.0.6 c:10.0.0.7");
   EXPECT_EQ(duplicates, 0);
+  EXPECT_EQ(count("address-in-use"), 0) << "that it answers before it counts as alive is as it should be";
 }
 
 TEST_F(TakeOver, IsNotDoneForAnEdgeThatIsBackAlready) {
