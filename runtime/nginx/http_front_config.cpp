@@ -63,7 +63,7 @@ http {{
     ssl_session_cache shared:tls:8m;
     ssl_session_timeout 1h;
     merge_slashes off;
-    if ($request_uri ~* "^[^?]*(%2f|%5c|\\|/\.\.?(/|\?|$)|/%2e)") {{
+    if ($request_uri ~* "^[^?]*(%2f|%5c|\\\\|/\.\.?(/|\?|$)|/%2e)") {{
       return 400;
     }}
     location / {{

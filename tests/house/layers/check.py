@@ -12,7 +12,7 @@ FLOORS = ["schemas", "runtime", "actors", "apps"]
 WEB_FOR = {"actors", "apps"}
 # 2. A room of runtime/ includes itself, base, and the rooms that its CMakeLists.txt names after DEPENDS.
 # 3. An actor includes what all actors share, its own parts, and the headers of actors that it spawns: the include graph is the supervision tree.
-SHARED = {"interfaces", "messages", "local_messages", "caf", "reporting", "task_types", "api_json", "nginx_child", "known_keys", "coordinator_watch"}
+SHARED = {"interfaces", "messages", "local_messages", "caf", "reporting", "task_types", "api_json", "nginx_child", "certificate_watch", "known_keys", "coordinator_watch"}
 PARTS = {  # file → the actor it is a part of
     "address_book": "coordinator",
     "edge_set": "coordinator",

@@ -145,7 +145,8 @@ TEST_F(NodeConfig, TheCertificateOfTheListenerIsAFileThatIsThere) {
 
 TEST(NodeConfigText, TlsOfTheListenerNeedsAddressAndCertificate) {
   const std::string pair = "certificate: /c.pem, key: /c.key";
-  EXPECT_EQ(complaints("http: {tls_listen: \"0.0.0.0:443\"}\n"), "n.yaml:1:20: http.tls_listen: needs http.certificate and http.key\n"
+  EXPECT_EQ(complaints("http: {tls_listen: \"0.0.0.0:443\"}\n"), "n.yaml:1:20: http.tls_listen: needs http.certificate and http.key\n");
+  EXPECT_EQ(complaints("http: {tls_listen: \"0.0.0.0:443\", " + pair + "}\n"),
             "n.yaml:1:1: warning: edge.certificate: playlists name http://127.0.0.1:8081, which browsers do not load in a page at https://0.0.0.0:443 "
             "(http.public_url): set edge.certificate and edge.key, or an https:// address in edge.public_url\n");
   EXPECT_EQ(complaints("http: {" + pair + "}\n"), "n.yaml:1:21: warning: http.certificate: is not used without http.tls_listen\n");
@@ -154,7 +155,7 @@ TEST(NodeConfigText, TlsOfTheListenerNeedsAddressAndCertificate) {
   EXPECT_EQ(complaints("http: {tls_listen: \"0.0.0.0:8080\", " + pair + "}\n" + edges), "n.yaml:1:20: http.tls_listen: port 8080 is that of http.listen\n");
   EXPECT_EQ(complaints("http: {tls_listen: \"0.0.0.0:8082\", " + pair + "}\n" + edges), "n.yaml:1:20: http.tls_listen: port 8082 is one of the edges' ports 8081..8082\n");
   EXPECT_EQ(complaints("http: {tls_listen: \"0.0.0.0:443\", public_url: \"http://live.example.org\", " + pair + "}\n" + edges),
-            "n.yaml:1:48: warning: http.public_url: \"http://live.example.org\" is not where http.tls_listen serves: pages and playlists will be without TLS\n");
+            "n.yaml:1:47: warning: http.public_url: \"http://live.example.org\" is not where http.tls_listen serves: pages and playlists will be without TLS\n");
 }
 
 TEST(NodeConfigText, EdgesHaveAddressesThatBrowsersCanUse) {
@@ -380,7 +381,7 @@ TEST(NodeConfigText, ASharedAddressIsForOneEdgeThatListensEverywhere) {
                             {"10.0.0.0/24", "is the address of a whole network, not of a machine"}, {"10.0.0.255/24", "is the address of a whole network, not of a machine"},
                             {"2001:db8::5/64", "is not an IPv4 address, and IPv6 addresses cannot be shared"}, {"edge/24", "is not an IPv4 address"},
                             {"127.0.0.5/8", "is not an address that a machine can have in a network"}, {"224.0.0.5/24", "is not an address that a machine can have in a network"}})
-    EXPECT_EQ(one(wrong), fmt::format("n.yaml:1:65: edge.shared_address.address: \"{}\" {} (write it like 10.0.0.5/24)\n", wrong, why));
+    EXPECT_EQ(one(wrong), fmt::format("n.yaml:1:70: edge.shared_address.address: \"{}\" {} (write it like 10.0.0.5/24)\n", wrong, why));
   EXPECT_NE(complaints("edge: {instances: 1, listen_host: 0.0.0.0, shared_address: {address: 10.0.0.5/24}}\n").find("edge.shared_address.interface: is empty"), std::string::npos);
   EXPECT_NE(complaints("edge: {shared_address: {interface: eth0}}\n").find("edge.shared_address.address: is empty"), std::string::npos);
   EXPECT_NE(complaints("edge: {shared_address: {address: 10.0.0.5/24, interface: eth/0}}\n").find("\"eth/0\" is not the name of a network interface"), std::string::npos);
