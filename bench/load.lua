@@ -1,6 +1,6 @@
--- The load that wrk sends: the requests of a file (argument 1, blocks that begin with their length), one after the other, for ever. At the end one
--- line of JSON, since wrk's own summary rounds.
-local requests, at = {}, 0
+-- The load that wrk sends: the requests of a file (argument 1, blocks that begin with their length), one after the other, for ever. With argument 2 a
+-- connection waits before each, so many milliseconds in the mean. At the end one line of JSON, since wrk's own summary rounds.
+local requests, at, pause = {}, 0, 0
 
 function init(arguments)
   local file = assert(io.open(arguments[1], "rb"))
@@ -10,6 +10,10 @@ function init(arguments)
     requests[#requests + 1] = file:read(tonumber(size))
   end
   file:close()
+  pause = tonumber(arguments[2] or 0)
+  if pause > 0 then
+    delay = function() return math.random(0, 2 * pause) end
+  end
 end
 
 function request()

@@ -212,7 +212,7 @@ class Load:
             for one in requests:
                 f.write(b"%d\n%s" % (len(one), one))
 
-    def send(self, port, connections, seconds):
+    def send(self, port, connections, seconds, pause_ms=0):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard != resource.RLIM_INFINITY and hard < connections + 100:
             raise BenchFailed(f"{connections} connections need as many open files; this machine allows {hard}")
@@ -220,7 +220,7 @@ class Load:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         with on_cores({LOAD_CORE}):
             done = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", os.path.join(ROOT, "bench/load.lua"),
-                                   f"http://127.0.0.1:{port}/", "--", self.file], capture_output=True, text=True, timeout=seconds + 60, check=False)
+                                   f"http://127.0.0.1:{port}/", "--", self.file, str(pause_ms)], capture_output=True, text=True, timeout=seconds + 60, check=False)
         if done.returncode != 0:
             raise BenchFailed(f"wrk: status {done.returncode}: {done.stderr}")
         result = json.loads(done.stdout.splitlines()[-1])
@@ -228,10 +228,10 @@ class Load:
             raise BenchFailed(f"the load was not answered as it should be: {result}")
         return result
 
-    def send_watched(self, port, pid, connections, seconds):
+    def send_watched(self, port, pid, connections, seconds, pause_ms=0):
         """The same, with the CPU seconds of the server that answers."""
         before = cpu_seconds(pid)
-        result = self.send(port, connections, seconds)
+        result = self.send(port, connections, seconds, pause_ms)
         result["cpu"] = cpu_seconds(pid) - before
         result["per_cpu_second"] = result["requests"] / result["cpu"]
         result["utilisation"] = result["cpu"] / result["seconds"]

@@ -1,11 +1,12 @@
 // Our side of the playlist cases: the real desk behind the real HTTP server on one thread, its answers counted as in a node, shown what a director shows.
 // A segment is listed every 4 s, as in a broadcast, so that no view grows stale and threads change to the next one under load.
 //
-//   bench_playlist_requests   →   "port 40123" on its first line; SIGTERM or SIGINT ends it
+//   bench_playlist_requests [STREAMS]   →   "port 40123" on its first line; SIGTERM or SIGINT ends it
 #include "actors/director.hpp"
 #include "actors/http_metrics.hpp"
 
 #include <csignal>
+#include <cstdlib>
 #include <fmt/format.h>
 
 namespace weir {
@@ -39,9 +40,9 @@ void append(hls::stream_log& log) {
   ++log.version;
 }
 
-hls::stream_log broadcast() {
+hls::stream_log broadcast(std::string name) {
   hls::stream_log log;
-  log.stream = "bench";
+  log.stream = std::move(name);
   log.instance = 1;
   log.target = timing.target;
   log.window = timing.window;
@@ -54,7 +55,7 @@ hls::stream_log broadcast() {
   return log;
 }
 
-expected<void> run() {
+expected<void> run(std::size_t streams) {
   sigset_t ends;
   sigemptyset(&ends);
   sigaddset(&ends, SIGTERM);
@@ -66,10 +67,13 @@ expected<void> run() {
   auto second = table_of(newer, &first);
   WEIR_TRY(director.tables.add(std::move(first)));
   WEIR_TRY(director.tables.add(std::move(second)));
-  auto log = broadcast();
+  std::vector<hls::stream_log> logs{broadcast("bench")};
+  while (logs.size() < streams)
+    logs.push_back(broadcast(fmt::format("bench-{}", logs.size())));
   auto desk = std::make_shared<playlist_desk>(std::chrono::seconds(30));
   auto show = [&] {
-    director.take(log, {});
+    for (auto& log : logs)
+      director.take(log, {});
     desk->show(director.view());
   };
   show();
@@ -82,7 +86,8 @@ expected<void> run() {
   std::fflush(stdout);
   const timespec until_next{.tv_sec = timing.target.count() / 1000, .tv_nsec = 0};
   while (::sigtimedwait(&ends, nullptr, &until_next) < 0) {
-    append(log);
+    for (auto& log : logs)
+      append(log);
     show();
   }
   server.stop();
@@ -92,8 +97,8 @@ expected<void> run() {
 } // namespace
 } // namespace weir
 
-int main() {
-  auto done = weir::run();
+int main(int argc, char** argv) {
+  auto done = weir::run(argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 1);
   if (!done)
     fmt::print(stderr, "{}\n", done.error().text);
   return done ? 0 : 1;
