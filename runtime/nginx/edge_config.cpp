@@ -205,6 +205,7 @@ http {{
     add_header Access-Control-Allow-Origin "*" always;
     add_header Access-Control-Expose-Headers "Age, Date, Retry-After, Content-Length, Content-Range" always;
     add_header Access-Control-Allow-Methods "GET, HEAD, OPTIONS" always;
+    add_header Access-Control-Allow-Headers "Range" always;
     add_header Access-Control-Max-Age "86400" always;
     add_header Timing-Allow-Origin "*" always;
     add_header X-Cache $upstream_cache_status always;{says_name}
