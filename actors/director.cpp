@@ -23,7 +23,10 @@ constexpr std::uint64_t line_limit = 8'000'000; ///< some 200 bytes each; 10,000
 constexpr auto peer_silent = 3s;         ///< a second for its word, one for the coordinator's list, one of patience
 constexpr auto peer_forgotten = 60s;
 
-std::uint64_t lines_of(const hls::stream_log& log) { return (log.entries.size() + log.parts.size()) * log.rungs.size(); }
+std::uint64_t lines_of(const hls::stream_log& log) {
+  auto key_frames = std::accumulate(log.entries.begin(), log.entries.end(), std::uint64_t{}, [](auto sum, auto& e) { return sum + e.keys.size() / 4; });
+  return (log.entries.size() + log.parts.size()) * log.rungs.size() + key_frames;
+}
 
 /// Of two logs of one instance the one that is newer than the other says more: of segments, or of the parts behind them.
 std::pair<std::uint64_t, std::uint64_t> age_of(const hls::stream_log& log) { return {log.version, log.parts_version}; }

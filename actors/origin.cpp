@@ -85,10 +85,13 @@ http::handler take_offer(const origin_actor& origin, std::string field, std::str
       return void(answer.fail(!epoch ? epoch.error() : info.error().in(field)));
     if constexpr (std::is_same_v<Offer, segment_offer>)
       if (auto text = r.header("Weir-Key-Frames")) {
+        // Where its key frames are is not worth a segment: I-frame playlists have a gap there.
         auto told = describe::from_json<key_frame_list>(*text);
-        if (!told)
-          return void(answer.fail(told.error().in("Weir-Key-Frames")));
-        info->keys = std::move(told->keys);
+        if (told && hls::is_row_of_keys(told->keys, info->duration, info->bytes))
+          info->keys = std::move(told->keys);
+        else
+          log::warn("origin", "key-frames-refused", "stream={} rung={} slot={} error={}", r.param("stream"), info->rung, info->slot,
+                    told ? "they are not in order within the segment" : told.error().text);
       }
     if (info->bytes != r.payload->size())
       return void(answer.fail({error_code::invalid_input, fmt::format("the {} should have {} bytes, {} came", called, info->bytes, r.payload->size())}));

@@ -162,7 +162,7 @@ microseconds total(const parsed_media& p) {
 expected<parsed_media> parse_media_playlist(std::string_view text) {
   parsed_media p;
   parsed_entry next;
-  bool has_duration = false, is_multivariant = false;
+  bool has_duration = false, is_multivariant = false, continues = false;
   std::string map;
   std::uint64_t seams = 0;
   std::size_t parts = 0;
@@ -174,6 +174,8 @@ expected<parsed_media> parse_media_playlist(std::string_view text) {
         return "an address without #EXTINF";
       if (p.entries.size() == entry_limit)
         return "too many entries";
+      if (std::exchange(continues, false) && line != p.entries.back().uri)
+        return "EXT-X-BYTERANGE without an offset goes on in another file";
       parts += next.parts.size();
       next.uri = std::string(line);
       next.dsn = seams;
@@ -260,6 +262,7 @@ expected<parsed_media> parse_media_playlist(std::string_view text) {
       auto* last = p.entries.empty() || !p.entries.back().range ? nullptr : &*p.entries.back().range;
       if (next.range || !(next.range = byte_range(line, last ? std::optional(last->first + last->second) : std::nullopt)))
         return "EXT-X-BYTERANGE has no range, or stands there twice";
+      continues = line.find('@') == std::string_view::npos;
     } else if (line == "#EXT-X-GAP") {
       next.gap = true;
     } else if (take(line, "#EXT-X-PROGRAM-DATE-TIME:")) {

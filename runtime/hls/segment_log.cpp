@@ -835,22 +835,30 @@ void segment_log::measure(rung_state& r, const arrival& a) const {
   auto bits = static_cast<std::int64_t>(a.bytes) * 8;
   if (a.duration >= target_ticks() / 2) // the draft counts runs of half a target duration and more
     r.peak = std::max(r.peak, static_cast<std::int64_t>(static_cast<double>(bits) * 90'000 / static_cast<double>(a.duration)));
-  // Of the shortest runs of them that count.
-  for (auto from = a.keys.begin(); from != a.keys.end(); ++from) {
-    std::int64_t run = 0, lasts = 0;
-    for (auto k = from; k != a.keys.end() && lasts < target_ticks() / 2; ++k) {
-      run += static_cast<std::int64_t>(k->bytes) * 8;
-      lasts = (std::next(k) == a.keys.end() ? a.duration : std::next(k)->time) - from->time;
-    }
-    if (lasts >= target_ticks() / 2)
-      r.keys_peak = std::max(r.keys_peak, static_cast<std::int64_t>(static_cast<double>(run) * 90'000 / static_cast<double>(lasts)));
-  }
+  for (auto k = a.keys.begin(); k != a.keys.end(); ++k)
+    measure_key(r, (std::next(k) == a.keys.end() ? a.duration : std::next(k)->time) - k->time, static_cast<std::int64_t>(k->bytes) * 8);
   r.bits += bits;
   r.ticks += a.duration;
   if (r.ticks > ticks(1h)) {
     r.bits /= 2;
     r.ticks /= 2;
   }
+}
+
+/// The draft counts all runs of 0.5 to 1.5 target durations: here those that end with this one.
+void segment_log::measure_key(rung_state& r, std::int64_t lasts, std::int64_t bits) const {
+  auto& newest = r.newest_keys;
+  newest.emplace_back(lasts, bits);
+  std::int64_t all = 0, sum = 0;
+  auto at = newest.end();
+  while (at != newest.begin() && all + std::prev(at)->first <= 3 * target_ticks() / 2) {
+    --at;
+    all += at->first;
+    sum += at->second;
+    if (all >= target_ticks() / 2)
+      r.keys_peak = std::max(r.keys_peak, static_cast<std::int64_t>(static_cast<double>(sum) * 90'000 / static_cast<double>(all)));
+  }
+  newest.erase(newest.begin(), at);
 }
 
 void segment_log::open_when_ready() {

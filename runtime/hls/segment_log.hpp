@@ -185,6 +185,7 @@ private:
     std::int64_t bits = 0;       ///< of `ticks`; both are halved each hour
     std::int64_t ticks = 0;
     std::int64_t keys_peak = 0;  ///< bit/s
+    std::vector<std::pair<std::int64_t, std::int64_t>> newest_keys = {}; ///< of the last 1.5 target durations: ticks until the next one, bits; not kept over restarts
     std::uint64_t keys_gone = 0; ///< as of a listed_rung
   };
   struct arrival {
@@ -250,6 +251,7 @@ private:
   timestamp date_of(const waiting& w, bool seam);
   void judge(rung_state& r, bool came) const;
   void measure(rung_state& r, const arrival& a) const;
+  void measure_key(rung_state& r, std::int64_t lasts, std::int64_t bits) const;
   void forget_keys(log_entry& oldest);
   std::uint64_t keys_gone_of_newcomer() const;
   void open_when_ready();

@@ -402,9 +402,14 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
         o.bad("has no fitting number \"keys_from\"");
     }
     o.end();
-    const auto in_order = [&](auto& e) { return e.keys.empty() || (log.keys_from_ && e.msn >= *log.keys_from_); };
-    if (log.keys_from_.value_or(0) > log.next_msn_ || !std::all_of(log.entries_.begin(), log.entries_.end(), in_order))
-      o.bad("has key frames of entries that are to tell of none");
+    std::size_t keys = 0;
+    for (auto& e : log.entries_) {
+      keys += e.keys.size() / 4;
+      if (!e.keys.empty() && (!log.keys_from_ || e.msn < *log.keys_from_))
+        o.bad("has key frames of entries that are to tell of none");
+    }
+    if (keys > log_keys_limit || (log.keys_from_ && (*log.keys_from_ > log.next_msn_ || (!log.entries_.empty() && *log.keys_from_ < log.entries_.front().msn))))
+      o.bad("has more key frames than are kept, or tells of some that were before its entries");
     auto has_maps = [&](lease_epoch epoch) { return epoch == 0 || log.stored_maps(epoch, log.instance_) != nullptr; };
     if (!has_maps(log.map_) || !std::all_of(log.entries_.begin(), log.entries_.end(), [&](auto& e) { return has_maps(e.map); }))
       o.bad("has entries whose maps are not stored");

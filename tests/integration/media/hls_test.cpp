@@ -277,7 +277,7 @@ TEST(HlsPipeline, MakesTheSameOfASourceInBothContainers) {
         EXPECT_EQ(a[i].info.slot, b[i].info.slot);
         EXPECT_EQ(a[i].info.first_pts, b[i].info.first_pts);
         EXPECT_EQ(a[i].info.duration, b[i].info.duration);
-        EXPECT_EQ(boxes_of(b[i].bytes), "moof mdat moof mdat") << "one for each key frame";
+        EXPECT_EQ(boxes_of(b[i].bytes), "moof mdat moof mdat moof mdat moof mdat") << "for each key frame one, and one for what follows it";
         EXPECT_EQ(b[i].info.keys.size(), a[i].info.keys.size());
         auto in_ts = probe_bytes(a[i].bytes), in_mp4 = probe_bytes(map + b[i].bytes);
         ASSERT_TRUE(in_ts && in_mp4) << i;
