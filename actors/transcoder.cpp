@@ -75,7 +75,8 @@ bool transcoder_state::take(const media::heartbeat& h, time_point now, timestamp
     unreachable.good(now);
   }
   // A pipeline that can leave out another rung says itself what it does about it.
-  const bool helps_itself = plan.what.leave_out_rungs && media::most_left_out(h.outputs.size(), plan.what.ladder.pass_top) > 0;
+  const auto rungs = static_cast<std::size_t>(std::ranges::count_if(h.outputs, [](auto& o) { return o.name != media::audio_rung; }));
+  const bool helps_itself = plan.what.leave_out_rungs && media::most_left_out(rungs, plan.what.ladder.pass_top) > 0;
   bool slow = plan.what.kind == media::pipeline_kind::hls && !helps_itself && advanced && h.speed_milli > 0 && h.speed_milli < too_slow_milli && h.last_read_age < 1000;
   slow_since = slow ? (slow_since == time_point{} ? now : slow_since) : time_point{};
   if (slow && now - slow_since > slow_patience)

@@ -7,6 +7,7 @@
 #include <array>
 #include <chrono>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace weir {
@@ -49,6 +50,22 @@ struct ladder_spec {
   }
 };
 
+/// Whether that has the form of a language tag (BCP 47): "de", "pt-BR", "zh-Hant-TW"; or is empty.
+constexpr bool is_language(std::string_view text) {
+  auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  std::size_t in_part = 0;
+  bool first = true;
+  for (char c : text) {
+    if (c == '-' ? in_part < (first ? 2 : 1) : ++in_part > 8 || !(letter(c) || (!first && c >= '0' && c <= '9')))
+      return false;
+    if (c == '-') {
+      first = false;
+      in_part = 0;
+    }
+  }
+  return text.empty() || (text.size() <= 35 && in_part >= (first ? 2 : 1));
+}
+
 /// What a rung really is, read from the bit stream that was produced.
 struct rung_info {
   std::string name;
@@ -57,6 +74,8 @@ struct rung_info {
   std::int64_t fps_milli = 0;
   std::string codecs;       ///< RFC 6381: "avc1.64001f,mp4a.40.2"
   bit_rate nominal;         ///< configured sum, until measured values exist
+  bool rendition = false;   ///< sound alone, for all rungs of its writer that have pictures alone (EXT-X-MEDIA)
+  std::string language;     ///< of a rendition, BCP 47; empty: it is not said
 
   static constexpr auto fields() {
     using o = rung_info;
@@ -67,6 +86,8 @@ struct rung_info {
       field("fps_milli", &o::fps_milli, "Frames a second, in thousandths."),
       field("codecs", &o::codecs, "RFC 6381 codecs parameter."),
       field("nominal", &o::nominal, "Configured bit rate."),
+      field("rendition", &o::rendition, "Sound for the rungs that have pictures alone."),
+      field("language", &o::language, "Language of a rendition."),
     };
   }
   bool operator==(const rung_info&) const = default;

@@ -1,6 +1,9 @@
 #include "runtime/hls/linter.hpp"
 
+#include "schemas/media.hpp"
+
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <functional>
 
@@ -148,6 +151,15 @@ std::optional<std::pair<std::uint64_t, std::uint64_t>> byte_range(std::string_vi
 bool is_size(std::string_view text) {
   const auto by = text.find('x');
   return by != std::string_view::npos && integer(text.substr(0, by)).value_or(0) > 0 && integer(text.substr(by + 1)).value_or(0) > 0;
+}
+
+std::string attribute(const parsed_variant& of, std::string_view name) {
+  auto found = of.attributes.find(name);
+  return found == of.attributes.end() ? std::string() : found->second;
+}
+
+bool names_sound(std::string_view codecs) {
+  return std::ranges::any_of(std::array<std::string_view, 5>{"mp4a", "ac-3", "ec-3", "opus", "fLaC"}, [&](auto name) { return codecs.find(name) != std::string_view::npos; });
 }
 
 microseconds total(const parsed_media& p) {
@@ -330,6 +342,12 @@ expected<parsed_multivariant> parse_multivariant_playlist(std::string_view text)
       next = attribute_list(line);
       if (!next)
         return "EXT-X-STREAM-INF has no attribute list";
+    } else if (take(line, "#EXT-X-MEDIA:")) {
+      auto a = attribute_list(line);
+      if (!a || p.renditions.size() == entry_limit)
+        return "EXT-X-MEDIA has no attribute list, or is one of too many";
+      auto uri = a->contains("URI") ? a->find("URI")->second : std::string();
+      p.renditions.push_back({std::move(*a), std::move(uri)});
     } else if (take(line, "#EXT-X-I-FRAME-STREAM-INF:")) {
       auto a = attribute_list(line);
       if (!a || p.iframes.size() == entry_limit)
@@ -388,6 +406,57 @@ void linter::iframes_of(const parsed_multivariant& p, bool pictures, std::vector
       wrong(fmt::format("pathway {} does not offer as many I-frame playlists as {}", name, by_pathway.begin()->first));
 }
 
+/// The rules for renditions of sound: bis 4.4.6.1, 6.2.4; Apple 8.10.
+void linter::renditions_of(const parsed_multivariant& p, std::vector<finding>& out) const {
+  auto wrong = [&](std::string what) { out.push_back({"V7", "", std::move(what)}); };
+  struct group {
+    std::set<std::string> names, ids; ///< NAMEs; STABLE-RENDITION-IDs
+    std::size_t preferred = 0;
+    std::set<std::string> pathways; ///< of the variants that use it
+  };
+  std::map<std::string, group> groups;
+  std::set<std::string_view> uris;
+  for (auto& r : p.renditions) {
+    if (attribute(r, "TYPE") != "AUDIO")
+      continue;
+    auto id = attribute(r, "GROUP-ID"), name = attribute(r, "NAME");
+    auto& its = groups[id];
+    if (id.empty() || name.empty() || !its.names.insert(name).second)
+      wrong(fmt::format("a rendition of group {:?} has no GROUP-ID or NAME, or {:?} stands there twice", id, name));
+    if (r.uri.empty() || !uris.insert(r.uri).second)
+      wrong(fmt::format("rendition {:?} has no URI, or {:?} stands there twice", name, r.uri));
+    if (!is_language(attribute(r, "LANGUAGE")))
+      wrong(fmt::format("LANGUAGE {:?} of rendition {:?} is no language tag", attribute(r, "LANGUAGE"), name));
+    const bool preferred = attribute(r, "DEFAULT") == "YES";
+    if (preferred && (++its.preferred > 1 || attribute(r, "AUTOSELECT") != "YES"))
+      wrong(fmt::format("rendition {:?} is DEFAULT and not AUTOSELECT, or not the only one of group {:?}", name, id));
+    if (attribute(r, "CHANNELS").empty())
+      wrong(fmt::format("rendition {:?} has no CHANNELS", name));
+    its.ids.insert(attribute(r, "STABLE-RENDITION-ID"));
+  }
+  for (auto& v : p.variants) {
+    auto id = attribute(v, "AUDIO");
+    auto its = groups.find(id);
+    if (id.empty()) {
+      if (!groups.empty() && !names_sound(attribute(v, "CODECS")))
+        wrong(fmt::format("{} has no sound, others have", v.uri));
+      continue;
+    }
+    if (its == groups.end())
+      wrong(fmt::format("{}: there is no group {:?} of renditions", v.uri, id));
+    else
+      its->second.pathways.insert(attribute(v, "PATHWAY-ID"));
+    if (!names_sound(attribute(v, "CODECS")))
+      wrong(fmt::format("{}: CODECS {:?} do not name the sound of its renditions", v.uri, attribute(v, "CODECS")));
+  }
+  for (auto& [id, its] : groups) {
+    if (its.pathways.size() != 1)
+      wrong(fmt::format("group {:?} is used on {} pathways, each has its own", id, its.pathways.size()));
+    if (options_.pathways > 0 && (its.ids.contains("") || its.ids != groups.begin()->second.ids))
+      wrong(fmt::format("group {:?} does not offer the renditions of {:?} by STABLE-RENDITION-ID", id, groups.begin()->first));
+  }
+}
+
 std::vector<finding> linter::multivariant(std::string_view url, std::string_view text) {
   auto p = parse_multivariant_playlist(text);
   if (!p)
@@ -432,6 +501,7 @@ std::vector<finding> linter::multivariant(std::string_view url, std::string_view
     }
   }
   iframes_of(*p, pictures, out);
+  renditions_of(*p, out);
   if (rates.size() < options_.variants)
     wrong("V4", fmt::format("{} bit rates, {} are needed", rates.size(), options_.variants));
   if (options_.pathways > 0) {

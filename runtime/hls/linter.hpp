@@ -1,6 +1,6 @@
 #pragma once
 // Our own playlist linter: what a validator and a real player would reject, by the rule numbers of hls.md (V.., P.., S..).
-//   V1-V11  multivariant     V6  I-frame playlists     P1-P16  media playlist, its history and its siblings
+//   V1-V11  multivariant     V6  I-frame playlists     V7  renditions     P1-P16  media playlist, its history and its siblings
 //   S1  address or byte range of a listed entry, or address of its map, changed (8.1)
 //   S2  an older version was served (8.2)     S3  a map or part lies on another edge than its segment     syntax  not a playlist at all
 //   Low latency (6): L1  SERVER-CONTROL     L2  part target, and how long parts are     L3  where parts are listed, and that they make up their segment
@@ -80,6 +80,7 @@ struct parsed_multivariant {
   std::map<std::string, std::string, std::less<>> steering; ///< empty: no EXT-X-CONTENT-STEERING
   std::vector<parsed_variant> variants;
   std::vector<parsed_variant> iframes; ///< EXT-X-I-FRAME-STREAM-INF
+  std::vector<parsed_variant> renditions; ///< EXT-X-MEDIA; the address is empty where it has none
 };
 
 /// Fails: invalid_input with the line's number, too_large (1 MiB, 8 kB a line).
@@ -124,6 +125,7 @@ private:
   };
   void alone(const parsed_media& p, std::vector<finding>& out) const;
   void iframes_of(const parsed_multivariant& p, bool pictures, std::vector<finding>& out) const;
+  void renditions_of(const parsed_multivariant& p, std::vector<finding>& out) const;
   void alone_in_ranges(const parsed_media& p, std::vector<finding>& out) const;
   void alone_in_parts(const parsed_media& p, std::vector<finding>& out) const;
   void parts_against_history(const parsed_media& p, const parsed_media& last, std::vector<finding>& out) const;

@@ -104,7 +104,7 @@ expected<void> check(const stream_log& log) {
   for (auto& r : log.rungs) {
     auto rate = [](bit_rate b) { return b.bits_per_second >= 0 && b.bits_per_second <= largest_rate; };
     if (!is_address_word(r.info.name) || !names.insert(r.info.name).second || !is_quotable(r.info.codecs) || !rate(r.peak) || !rate(r.average) || r.info.fps_milli < 0 ||
-        r.info.fps_milli > 1'000'000)
+        r.info.fps_milli > 1'000'000 || !is_language(r.info.language) || (r.info.rendition && r.info.width > 0))
       return bad(fmt::format("its rung {:?} is none that can be listed", r.info.name));
   }
   for (std::size_t i = 0; i < log.entries.size(); ++i) {

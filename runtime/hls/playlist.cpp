@@ -87,8 +87,11 @@ expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std
   if (log.entries.empty())
     return fail(error_code::not_found, fmt::format("stream {} has nothing to play yet", log.stream));
   std::vector<const listed_rung*> rungs;
+  const listed_rung* sound = nullptr;
   for (auto& r : log.rungs)
-    if (r.active)
+    if (r.active && r.info.rendition)
+      sound = &r;
+    else if (r.active)
       rungs.push_back(&r);
   if (rungs.empty())
     return fail(error_code::not_found, fmt::format("stream {} has no rung that works", log.stream));
@@ -102,9 +105,24 @@ expected<std::string> multivariant(const stream_log& log, viewer_key viewer, std
 
   auto out = fmt::format("#EXTM3U\n#EXT-X-VERSION:{}\n#EXT-X-INDEPENDENT-SEGMENTS\n", version_of(log));
   out += fmt::format("#EXT-X-CONTENT-STEERING:SERVER-URI=\"{}{}\",PATHWAY-ID=\"{}\"\n", prefix, path_of(steering_address{viewer, log.stream}), primary_pathway);
+  auto group_of = [](bool backup) { return fmt::format("audio-{}", backup ? backup_pathway : primary_pathway); };
+  for (bool backup : {false, true})
+    if (sound) {
+      viewer.backup = backup;
+      const auto& language = sound->info.language;
+      out += fmt::format("#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{}\",NAME=\"{}\"", group_of(backup), language.empty() ? "audio" : language);
+      out += language.empty() ? "" : fmt::format(",LANGUAGE=\"{}\"", language);
+      out += fmt::format(",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",STABLE-RENDITION-ID=\"{}\",URI=\"{}{}\"\n", sound->info.name, prefix,
+                         path_of(playlist_address{viewer, log.stream, log.instance, sound->info.name}));
+    }
+  // What a player fetches of a variant is its pictures and the sound of its group (V2).
+  const std::int64_t peak = sound ? sound->peak.bits_per_second : 0, average = sound ? sound->average.bits_per_second : 0;
   for (bool backup : {false, true})
     for (auto* r : rungs) {
-      out += fmt::format("#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\"", r->peak.bits_per_second, r->average.bits_per_second, r->info.codecs);
+      out += fmt::format("#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\"", r->peak.bits_per_second + peak,
+                         r->average.bits_per_second + average, sound ? r->info.codecs + ',' + sound->info.codecs : r->info.codecs);
+      if (sound)
+        out += fmt::format(",AUDIO=\"{}\"", group_of(backup));
       if (r->info.width > 0)
         out += fmt::format(",RESOLUTION={}x{},FRAME-RATE={}", r->info.width, r->info.height, decimal(r->info.fps_milli));
       viewer.backup = backup;

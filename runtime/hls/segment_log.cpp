@@ -39,7 +39,13 @@ bool printable(std::string_view text, std::size_t limit) {
 bool plausible(const rung_info& r) {
   return is_address_word(r.name, 16) && r.width <= 16384 && r.height <= 16384 && (r.width == 0) == (r.height == 0) && r.fps_milli >= 0 &&
          r.fps_milli <= 1'000'000 && !r.codecs.empty() && printable(r.codecs, 200) && r.nominal.bits_per_second >= 0 &&
-         r.nominal.bits_per_second <= 1'000'000'000'000;
+         r.nominal.bits_per_second <= 1'000'000'000'000 && is_language(r.language) && (r.rendition ? r.width == 0 : r.language.empty());
+}
+
+/// At most one rendition, for rungs that have pictures alone.
+bool fit_together(const std::vector<rung_info>& rungs) {
+  const auto renditions = std::count_if(rungs.begin(), rungs.end(), [](auto& r) { return r.rendition; });
+  return renditions == 0 || (renditions == 1 && rungs.size() > 1 && std::all_of(rungs.begin(), rungs.end(), [](auto& r) { return r.rendition || r.width > 0; }));
 }
 
 bool plausible(const segment_info& s) {
@@ -113,6 +119,8 @@ expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view pub
     return fail(error_code::invalid_input, fmt::format("writer of stream {}: target {} and window {} do not make a playlist", stream_, to_string(timing.target), to_string(timing.window)));
   if (rungs.empty() || rungs.size() > max_rungs || !std::all_of(rungs.begin(), rungs.end(), [](auto& r) { return plausible(r); }))
     return fail(error_code::invalid_input, fmt::format("writer of stream {}: 1 to {} rungs with name, size and codecs are needed", stream_, max_rungs));
+  if (!fit_together(rungs))
+    return fail(error_code::invalid_input, fmt::format("writer of stream {}: one rendition of sound at most, and beside it rungs with pictures", stream_));
   for (std::size_t i = 0; i < rungs.size(); ++i)
     for (std::size_t k = 0; k < i; ++k)
       if (rungs[i].name == rungs[k].name)
@@ -269,7 +277,7 @@ tl::expected<segment_log::plan, offer_result> segment_log::plan_of(lease_epoch e
       return refuse(offer_result::duplicate);
     return plan{seam::aside, index, instance_, msn};
   }
-  if (ended_ || w.timing.target != timing_.target || w.timing.hold_back != timing_.hold_back || w.maps.empty() != (map_ == 0)) {
+  if (ended_ || w.timing.target != timing_.target || w.timing.hold_back != timing_.hold_back || w.maps.empty() != (map_ == 0) || moves_sound(w)) {
     fresh.kind = seam::new_instance;
     fresh.instance = instance_ + 1;
     return fresh;
@@ -289,9 +297,11 @@ tl::expected<segment_log::plan, offer_result> segment_log::plan_in_run(std::size
       return refuse(offer_result::duplicate);
     if (((w->second.failed >> rung) & 1U) != 0)
       return refuse(offer_result::too_late);
-    auto slack = std::max<std::int64_t>(ticks(clock_slack), rungs_[rung].info.fps_milli > 0 ? 2 * 90'000'000 / rungs_[rung].info.fps_milli : 0);
+    auto two_pictures = [&](std::size_t of) { return rungs_[of].info.fps_milli > 0 ? 2 * 90'000'000 / rungs_[of].info.fps_milli : 0; };
     for (auto& [other, a] : w->second.rungs)
-      if (std::abs(a.duration - segment.duration) > slack || std::abs(a.first_pts - segment.first_pts) > slack)
+      // Sound beside pictures has none of its own: it begins with the slot, and they with the first of them.
+      if (const auto slack = std::max({ticks(clock_slack), two_pictures(rung), rungs_[rung].info.rendition ? two_pictures(other) : 0, rungs_[other].info.rendition ? two_pictures(rung) : 0});
+          std::abs(a.duration - segment.duration) > slack || std::abs(a.first_pts - segment.first_pts) > slack)
         return refuse(offer_result::uneven);
     return fits;
   }
@@ -384,6 +394,14 @@ bool segment_log::stands_by(const writer& w) const {
   return w.standby && !ended_ && w.maps.empty() == (map_ == 0) && w.publication == publication_ && w.timing.target == timing_.target && w.timing.hold_back == timing_.hold_back &&
          std::all_of(w.rungs.begin(), w.rungs.end(), [&](auto& r) { return std::any_of(rungs_.begin(), rungs_.end(), [&](auto& k) { return k.active && k.info.name == r.name; }); }) &&
          static_cast<std::size_t>(std::count_if(rungs_.begin(), rungs_.end(), [](auto& k) { return k.active; })) == w.rungs.size();
+}
+
+/// Whether those who watch would miss the sound from this writer on: they have asked once where it is. Where there was none they miss nothing that they had.
+bool segment_log::moves_sound(const writer& w) const {
+  const bool there = std::any_of(w.rungs.begin(), w.rungs.end(), [](auto& r) { return r.rendition; });
+  const bool here = std::any_of(rungs_.begin(), rungs_.end(), [](auto& r) { return r.active && r.info.rendition; });
+  const bool between_pictures = std::any_of(rungs_.begin(), rungs_.end(), [](auto& r) { return r.active && r.info.width > 0 && r.info.codecs.find("mp4a") != std::string::npos; });
+  return here ? !there : there && between_pictures;
 }
 
 void segment_log::hear_standby(lease_epoch epoch, std::size_t rung, const segment_info& segment, timestamp now) {

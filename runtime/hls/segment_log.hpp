@@ -220,6 +220,7 @@ private:
   tl::expected<plan, offer_result> plan_in_run(std::size_t rung, const segment_info& segment, timestamp now) const;
   bool on_our_clock(const segment_info& segment) const;
   bool stands_by(const writer& w) const;
+  bool moves_sound(const writer& w) const;
   void enter(waiting& slot, std::size_t rung, const segment_info& segment, timestamp now) const;
   /// Notes how far a standby is, also by what is listed already.
   void hear_standby(lease_epoch epoch, std::size_t rung, const segment_info& segment, timestamp now);

@@ -42,6 +42,17 @@ constexpr auto enum_names(media_container) {
   return std::array{std::pair{media_container::ts, std::string_view("ts")}, std::pair{media_container::fmp4, std::string_view("fmp4")}};
 }
 
+/// Where the sound of a ladder is.
+enum class audio_packing : std::uint8_t {
+  muxed,   ///< in each rung's segments, between the pictures
+  separate ///< in segments of its own, once for all rungs
+};
+constexpr auto enum_names(audio_packing) {
+  return std::array{std::pair{audio_packing::muxed, std::string_view("muxed")}, std::pair{audio_packing::separate, std::string_view("separate")}};
+}
+/// What the rung is called that has sound alone.
+inline constexpr std::string_view audio_rung = "audio";
+
 /// To the child, once, first: what to run.
 struct configure {
   pipeline_kind kind = pipeline_kind::hls;
@@ -62,6 +73,7 @@ struct configure {
   bool leave_out_rungs = false;                ///< hls: the top rung is left out while the machine is too slow
   media_container container = media_container::ts; ///< hls
   std::chrono::milliseconds part{};                ///< hls, fmp4: low latency, no part of a segment is longer; 0: no parts
+  audio_packing audio = audio_packing::muxed;      ///< hls
 
   /// All addresses of the source, the preferred one first.
   std::vector<std::string> inputs() const {
@@ -92,6 +104,7 @@ struct configure {
       field("leave_out_rungs", &o::leave_out_rungs, "Whether the top rung is left out while the machine is too slow."),
       field("container", &o::container, "What segments are packed in."),
       field("part", &o::part, {0ms, 2s}, "No part of a segment is longer; 0: no parts."),
+      field("audio", &o::audio, "Whether sound has segments of its own."),
     };
   }
 };
@@ -163,7 +176,7 @@ struct rungs_report {
       field("grid_offset", &o::grid_offset, {0, 60 * 90'000}, "Phase of the segment grid, 90 kHz."),
       field("passed_through", &o::passed_through, "Whether the first rung is copied."),
       field("maps", &o::maps, {0, 11}, "By rung, base64: what players need before its segments."),
-      field("part", &o::part, {0ms, 2s}, "No part is longer; 0: there are none."),
+      field("part", &o::part, {0ms, 2100ms}, "No part is longer; 0: there are none."),
     };
   }
 };

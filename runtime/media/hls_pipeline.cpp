@@ -29,6 +29,9 @@ constexpr ticks longest_look = ticks_per_second;
 constexpr ticks longest_wait_for_pictures = 4 * ticks_per_second;
 constexpr std::size_t most_looked_at = 600;
 constexpr std::size_t pictures_for_a_rate = 12;
+// Sound with segments of its own has some for each picture: what is missing is silence. A publisher sends both side by side, so what is further behind does not come.
+constexpr ticks longest_wait_for_sound = ticks_per_second;
+constexpr ticks longest_hole_of_sound = ticks_per_second / 10; ///< that is none: the encoder counts on
 
 /// Frames a second × 1000 from the spacing of pictures, on a common rate where it is near one; `announced` is what the container says.
 std::int64_t frame_rate(std::vector<ticks> pts, std::int64_t announced) {
@@ -102,6 +105,9 @@ struct hls_pipeline::state {
   std::vector<scaler> scalers;
   ticks part = 0; ///< low latency: longest part of a segment; 0: no parts
   std::unique_ptr<sound_encoder> sound;
+  ticks pictures_begin = 0;            ///< of the present rungs
+  std::optional<ticks> pictures_end;   ///< of what they have
+  bool silent = false;                 ///< the newest sound was put in for what was missing
   std::optional<passing> pass; ///< the top rung is copied
   bool all_encoded = true;
   bool may_pass = settings.ladder.pass_top;
@@ -172,7 +178,11 @@ struct hls_pipeline::state {
 
   expected<void> finish_rungs() {
     expected<void> result;
-    if (sound && !rungs.empty())
+    if (sound && !rungs.empty() && is_apart() && pictures_end)
+      result = fill_sound(*pictures_end);
+    pictures_end.reset();
+    silent = false;
+    if (sound && !rungs.empty() && result)
       result = sound->finish([&](av<AVPacket> packet) { share(std::move(packet)); });
     sound.reset();
     for (auto& r : rungs)
@@ -183,8 +193,39 @@ struct hls_pipeline::state {
   }
 
   void share(av<AVPacket> packet) {
-    for (auto& r : rungs)
+    for (auto& r : rungs) {
       r->sound(same_packet(*packet));
+      if (is_apart()) // one for all of them, cut where the first one is
+        return;
+    }
+  }
+
+  // --- sound with segments of its own -------------------------------------------------------------------------------------------------------
+  /// Not of a source that has nothing else: its sound is a rung like others.
+  bool is_apart() const { return settings.audio == audio_packing::separate && !plan.empty(); }
+  expected<void> fill_sound(ticks until) {
+    const auto before = sound->end();
+    WEIR_TRY(sound->fill(pictures_begin, until, [&](av<AVPacket> packet) { share(std::move(packet)); }));
+    silent = silent || before != sound->end();
+    return {};
+  }
+  /// What is missing in front of this frame. Where no pictures are, none is missing: a source that was away has left a hole in both.
+  expected<void> fill_sound_before(const AVFrame& frame) {
+    const auto reached = sound->end().value_or(pictures_begin);
+    const auto until = std::min(frame.pts, pictures_end.value_or(pictures_begin) + longest_wait_for_sound);
+    const bool hole = frame.pts - reached > longest_hole_of_sound || silent || !sound->end();
+    if (hole && until > reached)
+      WEIR_TRY(fill_sound(until));
+    silent = false;
+    return {};
+  }
+  /// The longest part, in ticks: one of sound has whole frames of it.
+  ticks longest_part() const {
+    if (part == 0 || !is_apart() || !sound)
+      return part;
+    const std::int64_t rate = sound->parameters().sample_rate, frame = 1024;
+    const auto frames = (part * rate + frame * ticks_per_second - 1) / (frame * ticks_per_second);
+    return std::max(part, (frames * frame * ticks_per_second + rate - 1) / rate);
   }
 
   expected<void> add_rung(rung_setup setup) {
@@ -194,8 +235,10 @@ struct hls_pipeline::state {
     setup.container = settings.container;
     setup.part = part;
     if (sound) {
-      setup.sound = &sound->parameters();
+      setup.sound = !is_apart() || rungs.empty() ? &sound->parameters() : nullptr;
       setup.sound_rate = settings.ladder.audio;
+      setup.sound_apart = is_apart() ? audio_rung : "";
+      setup.longest_part = to_ticks(announced_target(longest_part()));
     }
     auto made = rung::open(setup, progress, [this](const segment_info& s, memory_file f) { deliver("segment", s, s.first_pts, std::move(f)); },
                            [this](const part_info& p, ticks segment, memory_file f) { deliver("a part of segment", p, segment, std::move(f)); });
@@ -214,9 +257,15 @@ struct hls_pipeline::state {
       if (!r->map().empty())
         report.maps.push_back(to_base64(r->map()));
     }
+    if (auto* apart = rungs.front()->sound_apart()) {
+      report.rungs.push_back(apart->info());
+      names.push_back(apart->info().name);
+      if (!apart->map().empty())
+        report.maps.push_back(to_base64(apart->map()));
+    }
     report.grid_offset = cut.offset;
     report.passed_through = pass.has_value();
-    report.part = announced_target(part);
+    report.part = announced_target(longest_part());
     progress.outputs(names);
     (void)out.send(report);
   }
@@ -264,6 +313,7 @@ struct hls_pipeline::state {
     all_encoded = !pass;
     scalers.clear();
     plan_parts(std::ranges::min(plan, {}, &rung_plan::fps_milli).fps_milli);
+    pictures_begin = picture.pts;
     for (std::size_t i = 0; i < plan.size(); ++i) {
       scalers.emplace_back(plan[i].width, plan[i].height);
       rung_setup setup;
@@ -319,7 +369,7 @@ struct hls_pipeline::state {
     scalers.clear();
     plan_parts(std::int64_t{sound->parameters().sample_rate} * 1000 / 1024);
     rung_setup setup;
-    setup.name = "audio";
+    setup.name = audio_rung;
     WEIR_TRY(add_rung(std::move(setup)));
     report_input(nullptr);
     announce();
@@ -414,7 +464,11 @@ struct hls_pipeline::state {
     if (shed(key || last_of_rungs, behind))
       return {};
     slot = std::max(slot, cut.slot(pts));
-    return encode(picture, key);
+    WEIR_TRY(encode(picture, key));
+    if (!is_apart() || !sound || rungs.empty())
+      return {};
+    pictures_end = pts + length;
+    return fill_sound(pts - longest_wait_for_sound);
   }
 
   expected<void> encode(const AVFrame& picture, bool key) {
@@ -502,6 +556,10 @@ struct hls_pipeline::state {
     return audio->decode(packet, [&](AVFrame& frame) -> expected<void> {
       if (frame.pts == AV_NOPTS_VALUE)
         return {};
+      if (settings.audio == audio_packing::separate && expects_video && rungs.empty()) {
+        hold_early_sound(frame);
+        return {};
+      }
       if (plan.empty() && (!expects_video || !rungs.empty())) {
         const auto next = cut.slot(frame.pts);
         if (awaits_picture(frame, next)) {
@@ -537,8 +595,16 @@ struct hls_pipeline::state {
       WEIR_TRY(encode_sound(*frame));
     return {};
   }
+  /// Segments of sound begin with those of pictures, which are decoded later.
+  void hold_early_sound(const AVFrame& frame) {
+    held_sound.push_back(same_frame(frame));
+    while (frame.pts - held_sound.front()->pts > longest_wait_for_pictures)
+      held_sound.pop_front();
+  }
   expected<void> encode_sound(const AVFrame& frame) {
     given = std::max(given, cut.slot(frame.pts));
+    if (sound && is_apart() && !rungs.empty())
+      WEIR_TRY(fill_sound_before(frame));
     return sound ? sound->encode(frame, [&](av<AVPacket> encoded) { share(std::move(encoded)); }) : expected<void>{};
   }
 
@@ -670,6 +736,8 @@ struct hls_pipeline::state {
       return failed({error_code::invalid_config, fmt::format("segments of {} ms are no multiple of {} ms", settings.segment.count(), settings.gop.count())});
     if (settings.part.count() > 0 && settings.container != media_container::fmp4)
       return failed({error_code::invalid_config, "only segments of fragmented MP4 have parts"});
+    if (settings.audio == audio_packing::separate && std::ranges::any_of(settings.ladder.rungs, [](auto& r) { return r.name == audio_rung; }))
+      return failed({error_code::invalid_config, "a rung is called audio, as sound with segments of its own is"});
     for (;;) {
       auto item = in.next();
       if (item.what != source_item::kind::end) {

@@ -93,9 +93,10 @@ expected<std::unique_ptr<rung>> rung::open(const rung_setup& setup, pulse& progr
   std::unique_ptr<rung> r(new rung(progress, std::move(deliver), std::move(deliver_part)));
   r->cut_ = setup.cut;
   r->discontinuity_ = setup.discontinuity;
-  r->has_sound_ = setup.sound != nullptr;
+  const bool apart = setup.sound && !setup.sound_apart.empty();
+  r->has_sound_ = setup.sound && !apart;
   r->info_.name = setup.name;
-  r->info_.nominal = setup.sound ? setup.sound_rate : bit_rate{};
+  r->info_.nominal = r->has_sound_ ? setup.sound_rate : bit_rate{};
   av<AVCodecParameters> made;
   const auto* picture = setup.copied;
   if (setup.encoded) {
@@ -123,12 +124,19 @@ expected<std::unique_ptr<rung>> rung::open(const rung_setup& setup, pulse& progr
     if (r->info_.codecs.empty())
       return fail(error_code::media_failed, "a picture stream without parameter sets");
   }
-  if (setup.sound)
+  if (r->has_sound_)
     r->info_.codecs += r->info_.codecs.empty() ? "mp4a.40.2" : ",mp4a.40.2";
-  auto writer = open_segment_writer(setup.container, picture, setup.sound, r->length_, setup.part > 0);
+  auto writer = open_segment_writer(setup.container, picture, r->has_sound_ ? setup.sound : nullptr, r->length_, setup.part > 0);
   if (!writer)
     return fail(writer.error());
   r->writer_ = std::move(*writer);
+  if (apart) {
+    auto rendition = audio_rendition::open({setup.sound_apart, setup.sound, setup.sound_rate, setup.container, setup.part > 0 ? setup.longest_part : 0, setup.discontinuity},
+                                           progress, r->deliver_, r->deliver_part_);
+    if (!rendition)
+      return fail(rendition.error());
+    r->apart_ = std::move(*rendition);
+  }
   r->part_.target = setup.part;
   r->part_.frame = r->length_;
   r->thread_ = std::thread([self = r.get()] { self->run(); });
@@ -162,7 +170,7 @@ void rung::encode(av<AVFrame> picture, bool key) {
 void rung::copy(av<AVPacket> picture) { push({nullptr, std::move(picture), nullptr, false}); }
 
 void rung::sound(av<AVPacket> packet) {
-  if (has_sound_)
+  if (has_sound_ || apart_)
     push({nullptr, nullptr, std::move(packet), false});
 }
 
@@ -205,6 +213,8 @@ void rung::run() {
 }
 
 expected<void> rung::handle(item i) {
+  if (i.sound && apart_)
+    return apart_->take(std::move(i.sound));
   if (i.sound) {
     if (!has_picture_) {
       held_.push_back(std::move(i.sound));
@@ -300,7 +310,7 @@ expected<void> rung::begin_or_cut(ticks pts, std::optional<ticks> dts) {
   part_.number = 0;
   part_.begin = pts;
   part_.reordering = pts - dts.value_or(pts);
-  return {};
+  return apart_ ? apart_->begin_segment(slot_, pts) : expected<void>{};
 }
 
 // A picture lasts until the next one comes. Where that is later than expected, and too late for the part, the next part begins with the picture.
@@ -330,7 +340,7 @@ expected<void> rung::end_part(segment_writer::part_end where, ticks end, std::op
   part_.has_key = false;
   part_.newest_is_key = part_.newest_is_key && !newest_too;
   deliver_part_(std::move(part), first_pts_, std::move(*file));
-  return {};
+  return apart_ ? apart_->end_part(end, last) : expected<void>{};
 }
 
 expected<void> rung::end_segment(ticks end, std::optional<ticks> next_picture) {
@@ -347,7 +357,7 @@ expected<void> rung::end_segment(ticks end, std::optional<ticks> next_picture) {
   segment.discontinuity = std::exchange(discontinuity_, false);
   segment.keys = within_segment(std::move(written->keys), first_pts_);
   deliver_(std::move(segment), std::move(written->file));
-  return {};
+  return apart_ ? apart_->end_segment(end) : expected<void>{};
 }
 
 expected<void> rung::complete() {
@@ -359,7 +369,8 @@ expected<void> rung::complete() {
   if (!open_)
     return {};
   WEIR_TRY(write_sound_before(last_end_));
-  return end_segment(last_end_, std::nullopt);
+  WEIR_TRY(end_segment(last_end_, std::nullopt));
+  return apart_ ? apart_->finish() : expected<void>{};
 }
 
 } // namespace weir::media

@@ -1,5 +1,6 @@
 #pragma once
 // One rung of a ladder: a thread that encodes its pictures (or copies the source's), adds the shared sound and cuts segments.
+#include "runtime/media/audio_rendition.hpp"
 #include "runtime/media/av.hpp"
 #include "runtime/media/channel.hpp"
 #include "runtime/media/ladder.hpp"
@@ -39,8 +40,10 @@ struct rung_setup {
   bit_rate copied_rate;
   const AVCodecParameters* sound = nullptr;       ///< of the shared encoder; null: none
   bit_rate sound_rate;
+  std::string sound_apart = {};                   ///< it goes into a rendition of that name; empty: between the pictures
   media_container container = media_container::ts;
   ticks part = 0;                                 ///< low latency: no part of a segment is longer; 0: no parts
+  ticks longest_part = 0;                         ///< as it is announced, for sound that is apart
 };
 
 class rung {
@@ -59,6 +62,8 @@ public:
   const rung_info& info() const { return info_; }
   /// What players need before any of its segments; empty where they stand alone.
   std::string_view map() const { return writer_->map(); }
+  /// The sound that it cuts where it cuts its pictures; null: it has none, or has it between them.
+  const audio_rendition* sound_apart() const { return apart_.get(); }
 
   // Each waits while four pictures wait here; their pts grow.
   void encode(av<AVFrame> picture, bool key);
@@ -102,6 +107,7 @@ private:
   std::uint32_t every_ = 1;
   av<AVCodecContext> encoder_;
   std::unique_ptr<segment_writer> writer_;
+  std::unique_ptr<audio_rendition> apart_;
 
   // Of the thread.
   bool open_ = false; ///< a segment is being written

@@ -38,6 +38,25 @@ struct sound_encoder::state {
 
   ticks after(std::int64_t n) const { return start + av_rescale(n, ticks_per_second, encoder->sample_rate); }
 
+  /// On a grid of whole frames, so that whoever encodes this time line makes frames of the same samples. `first`: the number of the sample that comes next.
+  void count_from(std::int64_t first) {
+    av_audio_fifo_reset(fifo.get());
+    skip = (encoder->frame_size - first % encoder->frame_size) % encoder->frame_size;
+    start = av_rescale(first + skip, ticks_per_second, encoder->sample_rate);
+    samples = -skip; // until they are dropped
+    counting = true;
+  }
+
+  /// `n` more samples are in the fifo.
+  expected<void> queued(std::int64_t n, const sound_sink& sink) {
+    samples += n;
+    if (const auto dropped = static_cast<int>(std::min<std::int64_t>(skip, av_audio_fifo_size(fifo.get()))); dropped > 0) {
+      av_audio_fifo_drain(fifo.get(), dropped);
+      skip -= dropped;
+    }
+    return skip > 0 ? expected<void>{} : encode_queued(false, sink);
+  }
+
   expected<void> prepare(const AVFrame& frame) {
     if (resampler && rate == frame.sample_rate && format == frame.format && channels == frame.ch_layout.nb_channels)
       return {};
@@ -148,14 +167,7 @@ expected<void> sound_encoder::encode(const AVFrame& frame, const sound_sink& sin
     // What belongs to the old count goes out under it.
     if (s.counting && s.skip == 0)
       WEIR_TRY(s.encode_queued(false, sink));
-    av_audio_fifo_reset(s.fifo.get());
-    // On a grid of whole frames, so that whoever encodes this time line makes frames of the same samples.
-    const auto rate = s.encoder->sample_rate;
-    const auto first = av_rescale(frame.pts, rate, ticks_per_second) - inside;
-    s.skip = (s.encoder->frame_size - first % s.encoder->frame_size) % s.encoder->frame_size;
-    s.start = av_rescale(first + s.skip, ticks_per_second, rate);
-    s.samples = -s.skip; // until they are dropped
-    s.counting = true;
+    s.count_from(av_rescale(frame.pts, s.encoder->sample_rate, ticks_per_second) - inside);
   }
   auto& out = *s.resampled;
   av_frame_unref(&out);
@@ -172,12 +184,28 @@ expected<void> sound_encoder::encode(const AVFrame& frame, const sound_sink& sin
     return av_fail("resampling", n);
   if (av_audio_fifo_write(s.fifo.get(), reinterpret_cast<void**>(out.extended_data), n) < n)
     return fail(error_code::media_failed, "no memory for sound");
-  s.samples += n;
-  if (const auto dropped = static_cast<int>(std::min<std::int64_t>(s.skip, av_audio_fifo_size(s.fifo.get()))); dropped > 0) {
-    av_audio_fifo_drain(s.fifo.get(), dropped);
-    s.skip -= dropped;
+  return s.queued(n, sink);
+}
+
+std::optional<ticks> sound_encoder::end() const { return state_->counting ? std::optional(state_->after(state_->samples)) : std::nullopt; }
+
+expected<void> sound_encoder::fill(ticks from, ticks until, const sound_sink& sink) {
+  auto& s = *state_;
+  const auto rate = s.encoder->sample_rate;
+  if (!s.counting && until > from)
+    s.count_from(av_rescale(from, rate, ticks_per_second));
+  if (!s.counting)
+    return {};
+  std::vector<float> zeros(static_cast<std::size_t>(s.encoder->frame_size)); // 0 is silence
+  void* planes[] = {zeros.data(), zeros.data()};
+  for (auto missing = av_rescale(until - s.after(s.samples), rate, ticks_per_second); missing > 0;) {
+    const auto n = static_cast<int>(std::min<std::int64_t>(missing, s.encoder->frame_size));
+    if (av_audio_fifo_write(s.fifo.get(), planes, n) < n)
+      return fail(error_code::media_failed, "no memory for sound");
+    WEIR_TRY(s.queued(n, sink));
+    missing -= n;
   }
-  return s.skip > 0 ? expected<void>{} : s.encode_queued(false, sink);
+  return {};
 }
 
 expected<void> sound_encoder::finish(const sound_sink& sink) {

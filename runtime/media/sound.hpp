@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <functional>
+#include <optional>
 
 namespace weir::media {
 
@@ -24,6 +25,10 @@ public:
   const AVCodecParameters& parameters() const;
   /// A decoded frame whose pts is in ticks.
   expected<void> encode(const AVFrame& frame, const sound_sink& sink);
+  /// Silence for what is missing up to `until`: from where the sound has come to, or from `from` where there was none yet.
+  expected<void> fill(ticks from, ticks until, const sound_sink& sink);
+  /// Where the sound has come to that was given; nothing while none was.
+  std::optional<ticks> end() const;
   expected<void> finish(const sound_sink& sink);
 
 private:

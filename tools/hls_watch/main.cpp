@@ -170,10 +170,11 @@ int main(int argc, char** argv) {
   w.lint.multivariant(url, *text);
   auto start = clock_type::now();
   bool ended = false;
-  auto pathway_of = [](const hls::parsed_variant& one) {
-    auto found = one.attributes.find("PATHWAY-ID");
+  auto said = [](const hls::parsed_variant& one, const char* attribute) {
+    auto found = one.attributes.find(attribute);
     return found == one.attributes.end() ? std::string() : found->second;
   };
+  auto pathway_of = [&](const hls::parsed_variant& one) { return said(one, "PATHWAY-ID"); };
   for (auto round = start; !ended && round < start + std::chrono::seconds(length); round += 1s) {
     std::this_thread::sleep_until(round);
     ended = true;
@@ -181,13 +182,15 @@ int main(int argc, char** argv) {
       auto& v = all->variants[i];
       ended = w.playlist(resolve(url, v.uri), pathway_of(v) == pathway_of(all->variants.front()), round == start) && ended;
     }
+    for (auto& r : all->renditions)
+      ended = (r.uri.empty() || w.playlist(resolve(url, r.uri), said(r, "GROUP-ID") == said(all->variants.front(), "AUDIO"), round == start)) && ended;
     for (auto& v : all->iframes)
       if (pathway_of(v) == pathway_of(all->iframes.front()))
         w.iframes(resolve(url, v.uri));
     w.stall = std::max(w.stall, std::chrono::duration_cast<std::chrono::milliseconds>(clock_type::now() - w.last_new));
   }
   nlohmann::json out{{"fetches", w.fetches}, {"segments", w.segments}, {"bytes", w.bytes}, {"last_msn", w.last_msn}, {"ended", ended},
-                     {"variants", all->variants.size()}, {"longest_without_new_seconds", static_cast<double>(w.stall.count()) / 1000}, {"edges", w.edges}};
+                     {"variants", all->variants.size()}, {"renditions", all->renditions.size()}, {"longest_without_new_seconds", static_cast<double>(w.stall.count()) / 1000}, {"edges", w.edges}};
   auto& findings = out["findings"] = nlohmann::json::array();
   for (auto* list : {&w.lint.findings(), &std::as_const(w.transport)})
     for (auto& f : *list)

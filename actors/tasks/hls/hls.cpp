@@ -37,6 +37,8 @@ struct options {
   overload_answer on_overload = overload_answer::move;
   media::media_container container = media::media_container::ts;
   std::chrono::milliseconds part = 1s;
+  media::audio_packing audio = media::audio_packing::muxed;
+  std::string language;
 
   static constexpr auto fields() {
     return std::tuple{
@@ -51,7 +53,17 @@ struct options {
       field("container", &options::container,
             "What segments are: ts (MPEG-TS, for every player) or fmp4 (fragmented MP4: fewer bytes). Another one begins the playlist anew. With low_latency always fmp4."),
       field("part", &options::part, {200ms, 2s}, "With low_latency: no part of a segment is longer. Players stay three parts behind."),
+      field("audio", &options::audio,
+            "Where the sound is: muxed (in each rung) or separate (once, as a rendition of its own that all rungs share; silence stands for what is missing of it). "
+            "Another one begins the playlist anew."),
+      field("language", &options::language, {0, 35}, "With separate sound: the language that players are told, as a BCP 47 tag such as de or pt-BR. Empty: none."),
     };
+  }
+
+  std::vector<complaint> check() const {
+    if (!is_language(language))
+      return {complaint{"language", "is not a language tag (write it like de or pt-BR)"}};
+    return {};
   }
 
   std::int64_t cost_milli() const { return ladder == "low" ? 400 : ladder == "economy" ? 900 : 1500; } ///< measured: media.md 2
@@ -151,6 +163,7 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   plan.what.ladder = *ladder;
   plan.what.container = wanted.low_latency() ? media::media_container::fmp4 : wanted.container;
   plan.what.part = wanted.low_latency() ? wanted.part : 0ms;
+  plan.what.audio = wanted.audio;
   // Not of a standby: the origin takes one with fewer rungs for a writer of its own, which would end the better one. A first run whose standby keeps up
   // does not go on with fewer either: the origin answers its new writer that the standby has taken over.
   plan.what.leave_out_rungs = wanted.on_overload == overload_answer::drop_rung && !order.standby;
@@ -221,8 +234,12 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
   auto announce = [=, &my](std::uint32_t writer) {
     my.announcing = writer;
     nlohmann::json rungs = nlohmann::json::array();
-    for (auto& r : my.rungs[writer])
+    for (auto& r : my.rungs[writer]) {
       rungs.push_back(nlohmann::json::parse(describe::to_json(r)));
+      if (!r.rendition) // as an origin of before renditions knows it
+        for (auto* name : {"rendition", "language"})
+          rungs.back().erase(name);
+    }
     http::client_request request;
     request.method = "PUT";
     request.url = base() + std::to_string(writer_epoch(order, writer));
@@ -284,6 +301,9 @@ task_runner_actor::behavior_type run(task_runner_actor::stateful_pointer<state> 
     [=, &my](engine_rungs& news) {
       // Other rungs are another writer (hls.md 5): the origin refuses them of one that it knows, and sets the discontinuity at the first segment of the next.
       // So are other maps: those of one writer never change, for their addresses are its. What the rungs before have cut has all come.
+      for (auto& r : news.rungs)
+        if (r.rendition)
+          r.language = wanted.language;
       auto& known = my.rungs[my.writer];
       if (news.run != my.run || !std::ranges::is_permutation(news.rungs, known, {}, &rung_info::name, &rung_info::name) || news.maps != my.maps[my.writer] ||
           news.part != my.part_targets[my.writer]) {
