@@ -18,9 +18,10 @@ await Promise.all([
 for (const name of (await readdir(join(here, "src"))).filter((n) => /\.(html|svg)$/.test(n)))
   await writeFile(join(out, name), await readFile(join(here, "src", name)));
 
-// hls.js starts its worker from its own function's text, which a bundler's renaming would break: it ships as its authors built it.
+// The whole of it: its light build plays no sound that has segments of its own. hls.js starts its worker from its own function's text, which a bundler's
+// renaming would break: it ships as its authors built it.
 const hls = join(here, "node_modules", "hls.js");
-const player = await readFile(join(hls, "dist", "hls.light.min.js"), "utf8");
+const player = await readFile(join(hls, "dist", "hls.min.js"), "utf8");
 await writeFile(join(out, "hls.js"), player.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n"));
 const { version } = JSON.parse(await readFile(join(hls, "package.json"), "utf8"));
-await writeFile(join(out, "licenses.txt"), `hls.js ${version} (light build)\n\n${await readFile(join(hls, "LICENSE"), "utf8")}`);
+await writeFile(join(out, "licenses.txt"), `hls.js ${version}\n\n${await readFile(join(hls, "LICENSE"), "utf8")}`);
