@@ -179,7 +179,10 @@ protected:
     runner = type->spawn(self->ptr(), teller, std::move(order), tools);
     engine_rungs made{.run = 1, .rungs = {}, .maps = {}, .part = part};
     for (auto& name : rungs)
-      made.rungs.push_back({name, 1280, 720, 25'000, "avc1.64001f", {3'000'000}});
+      if (name == "audio")
+        made.rungs.push_back({.name = name, .codecs = "mp4a.40.2", .nominal = {128'000}, .rendition = true});
+      else
+        made.rungs.push_back({name, 1280, 720, 25'000, "avc1.64001f", {3'000'000}});
     tell_anon(runner, std::move(made));
   }
   void TearDown() override {
@@ -266,6 +269,32 @@ TEST_F(TaskHls, DeliversAgainWhatWasNotAcknowledged) {
   EXPECT_EQ(first.asked().size(), 4U) << "nothing more came to the former one";
   EXPECT_FALSE(second.hellos().front().contains("part"));
   EXPECT_FALSE(status().contains("parts_lost"));
+}
+
+// --- sound of its own ----------------------------------------------------------------------------------------------------------------------
+TEST_F(TaskHls, SaysOfSoundWhichLanguageItIs) {
+  start(R"({"profile":"short","audio":"separate","language":"pt-BR"})", false, {"720p", "audio"});
+  segment(1);
+  segment(1, "audio");
+  ASSERT_TRUE(counts("delivered", 2));
+  const auto rungs = first.hellos().front().at("rungs");
+  ASSERT_EQ(rungs.size(), 2U);
+  EXPECT_FALSE(rungs[0].contains("rendition")) << "an origin of before renditions takes a writer without";
+  EXPECT_FALSE(rungs[0].contains("language"));
+  EXPECT_EQ(rungs[1].at("name"), "audio");
+  EXPECT_EQ(rungs[1].at("rendition"), true);
+  EXPECT_EQ(rungs[1].at("language"), "pt-BR");
+}
+
+TEST(TaskHlsOptions, HaveSoundMuxedByDefaultAndKnowLanguages) {
+  auto plain = canonical_options("hls", "{}");
+  ASSERT_TRUE(plain) << plain.error().text;
+  EXPECT_EQ(nlohmann::json::parse(*plain).at("audio"), "muxed");
+  EXPECT_TRUE(canonical_options("hls", R"({"audio": "separate", "language": "de"})"));
+  auto odd = canonical_options("hls", R"({"audio": "separate", "language": "d\"e"})");
+  ASSERT_FALSE(odd);
+  EXPECT_NE(odd.error().text.find("language"), std::string::npos) << odd.error().text;
+  EXPECT_FALSE(canonical_options("hls", R"({"audio": "apart"})"));
 }
 
 // --- a second run ---------------------------------------------------------------------------------------------------------------------------

@@ -172,13 +172,13 @@ TEST_F(Transcoder, SlownessIsTold) {
 TEST_F(Transcoder, APipelineThatCanLeaveOutARungSpeaksForItself) {
   s.plan.what.leave_out_rungs = true;
   run(2s);
-  auto slow_for = [&](std::chrono::milliseconds d, bool last_rung) {
+  auto slow_for = [&](std::chrono::milliseconds d, bool last_rung) { // which goes on beside its sound
     for (auto until = t + d; t < until;) {
       t += 250ms;
       auto h = beat();
       h.speed_milli = 800;
       if (last_rung)
-        h.outputs.resize(1);
+        h.outputs[1].name = media::audio_rung;
       s.take(h, t, {});
     }
   };

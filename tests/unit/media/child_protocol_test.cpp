@@ -21,6 +21,7 @@ configure full_configuration() {
   c.format = target_format::mpegts;
   c.leave_out_rungs = true;
   c.part = std::chrono::milliseconds(333);
+  c.audio = audio_packing::separate;
   return c;
 }
 
@@ -41,7 +42,8 @@ TEST(ChildProtocol, CarriesEveryRecordThereAndBack) {
                         stop_order{"drain"},
                         ready{7, "59"},
                         input_report{"h264", 1920, 1080, 29'970, "aac", 2, 48'000},
-                        rungs_report{{{"720p", 1280, 720, 30'000, "avc1.64001f,mp4a.40.2", bit_rate{3'128'000}}}, 90'000, true, {"AAAA"}, std::chrono::milliseconds(320)},
+                        rungs_report{{{"720p", 1280, 720, 30'000, "avc1.64001f", bit_rate{3'000'000}},
+                                       {.name = "audio", .codecs = "mp4a.40.2", .nominal = bit_rate{128'000}, .rendition = true}}, 90'000, true, {"AAAA"}, std::chrono::milliseconds(320)},
                         segment_report{s, {{0, 564, 1000}, {180'000, 200'000, 900}}},
                         part_report{p},
                         h,
