@@ -55,23 +55,30 @@ void check_series(const pipeline_run& run, const std::string& rung = "180p", boo
   }
 }
 
-/// Times between packets that are none of a frame, as ffprobe has the whole series.
-int holes_of(const scratch_folder& folder, const pipeline_run& run) {
+/// Of the whole series, as ffprobe has it.
+struct heard {
+  int packets = 0;
+  int holes = 0; ///< times between packets that are none of a frame
+  int quiet = 0; ///< packets that are too small for a tone
+};
+heard series_of(const scratch_folder& folder, const pipeline_run& run) {
   auto path = folder.file("series.mp4");
   std::ofstream out(path, std::ios::binary);
   out << map_of(run, "audio");
   for (auto& s : run.of("audio"))
     out << s.bytes;
   out.close();
-  std::unique_ptr<FILE, int (*)(FILE*)> in(::popen(("ffprobe -v error -show_entries packet=pts -of csv=p=0 " + path).c_str(), "r"), ::pclose);
-  int holes = 0, packets = 0;
+  std::unique_ptr<FILE, int (*)(FILE*)> in(::popen(("ffprobe -v error -show_entries packet=pts,size -of csv=p=0 " + path).c_str(), "r"), ::pclose);
+  heard all;
   long long before = 0;
+  int size = 0;
   for (char line[200]; in && std::fgets(line, sizeof line, in.get());)
-    if (long long pts = 0; std::sscanf(line, "%lld", &pts) == 1) {
-      holes += packets++ > 0 && pts - before != 1024;
+    if (long long pts = 0; std::sscanf(line, "%lld,%d", &pts, &size) == 2) {
+      all.holes += all.packets++ > 0 && pts - before != 1024;
+      all.quiet += size < 40;
       before = pts;
     }
-  return packets > 0 ? holes : -1;
+  return all;
 }
 
 TEST(HlsAudio, IsOneSeriesBesideRungsOfPicturesAlone) {
@@ -99,7 +106,10 @@ TEST(HlsAudio, IsOneSeriesBesideRungsOfPicturesAlone) {
     EXPECT_EQ(run.of("audio").size(), 7u);
     if (container == media_container::fmp4) {
       EXPECT_EQ(run.rungs[0].maps.size(), 3u);
-      EXPECT_EQ(holes_of(folder, run), 0);
+      auto all = series_of(folder, run);
+      EXPECT_NEAR(all.packets, 13 * 48'000 / 1024, 2);
+      EXPECT_EQ(all.holes, 0);
+      EXPECT_LE(all.quiet, 2) << "from the first picture on";
     }
     ASSERT_FALSE(run.beats.empty());
   }
@@ -132,7 +142,16 @@ TEST(HlsAudio, IsSilentWhereTheSourceHasNone) {
   check_series(run);
   EXPECT_EQ(run.rungs.size(), 1u);
   EXPECT_EQ(run.of("audio").size(), 7u);
-  EXPECT_LE(holes_of(folder, run), 1) << "where sound comes back it counts anew at most";
+  auto all = series_of(folder, run);
+  EXPECT_LE(all.holes, 1) << "where sound comes back it counts anew at most";
+  EXPECT_NEAR(all.quiet, 7.9 * 48'000 / 1024, 10);
+  // In time: nobody waits for it.
+  auto place = [&](const std::string& rung, std::uint64_t slot) {
+    return std::ranges::find_if(run.segments, [&](auto& s) { return s.info.rung == rung && s.info.slot == slot; }) - run.segments.begin();
+  };
+  for (auto& s : run.of("audio")) {
+    EXPECT_LT(place("audio", s.info.slot), place("180p", s.info.slot + 2)) << s.info.slot;
+  }
 }
 
 TEST(HlsAudio, IsNotThereWhereTheSourceHasNoneAtAll) {
