@@ -159,7 +159,8 @@ std::string attribute(const parsed_variant& of, std::string_view name) {
 }
 
 bool names_sound(std::string_view codecs) {
-  return std::ranges::any_of(std::array<std::string_view, 5>{"mp4a", "ac-3", "ec-3", "opus", "fLaC"}, [&](auto name) { return codecs.find(name) != std::string_view::npos; });
+  constexpr std::array<std::string_view, 5> known{"mp4a", "ac-3", "ec-3", "opus", "fLaC"};
+  return std::ranges::any_of(known, [&](auto name) { return codecs.find(name) != std::string_view::npos; });
 }
 
 microseconds total(const parsed_media& p) {

@@ -297,10 +297,11 @@ tl::expected<segment_log::plan, offer_result> segment_log::plan_in_run(std::size
       return refuse(offer_result::duplicate);
     if (((w->second.failed >> rung) & 1U) != 0)
       return refuse(offer_result::too_late);
-    auto two_pictures = [&](std::size_t of) { return rungs_[of].info.fps_milli > 0 ? 2 * 90'000'000 / rungs_[of].info.fps_milli : 0; };
+    auto two_pictures = [&](std::size_t of) { return rungs_[of].info.fps_milli > 0 ? 2 * 90'000'000 / rungs_[of].info.fps_milli : std::int64_t{0}; };
+    // Sound beside pictures has none of its own: it begins with the slot, and they with the first of them.
+    auto beside_sound = [&](std::size_t sound, std::size_t pictures) { return rungs_[sound].info.rendition ? two_pictures(pictures) : 0; };
     for (auto& [other, a] : w->second.rungs)
-      // Sound beside pictures has none of its own: it begins with the slot, and they with the first of them.
-      if (const auto slack = std::max({ticks(clock_slack), two_pictures(rung), rungs_[rung].info.rendition ? two_pictures(other) : 0, rungs_[other].info.rendition ? two_pictures(rung) : 0});
+      if (const auto slack = std::max({ticks(clock_slack), two_pictures(rung), beside_sound(rung, other), beside_sound(other, rung)});
           std::abs(a.duration - segment.duration) > slack || std::abs(a.first_pts - segment.first_pts) > slack)
         return refuse(offer_result::uneven);
     return fits;
@@ -400,7 +401,9 @@ bool segment_log::stands_by(const writer& w) const {
 bool segment_log::moves_sound(const writer& w) const {
   const bool there = std::any_of(w.rungs.begin(), w.rungs.end(), [](auto& r) { return r.rendition; });
   const bool here = std::any_of(rungs_.begin(), rungs_.end(), [](auto& r) { return r.active && r.info.rendition; });
-  const bool between_pictures = std::any_of(rungs_.begin(), rungs_.end(), [](auto& r) { return r.active && r.info.width > 0 && r.info.codecs.find("mp4a") != std::string::npos; });
+  const bool between_pictures = std::any_of(rungs_.begin(), rungs_.end(), [](auto& r) {
+    return r.active && r.info.width > 0 && r.info.codecs.find("mp4a") != std::string::npos;
+  });
   return here ? !there : there && between_pictures;
 }
 

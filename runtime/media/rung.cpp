@@ -131,8 +131,9 @@ expected<std::unique_ptr<rung>> rung::open(const rung_setup& setup, pulse& progr
     return fail(writer.error());
   r->writer_ = std::move(*writer);
   if (apart) {
-    auto rendition = audio_rendition::open({setup.sound_apart, setup.sound, setup.sound_rate, setup.container, setup.part > 0 ? setup.longest_part : 0, setup.discontinuity},
-                                           progress, r->deliver_, r->deliver_part_);
+    const auto longest_part = setup.part > 0 ? setup.longest_part : 0;
+    auto rendition = audio_rendition::open({setup.sound_apart, setup.sound, setup.sound_rate, setup.container, longest_part, setup.discontinuity}, progress,
+                                           r->deliver_, r->deliver_part_);
     if (!rendition)
       return fail(rendition.error());
     r->apart_ = std::move(*rendition);

@@ -190,7 +190,8 @@ int main(int argc, char** argv) {
     w.stall = std::max(w.stall, std::chrono::duration_cast<std::chrono::milliseconds>(clock_type::now() - w.last_new));
   }
   nlohmann::json out{{"fetches", w.fetches}, {"segments", w.segments}, {"bytes", w.bytes}, {"last_msn", w.last_msn}, {"ended", ended},
-                     {"variants", all->variants.size()}, {"renditions", all->renditions.size()}, {"longest_without_new_seconds", static_cast<double>(w.stall.count()) / 1000}, {"edges", w.edges}};
+                     {"variants", all->variants.size()}, {"renditions", all->renditions.size()},
+                     {"longest_without_new_seconds", static_cast<double>(w.stall.count()) / 1000}, {"edges", w.edges}};
   auto& findings = out["findings"] = nlohmann::json::array();
   for (auto* list : {&w.lint.findings(), &std::as_const(w.transport)})
     for (auto& f : *list)
