@@ -5,6 +5,7 @@
 #include "runtime/base/log.hpp"
 #include "runtime/describe/config_commands.hpp"
 #include "runtime/metrics/metrics.hpp"
+#include "runtime/network/capabilities.hpp"
 
 #include <fmt/format.h>
 #include <fstream>
@@ -40,6 +41,8 @@ int run_node(const std::string& file) {
     fmt::print(stderr, "{}\n", opened.error().text);
     return failed;
   }
+  if (auto kept = network::keep_capabilities_from_children(); !kept) // before any thread starts: each has its own
+    log::error("weir", "capabilities-inherited", "error={}", kept.error().text);
   signals stopping; // before any thread starts, so that all of them leave the signals to us
   auto node = node_program::start(loaded.config);
   if (!node) {

@@ -1,11 +1,12 @@
 #include "runtime/network/network_interface.hpp"
 
+#include "runtime/network/capabilities.hpp"
+
 #include <algorithm>
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstring>
 #include <ifaddrs.h>
-#include <linux/capability.h>
 #include <linux/if_packet.h>
 #include <linux/rtnetlink.h>
 #include <memory>
@@ -14,7 +15,6 @@
 #include <net/if_arp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -26,18 +26,6 @@ namespace {
 constexpr std::size_t packets_at_a_time = 256;
 constexpr timeval kernel_patience{.tv_sec = 1, .tv_usec = 0};
 
-/// CAP_NET_ADMIN puts addresses on interfaces, CAP_NET_RAW speaks ARP.
-expected<void> check_capabilities() {
-  __user_cap_header_struct who{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-  __user_cap_data_struct have[2]{};
-  if (::syscall(SYS_capget, &who, have) != 0)
-    return fail(system_error("asking for our capabilities"));
-  for (auto [bit, word] : {std::pair{CAP_NET_ADMIN, "CAP_NET_ADMIN"}, std::pair{CAP_NET_RAW, "CAP_NET_RAW"}})
-    if ((have[0].effective >> bit & 1) == 0)
-      return fail(error_code::forbidden, fmt::format("edge.shared_address needs the capability {}, which this process does not have", word));
-  return {};
-}
-
 expected<ifreq> ask(int socket, const std::string& name, unsigned long what, const char* words) {
   ifreq request{};
   name.copy(request.ifr_name, IFNAMSIZ - 1);
@@ -46,22 +34,38 @@ expected<ifreq> ask(int socket, const std::string& name, unsigned long what, con
   return request;
 }
 
-/// What is on the interface must leave room for the shared address: one of the machine's own beside it, and that one not by other hands than ours.
-expected<void> check_addresses(const std::string& name, const machine_address& shared) {
-  ifaddrs* all = nullptr;
-  if (::getifaddrs(&all) != 0)
+struct address_there {
+  ipv4_address address{};
+  bool alone = false; ///< all bits are the host's: as we put them there
+};
+
+expected<std::vector<address_there>> addresses_on(const std::string& name) {
+  ifaddrs* first = nullptr;
+  if (::getifaddrs(&first) != 0)
     return fail(system_error("the addresses of interface " + name));
-  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(all, &::freeifaddrs);
-  bool own = false;
-  for (auto* one = all; one; one = one->ifa_next) {
+  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(first, &::freeifaddrs);
+  std::vector<address_there> all;
+  for (auto* one = first; one; one = one->ifa_next) {
     if (!one->ifa_addr || !one->ifa_netmask || one->ifa_addr->sa_family != AF_INET || one->ifa_name != name)
       continue;
-    char text[INET_ADDRSTRLEN]{};
     sockaddr_in address{}, mask{};
     std::memcpy(&address, one->ifa_addr, sizeof address);
     std::memcpy(&mask, one->ifa_netmask, sizeof mask);
-    ::inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
-    if (shared.host == text && mask.sin_addr.s_addr != INADDR_BROADCAST) // with all bits it is what we left after a kill -9
+    auto& made = all.emplace_back();
+    std::memcpy(made.address.data(), &address.sin_addr, made.address.size());
+    made.alone = mask.sin_addr.s_addr == INADDR_BROADCAST;
+  }
+  return all;
+}
+
+/// What is on the interface must leave room for the shared address: one of the machine's own beside it, and that one not by other hands than ours.
+expected<void> check_addresses(const std::string& name, const machine_address& shared) {
+  auto all = addresses_on(name);
+  WEIR_TRY(all);
+  bool own = false;
+  for (auto& [address, alone] : *all) {
+    const auto text = to_string(address);
+    if (shared.host == text && !alone) // alone it is what we left after a kill -9
       return fail(error_code::invalid_config, fmt::format("edge.shared_address.address: {} is on {} already: Weir puts it there; take it out of the system's configuration", text, name));
     own = own || (shared.host != text && shared.network.contains(text));
   }
@@ -75,38 +79,53 @@ expected<void> check_addresses(const std::string& name, const machine_address& s
 
 expected<network_interface> network_interface::open(const std::string& name, const machine_address& shared) {
   WEIR_TRY(check_capabilities());
-  const int index = static_cast<int>(::if_nametoindex(name.c_str()));
-  if (index == 0)
-    return fail(error_code::invalid_config, fmt::format("edge.shared_address.interface: there is no network interface {}", name));
-  unique_fd arp(::socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_ARP)));
-  if (!arp)
-    return fail(system_error("opening a socket for ARP"));
-  auto hardware = ask(arp.get(), name, SIOCGIFHWADDR, "the hardware address");
-  WEIR_TRY(hardware);
-  if (hardware->ifr_hwaddr.sa_family != ARPHRD_ETHER)
-    return fail(error_code::invalid_config, fmt::format("edge.shared_address.interface: {} is not Ethernet, where addresses can be shared", name));
-  WEIR_TRY(check_addresses(name, shared));
-  sockaddr_ll here{};
-  here.sll_family = AF_PACKET;
-  here.sll_protocol = htons(ETH_P_ARP);
-  here.sll_ifindex = index;
-  if (::bind(arp.get(), reinterpret_cast<const sockaddr*>(&here), sizeof here) != 0)
-    return fail(system_error("listening to ARP on " + name));
+  network_interface made(name, shared);
+  WEIR_TRY(made.attach());
   unique_fd kernel(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (!kernel || ::setsockopt(kernel.get(), SOL_SOCKET, SO_RCVTIMEO, &kernel_patience, sizeof kernel_patience) != 0)
     return fail(system_error("opening a socket for rtnetlink"));
-  network_interface made;
-  made.name_ = name;
-  made.index_ = index;
-  std::memcpy(made.mac_.data(), hardware->ifr_hwaddr.sa_data, made.mac_.size());
-  made.arp_ = std::move(arp);
   made.kernel_ = std::move(kernel);
   return made;
 }
 
-bool network_interface::linked() const {
+expected<void> network_interface::attach() {
+  const auto index = ::if_nametoindex(name_.c_str());
+  if (index == 0)
+    return fail(error_code::invalid_config, fmt::format("edge.shared_address.interface: there is no network interface {}", name_));
+  unique_fd arp(::socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_ARP)));
+  if (!arp)
+    return fail(system_error("opening a socket for ARP"));
+  auto hardware = ask(arp.get(), name_, SIOCGIFHWADDR, "the hardware address");
+  WEIR_TRY(hardware);
+  if (hardware->ifr_hwaddr.sa_family != ARPHRD_ETHER)
+    return fail(error_code::invalid_config, fmt::format("edge.shared_address.interface: {} is not Ethernet, where addresses can be shared", name_));
+  WEIR_TRY(check_addresses(name_, shared_));
+  sockaddr_ll here{};
+  here.sll_family = AF_PACKET;
+  here.sll_protocol = htons(ETH_P_ARP);
+  here.sll_ifindex = static_cast<int>(index);
+  if (::bind(arp.get(), reinterpret_cast<const sockaddr*>(&here), sizeof here) != 0)
+    return fail(system_error("listening to ARP on " + name_));
+  index_ = index;
+  std::memcpy(mac_.data(), hardware->ifr_hwaddr.sa_data, mac_.size());
+  arp_ = std::move(arp);
+  return {};
+}
+
+bool network_interface::linked() {
+  if (::if_nametoindex(name_.c_str()) != index_)
+    return attach() && false; // one that is gone, or that the system has not set up yet, has no link either: the next call tries again
   auto flags = ask(arp_.get(), name_, SIOCGIFFLAGS, "the flags");
-  return flags && (flags->ifr_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING); // an interface that is gone is not linked either
+  return flags && (flags->ifr_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING);
+}
+
+expected<std::vector<ipv4_address>> network_interface::addresses() const {
+  auto found = addresses_on(name_);
+  WEIR_TRY(found);
+  std::vector<ipv4_address> all;
+  for (auto& one : *found)
+    all.push_back(one.address);
+  return all;
 }
 
 expected<void> network_interface::add(const ipv4_address& address) { return change(true, address); }
@@ -129,7 +148,7 @@ expected<void> network_interface::change(bool add, const ipv4_address& address) 
   wish.body.ifa_family = AF_INET;
   wish.body.ifa_prefixlen = 32;
   wish.body.ifa_scope = RT_SCOPE_UNIVERSE;
-  wish.body.ifa_index = static_cast<unsigned>(index_);
+  wish.body.ifa_index = index_;
   wish.local_head = {.rta_len = RTA_LENGTH(sizeof(ipv4_address)), .rta_type = IFA_LOCAL};
   wish.address_head = {.rta_len = RTA_LENGTH(sizeof(ipv4_address)), .rta_type = IFA_ADDRESS};
   wish.local = wish.address = address;
@@ -149,7 +168,7 @@ expected<void> network_interface::change(bool add, const ipv4_address& address) 
       return fail(error_code::io_failed, what + ": the kernel's answer is none");
   } while (answer.head.nlmsg_seq != asked_);
   const int wrong = -answer.body.error;
-  if (wrong == 0 || (add && wrong == EEXIST) || (!add && wrong == EADDRNOTAVAIL))
+  if (wrong == 0 || (add && wrong == EEXIST) || (!add && (wrong == EADDRNOTAVAIL || wrong == ENODEV)))
     return {};
   return fail(error_code::io_failed, fmt::format("{}: {}", what, std::strerror(wrong)));
 }
@@ -158,7 +177,7 @@ expected<void> network_interface::send(const arp_packet& packet) {
   sockaddr_ll everybody{};
   everybody.sll_family = AF_PACKET;
   everybody.sll_protocol = htons(ETH_P_ARP);
-  everybody.sll_ifindex = index_;
+  everybody.sll_ifindex = static_cast<int>(index_);
   everybody.sll_halen = 6;
   std::fill_n(everybody.sll_addr, 6, 0xff);
   const auto bytes = write_arp(packet);

@@ -18,8 +18,11 @@ public:
 
   const std::string& name() const { return name_; }
   const mac_address& mac() const { return mac_; }
-  /// Whether its cable, or what stands for one, is plugged in at both ends.
-  bool linked() const;
+  /// Whether its cable, or what stands for one, is plugged in at both ends. False once where it was removed and made anew under its name: then this is about
+  /// the new one, on which nothing of ours is.
+  bool linked();
+  /// What is on it now. Fails: io_failed.
+  expected<std::vector<ipv4_address>> addresses() const;
 
   /// Puts an address on it, for this machine alone (/32), so that routes stay as they are. One that is there stays. Fails: io_failed.
   expected<void> add(const ipv4_address& address);
@@ -32,11 +35,14 @@ public:
   std::vector<arp_packet> receive();
 
 private:
-  network_interface() = default;
+  network_interface(std::string name, machine_address shared) : name_(std::move(name)), shared_(std::move(shared)) {}
+  /// Fails: as open().
+  expected<void> attach();
   expected<void> change(bool add, const ipv4_address& address);
 
   std::string name_;
-  int index_ = 0;
+  machine_address shared_;
+  unsigned index_ = 0;
   mac_address mac_{};
   unique_fd arp_;
   unique_fd kernel_; ///< rtnetlink

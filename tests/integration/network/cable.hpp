@@ -33,6 +33,11 @@ protected:
   const network::ipv4_address wanted{10, 9, 0, 5}, others{10, 9, 0, 6};
   std::string far = fmt::format("weir-far-{}", ::getpid());
 
+  /// As after `ip link del near`: another interface of the same name, at the same cable.
+  bool plug_in_anew() const {
+    return run("ip link add near type veth peer name far netns " + far + " && ip addr add 10.9.0.2/24 dev near && ip link set near up") == 0 &&
+           run("ip -n " + far + " addr add 10.9.0.3/24 dev far && ip -n " + far + " link set far up") == 0;
+  }
   /// The thread is the namespace's: it is gone with it.
   template <class F>
   void inside(F&& test) {

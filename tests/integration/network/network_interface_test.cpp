@@ -84,6 +84,31 @@ TEST_F(Interface, KnowsWhetherItsCableIsPluggedIn) {
   });
 }
 
+TEST_F(Interface, FollowsItsNameToOneThatIsMadeAnew) {
+  inside([&] {
+    auto near = network_interface::open("near", shared);
+    ASSERT_TRUE(near) << near.error().text;
+    ASSERT_TRUE(eventually([&] { return near->linked(); }));
+    ASSERT_TRUE(near->add(wanted));
+    auto there = near->addresses();
+    ASSERT_TRUE(there) << there.error().text;
+    EXPECT_EQ(*there, (std::vector<ipv4_address>{{10, 9, 0, 2}, wanted}));
+    const auto before = near->mac();
+    ASSERT_EQ(run("ip link del near"), 0);
+    EXPECT_FALSE(near->linked());
+    EXPECT_TRUE(near->remove(wanted)) << "it went with the interface";
+    ASSERT_TRUE(plug_in_anew());
+    ASSERT_TRUE(eventually([&] { return run("ip link show dev near | grep -q LOWER_UP") == 0; }));
+    EXPECT_FALSE(near->linked()) << "once, for nothing of ours is on this one";
+    EXPECT_TRUE(eventually([&] { return near->linked(); }));
+    EXPECT_NE(near->mac(), before);
+    ASSERT_TRUE(near->add(wanted));
+    EXPECT_EQ(run("ip addr show dev near | grep -q 'inet 10.9.0.5/32'"), 0);
+    ASSERT_EQ(run("ip -n " + far + " addr add 10.9.0.6/32 dev far"), 0);
+    EXPECT_NE(who_has(*near, others), "") << "it speaks and hears there";
+  });
+}
+
 TEST_F(Interface, SaysWhyItCannotBeUsed) {
   inside([&] {
     auto missing = network_interface::open("eth9", shared);
