@@ -1,6 +1,7 @@
 #include "actors/address_book.hpp"
 
 #include "runtime/base/utf8.hpp"
+#include "schemas/config.hpp"
 
 #include <algorithm>
 
@@ -11,7 +12,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto heard_lately = 3s;
-constexpr auto forgotten_for = 1min;      ///< longer than anybody holds the address of an edge that is no more
+constexpr auto patience = 10s;            ///< after the first word: for edges of the run before to be heard
+constexpr auto forgotten_for = 1min;      ///< longer than anybody holds the address of an edge that is no more, or reminds us of it
 constexpr std::size_t book_limit = 2000;  ///< edges: a table has half of it
 constexpr std::size_t steps_at_a_time = 64;
 constexpr std::size_t text_limit = 300;
@@ -23,6 +25,7 @@ std::string bounded(std::string_view text) { return to_valid_utf8(text.substr(0,
 bool address_book::is_heard(const entry& e, time_point now) const { return e.heard != time_point{} && now - e.heard <= heard_lately; }
 
 std::vector<address_step> address_book::take(const address_word& word, time_point now) {
+  began_ = began_.value_or(now);
   std::erase_if(forgotten_, [&](auto& f) { return now - f.second > forgotten_for; });
   forgotten_.erase(word.edge);
   if (word.address.address.empty() || (entries_.size() >= book_limit && !entries_.contains(word.edge)))
@@ -32,12 +35,11 @@ std::vector<address_step> address_book::take(const address_word& word, time_poin
   its.heard = now;
   its.said = word;
   its.said.trouble = bounded(word.trouble);
+  its.said.unlisted.clear();
   its.said.steps.clear();
-  // Of an edge that died before our start only those know that answer for it.
-  for (auto& held : word.answers_for)
-    if (!forgotten_.contains(held.of) && entries_.size() < book_limit)
-      if (auto [other, added] = entries_.try_emplace(held.of); added)
-        other->second.address = held.address;
+  // Of an edge that died before our start only the others know.
+  learn(word.answers_for);
+  learn(word.unlisted);
   std::vector<address_step> fresh;
   for (auto& step : word.steps)
     if (step.number > its.steps && fresh.size() < steps_at_a_time) {
@@ -45,6 +47,13 @@ std::vector<address_step> address_book::take(const address_word& word, time_poin
       fresh.push_back({step.number, bounded(step.kind), bounded(step.text)});
     }
   return fresh;
+}
+
+void address_book::learn(const std::vector<held_address>& others) {
+  for (auto& other : others)
+    if (!forgotten_.contains(other.of) && entries_.size() < book_limit && parse_machine_address(other.address.address))
+      if (auto [its, added] = entries_.try_emplace(other.of); added)
+        its->second.address = other.address;
 }
 
 void address_book::forget(const edge_name& edge, time_point now) {
@@ -63,7 +72,10 @@ std::vector<edge_neighbour> address_book::neighbours(const edge_set& edges, time
     const bool heard = is_heard(e, now);
     auto* known = edges.find(name);
     auto holder = holders.find(name);
-    all.push_back({.edge = name, .address = e.address, .phase = known ? known->phase : heard ? edge_phase::starting : edge_phase::dead, .wants = heard && e.said.wants,
+    auto phase = known ? known->phase : heard ? edge_phase::starting : edge_phase::dead;
+    if (phase == edge_phase::starting && !heard && began_ && now - *began_ >= patience)
+      phase = edge_phase::dead; // it may have died before our start: nobody has judged it. ARP knows better
+    all.push_back({.edge = name, .address = e.address, .phase = phase, .wants = heard && e.said.wants, .able = heard && e.said.able,
                    .held_by = holder == holders.end() ? edge_name{} : holder->second});
   }
   return all;
@@ -77,7 +89,7 @@ void address_book::decorate(std::vector<edge_status>& edges, time_point now) con
     auto& e = found->second;
     status.address = e.address.address;
     if (!is_heard(e, now)) {
-      status.address_trouble = "its word on that is missing";
+      status.address_trouble = "nothing is heard of its address";
       continue;
     }
     status.address_trouble = e.said.holds ? "" : e.said.trouble.empty() ? "it does not have it yet" : e.said.trouble;

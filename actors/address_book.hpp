@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <map>
+#include <optional>
 #include <vector>
 
 namespace weir {
@@ -34,7 +35,10 @@ private:
   };
   bool is_heard(const entry& e, time_point now) const;
 
+  void learn(const std::vector<held_address>& others);
+
   std::map<edge_name, entry> entries_;
+  std::optional<time_point> began_; ///< to be spoken to
   std::map<edge_name, time_point> forgotten_;
 };
 

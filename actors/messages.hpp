@@ -538,7 +538,7 @@ struct address_step {
   std::string kind;         ///< of an event
   std::string text;
 };
-/// An address that an edge answers at instead of another one.
+/// The address of another edge.
 struct held_address {
   edge_name of;
   shared_address address;
@@ -548,9 +548,11 @@ struct address_word {
   edge_name edge;
   shared_address address; ///< its own
   bool holds = false;     ///< it has its own
-  bool wants = false;     ///< it has not, and serves
+  bool wants = false;     ///< it has not, serves, and could have it
+  bool able = false;      ///< its interface takes addresses
   std::string trouble;    ///< why it has not
   std::vector<held_address> answers_for;
+  std::vector<held_address> unlisted; ///< whose addresses it was told once, and is told no more: who was started anew does not know of the dead
   std::vector<address_step> steps; ///< that were not acknowledged
 };
 /// Coordinator → address keeper, as the answer.
@@ -560,7 +562,7 @@ struct neighbour_list {
 };
 WEIR_MESSAGE(address_step, number, kind, text)
 WEIR_MESSAGE(held_address, of, address)
-WEIR_MESSAGE(address_word, edge, address, holds, wants, trouble, answers_for, steps)
+WEIR_MESSAGE(address_word, edge, address, holds, wants, able, trouble, answers_for, unlisted, steps)
 WEIR_MESSAGE(neighbour_list, edges, steps)
 /// Autoscaler → edge farm: starts a spare edge / ends it.
 struct run_edge {};

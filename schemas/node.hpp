@@ -282,6 +282,7 @@ struct edge_neighbour {
   shared_address address;
   edge_phase phase = edge_phase::starting;
   bool wants = false; ///< it is heard and serves, and does not have its address
+  bool able = false;  ///< it is heard, and can put addresses on its interface
   edge_name held_by;  ///< another edge that has its address
   static constexpr auto fields() {
     using o = edge_neighbour;
@@ -290,6 +291,7 @@ struct edge_neighbour {
       field("address", &o::address, "Its address."),
       field("phase", &o::phase, "Its phase."),
       field("wants", &o::wants, "Whether it is heard, serves, and does not have its address."),
+      field("able", &o::able, "Whether it is heard, and can put addresses on its interface."),
       field("held_by", &o::held_by, "The edge that has its address instead; empty: none."),
     };
   }

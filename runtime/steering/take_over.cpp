@@ -31,18 +31,18 @@ std::optional<edge_name> successor(const edge_neighbour& of, const std::vector<e
   const edge_neighbour* first = nullptr;
   auto order = [&](const edge_neighbour& e) { return std::pair(preference(0, of.edge.value + "/" + e.edge.value, 1), e.edge.value); };
   for (auto& e : all) {
-    if (e.edge == of.edge || !alive(e.phase) || !can_stand_in(e.address, of.address))
+    if (e.edge == of.edge || !can_stand_in(e.address, of.address))
       continue;
-    if (e.edge == of.held_by)
+    if (e.edge == of.held_by && e.phase != edge_phase::dead) // also one that is `starting`, as after a restart of the coordinator
       return e.edge;
-    if (!first || order(e) > order(*first))
+    if (alive(e.phase) && e.able && (!first || order(e) > order(*first)))
       first = &e;
   }
   return first ? std::optional(first->edge) : std::nullopt;
 }
 
 take_over::take_over(edge_name self, shared_address own, take_over_options options) : self_(std::move(self)), options_(options), own_(host_of(own)) {
-  places_[own_] = {.of = self_, .address = std::move(own), .missing = {}};
+  places_[own_] = {.of = self_, .address = std::move(own), .missing = {}, .refused = {}};
 }
 
 const edge_neighbour* take_over::find(const edge_name& edge) const {
@@ -54,10 +54,16 @@ void take_over::learn(std::vector<edge_neighbour> all, steady_time now) {
   all_ = std::move(all);
   learned_ = now;
   note_strangers();
+  for (auto& [edge, its] : known_)
+    its.unlisted = its.unlisted.value_or(now);
+  for (auto& e : all_)
+    if (e.edge != self_ && same_network(e.address, places_.at(own_).address))
+      known_[e.edge] = {.address = e.address, .unlisted = {}};
+  std::erase_if(known_, [&](auto& k) { return k.second.unlisted && now - *k.second.unlisted > options_.reminded; });
   for (auto& e : all_)
     if (e.edge != self_ && can_stand_in(e.address, places_.at(own_).address) && need_of(e, now) != need::none)
       if (auto [at, added] = places_.try_emplace(host_of(e.address)); added)
-        at->second = {.of = e.edge, .address = e.address, .next = now, .missing = {}};
+        at->second = {.of = e.edge, .address = e.address, .next = now, .missing = {}, .refused = {}};
 }
 
 void take_over::note_strangers() {
@@ -87,9 +93,9 @@ take_over::need take_over::need_of(const edge_neighbour& other, steady_time now)
   return other.phase == edge_phase::dead ? need::take : need::watch;
 }
 
-take_over::need take_over::need_of(const place& p, bool serves, steady_time now) const {
+take_over::need take_over::need_of(const place& p, bool proven, steady_time now) const {
   if (ours(p))
-    return serves ? need::take : need::none;
+    return proven ? need::take : need::none;
   auto* other = find(p.of);
   return other && other->address == p.address ? need_of(*other, now) : need::none;
 }
@@ -112,9 +118,19 @@ std::string take_over::ended(place& p, steady_time now) const {
     return "that is back";
   if (other->phase == edge_phase::serving)
     return "that serves";
-  if (auto next = successor(*other, all_); next && *next != self_)
+  // A coordinator that was started anew does not know at once that it is here.
+  if (auto next = successor(*other, all_); next && *next != self_ && !other->held_by.value.empty())
     return fmt::format("edge {} does", next->value);
   return {};
+}
+
+bool take_over::proven(bool serves, steady_time now) {
+  serves_since_ = serves ? serves_since_.value_or(now) : std::optional<steady_time>();
+  return serves && now - *serves_since_ >= proof_;
+}
+
+void take_over::demand_proof(steady_time now) {
+  proof_ = now - taken_ > options_.calm ? options_.proof : std::clamp(2 * proof_, options_.proof, options_.longest_proof);
 }
 
 void take_over::take(const std::string& address, place& p, steady_time now) {
@@ -128,6 +144,7 @@ void take_over::take(const std::string& address, place& p, steady_time now) {
   order(address_act::announce, address);
   if (ours(p)) {
     trouble_.clear();
+    taken_ = now;
     news_.push_back({"address-held", fmt::format("It answers at its address {}.", address), address});
   } else {
     news_.push_back({"address-taken", fmt::format("It answers at {}, the address of edge {}, which is dead: no machine has it.", address, p.of.value), address});
@@ -174,20 +191,25 @@ void take_over::unasked(std::string_view address) {
     found->second.asked = 0;
 }
 
+void take_over::lost(std::string_view address, steady_time now) {
+  if (auto found = places_.find(address); found != places_.end() && found->second.held)
+    drop(found->first, found->second, "other hands have taken it off the interface", now);
+}
+
 void take_over::refused(std::string_view address, std::string_view why, steady_time now) {
   auto found = places_.find(address);
   if (found == places_.end())
     return;
   auto& p = found->second;
   p.held = false;
-  p.next = now + options_.again;
+  p.refused = refused_ = now;
   std::erase_if(news_, [&](auto& n) { return n.address == address; }); // that it was taken
   if (ours(p))
     trouble_ = why;
 }
 
 void take_over::ask(const std::string& address, place& p, need wish, steady_time now) {
-  if (now < p.next)
+  if (now < p.next || rests(p.refused, now)) // who asks keeps others from taking it
     return;
   if (p.asked >= options_.probes && wish == need::take)
     return take(address, p, now);
@@ -210,24 +232,33 @@ void take_over::keep(const std::string& address, place& p, steady_time now) {
 }
 
 std::vector<address_order> take_over::decide(bool linked, bool serves, steady_time now) {
+  const bool fit = proven(serves, now);
+  if (!linked)
+    refused_.reset(); // it is another one when it is back
+  able_ = linked && !rests(refused_, now);
   for (auto at = places_.begin(); at != places_.end();) {
     auto& [address, p] = *at;
-    const auto wish = need_of(p, serves, now);
+    const auto wish = need_of(p, fit, now);
+    if (!linked)
+      p.refused.reset();
     if (p.held) {
       if (!linked)
         drop(address, p, "the interface has no link", now);
-      else if (auto why = ours(p) ? unfit(serves, now) : ended(p, now); !why.empty())
+      else if (auto why = ours(p) ? unfit(serves, now) : ended(p, now); !why.empty()) {
         drop(address, p, why, now);
-      else
+        if (ours(p))
+          demand_proof(now);
+      } else
         keep(address, p, now);
     } else if (linked && wish != need::none) {
       ask(address, p, wish, now);
     } else {
       p.asked = 0;
+      p.answered.reset();
     }
     at = !p.held && !ours(p) && wish == need::none ? places_.erase(at) : std::next(at);
   }
-  wants_ = linked && serves && !holds_own();
+  wants_ = linked && fit && !holds_own() && !rests(places_.at(own_).refused, now);
   return std::exchange(orders_, {});
 }
 
@@ -245,6 +276,14 @@ std::vector<std::pair<edge_name, shared_address>> take_over::answers_for() const
   for (auto& [address, p] : places_)
     if (p.held && !ours(p))
       all.emplace_back(p.of, p.address);
+  return all;
+}
+
+std::vector<std::pair<edge_name, shared_address>> take_over::unlisted() const {
+  std::vector<std::pair<edge_name, shared_address>> all;
+  for (auto& [edge, its] : known_)
+    if (its.unlisted)
+      all.emplace_back(edge, its.address);
   return all;
 }
 
