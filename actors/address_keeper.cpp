@@ -17,6 +17,7 @@ namespace {
 
 constexpr auto act_every = 200ms;
 constexpr auto ask_every = 500ms;
+constexpr auto look_every = 1s;
 constexpr auto restart_patience = 5s; ///< with an nginx that is started again
 constexpr std::size_t untold_limit = 32;
 
@@ -41,6 +42,7 @@ expected<void> address_keeper_state::prepare(time_point now, timestamp wall) {
 expected<void> address_keeper_state::keep_file() const { return write_file_atomically(setup.file, fmt::format("{}\n", fmt::join(there, "\n")), 0644, sync::no); }
 
 void address_keeper_state::fail_once(const error& why) {
+  failed = true;
   if (!std::exchange(failing, true))
     log::error("address-keeper", "not-done", "edge={} error={}", setup.edge.value, why.text);
 }
@@ -49,7 +51,11 @@ expected<void> address_keeper_state::put(const std::string& address) {
   auto parsed = network::parse_ipv4(address);
   WEIR_TRY(parsed);
   there.insert(address);
-  WEIR_TRY(keep_file()); // first: what is not written down would stay after a kill -9
+  if (auto kept = keep_file(); !kept) { // first: what is not written down would stay after a kill -9
+    if (address != takes->own())
+      return fail(kept.error());
+    fail_once(kept.error()); // its own may: the next start wants it there, too
+  }
   return setup.interface->add(*parsed);
 }
 
@@ -74,6 +80,8 @@ void address_keeper_state::carry_out(const std::vector<steering::address_order>&
   using act = steering::address_act;
   take_off_what_is_not_held();
   for (auto& [what, address] : orders) {
+    if (what == act::announce && !std::ranges::count(takes->held(), address))
+      continue; // it was refused
     auto parsed = network::parse_ipv4(address);
     expected<void> done = parsed ? expected<void>{} : fail(parsed.error());
     if (parsed && what == act::add)
@@ -100,7 +108,20 @@ void address_keeper_state::note() {
     untold.pop_front();
 }
 
+void address_keeper_state::look_for_what_is_held(time_point now) {
+  if (now - looked < look_every)
+    return;
+  looked = now;
+  auto found = setup.interface->addresses();
+  if (!found)
+    return fail_once(found.error());
+  for (auto& address : takes->held())
+    if (auto parsed = network::parse_ipv4(address); parsed && !std::ranges::count(*found, *parsed))
+      takes->lost(address, now);
+}
+
 void address_keeper_state::act(time_point now) {
+  failed = false;
   for (auto& packet : setup.interface->receive()) {
     const auto who = network::to_string(packet.sender);
     if (packet.is_probe())
@@ -109,9 +130,11 @@ void address_keeper_state::act(time_point now) {
       takes->heard(network::to_string(packet.sender_address), false, who, now);
   }
   linked = setup.interface->linked();
+  if (linked) // else all of it goes anyway
+    look_for_what_is_held(now);
   auto orders = takes->decide(linked, served && now - *served <= restart_patience, now);
-  failing = failing && linked;
   carry_out(orders, now);
+  failing = failed; // after a round without a failure the next one is news
 }
 
 void address_keeper_state::give_all_back() {
@@ -121,10 +144,12 @@ void address_keeper_state::give_all_back() {
 }
 
 address_word address_keeper_state::word() const {
-  address_word says{.edge = setup.edge, .address = setup.address, .holds = takes->holds_own(), .wants = takes->wants_own(), .trouble = takes->trouble(),
-                    .answers_for = {}, .steps = {}};
+  address_word says{.edge = setup.edge, .address = setup.address, .holds = takes->holds_own(), .wants = takes->wants_own(), .able = takes->able(),
+                    .trouble = takes->trouble(), .answers_for = {}, .unlisted = {}, .steps = {}};
   for (auto& [of, address] : takes->answers_for())
     says.answers_for.push_back({of, address});
+  for (auto& [of, address] : takes->unlisted())
+    says.unlisted.push_back({of, address});
   says.steps.assign(untold.begin(), untold.end());
   return says;
 }
@@ -138,6 +163,11 @@ std::optional<address_word> address_keeper_state::say(time_point now) {
 }
 
 void address_keeper_state::take(const neighbour_list& news, time_point now) {
+  if (news.steps > steps) { // the clock was set back over our restart: they have heard of none of these
+    steps = news.steps;
+    for (auto& step : untold)
+      step.number = ++steps;
+  }
   std::erase_if(untold, [&](auto& step) { return step.number <= news.steps; });
   takes->learn(news.edges, now);
 }

@@ -29,7 +29,9 @@ struct address_keeper_state {
   std::uint64_t steps = 0;
   bool linked = false;
   std::optional<time_point> served;   ///< when the edge did last
-  bool failing = false;               ///< the kernel does not do what it is asked
+  bool failing = false;               ///< the kernel has not done what it was asked, in this round of act() or the one before
+  bool failed = false;                ///< in this round
+  time_point looked{};                ///< at what is on the interface
   bool asking = false;
   time_point asked{};
   time_point started{};
@@ -46,6 +48,8 @@ struct address_keeper_state {
   void take(const neighbour_list& news, time_point now);
 
 private:
+  /// Other hands, such as systemd-networkd's, take off what they do not know.
+  void look_for_what_is_held(time_point now);
   void carry_out(const std::vector<steering::address_order>& orders, time_point now);
   expected<void> put(const std::string& address);
   /// Takes off the interface what is not held; what the kernel does not take off now is tried again with the next call.
