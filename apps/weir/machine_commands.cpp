@@ -168,7 +168,7 @@ void explain_views(const client_options& options, const json& edges) {
 void explain_addresses(const client_options& options, const json& edges) {
   for (auto& e : edges) {
     if (auto trouble = e.value("address_trouble", ""); !trouble.empty())
-      say(options, fmt::format("{} does not have its address {}: {}.", printable(shown(e, "name")), printable(shown(e, "address")), printable(trouble)));
+      say(options, fmt::format("{}, address {}: {}.", printable(shown(e, "name")), printable(shown(e, "address")), printable(trouble)));
     for (auto& other : e.value("answers_for", std::vector<std::string>{}))
       say(options, fmt::format("{} answers at the address of {}.", printable(shown(e, "name")), printable(other)));
   }
