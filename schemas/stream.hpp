@@ -105,6 +105,32 @@ struct stream_audience {
   }
 };
 
+/// How many edges serve new entries of a stream.
+struct stream_width {
+  std::string stream;
+  std::uint32_t width = 0; ///< 0: all
+
+  static constexpr auto fields() {
+    using o = stream_width;
+    return std::tuple{field("stream", &o::stream, "Stream."), field("width", &o::width, "Edges; 0: all.")};
+  }
+  bool operator==(const stream_width&) const = default;
+};
+
+/// The same of all streams.
+struct width_list {
+  std::uint32_t usual = 0;        ///< of those that are not named
+  std::vector<stream_width> wide; ///< those that need another one
+  bool known = false;             ///< audiences have been heard: until then what a stream has holds
+
+  static constexpr auto fields() {
+    using o = width_list;
+    return std::tuple{field("usual", &o::usual, "Edges of a stream that is not named; 0: all."), field("wide", &o::wide, "Streams with other widths."),
+                      field("known", &o::known, "Whether audiences have been heard.")};
+  }
+  bool operator==(const width_list&) const = default;
+};
+
 /// What is seen of a stream.
 struct stream_status {
   stream_spec spec;
@@ -115,6 +141,7 @@ struct stream_status {
   std::string input_server;              ///< RTMP server that the tasks read from
   std::string publication;               ///< names the time line that they read: the first publisher's for as long as copies of it go on
   stream_audience audience;
+  std::uint32_t edges = 0;               ///< that its new segments are fetched from; 0: there is none
 
   static constexpr auto fields() {
     using o = stream_status;
@@ -127,6 +154,7 @@ struct stream_status {
       field("input_server", &o::input_server, "RTMP server that the tasks read from."),
       field("publication", &o::publication, "Names the time line that the tasks read."),
       field("audience", &o::audience, "How it is watched."),
+      field("edges", &o::edges, "How many edges its new segments are fetched from."),
     };
   }
 };

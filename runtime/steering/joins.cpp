@@ -177,8 +177,21 @@ std::size_t join_admission::by_interpretation(std::uint64_t random) const {
   return least_loaded();
 }
 
-join join_admission::take(std::uint32_t bucket) {
-  auto edge = table_->primary[bucket];
+void join_admission::calm_down() {
+  const double stays = 0.875, nobody = 0.5;
+  for (auto& [stream, viewers] : crowds_)
+    viewers *= stays;
+  std::erase_if(crowds_, [&](auto& c) { return c.second < nobody; });
+}
+
+double join_admission::unnoticed() const {
+  double capacity = 0;
+  for (auto e : all_.edges)
+    capacity += static_cast<double>(table_->edges[e].capacity_bps);
+  return options_.calm_share * capacity / static_cast<double>(all_.edges.size()) / static_cast<double>(options_.viewer_bps);
+}
+
+join join_admission::take(std::uint32_t bucket, std::uint16_t edge) {
   ++counts_[edge]->in_flight.back();
   ++counts_[edge]->admitted;
   auto [used, capacity] = whole(all_);

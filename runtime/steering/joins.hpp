@@ -1,6 +1,7 @@
 #pragma once
 // Admission of new viewers (balancing.md 5.1-5.3, 5.8). The load that edges report is old; what was assigned since is counted in,
 // else a crowd lands on the edge that looked best a second ago.
+#include "runtime/steering/concentration.hpp"
 #include "runtime/steering/table.hpp"
 
 #include <deque>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 namespace weir::steering {
 
@@ -18,6 +20,8 @@ struct join_options {
   std::int64_t viewer_bps = 3'000'000; ///< expected mean rate of a viewer
   std::uint32_t settle_reports = 4;   ///< reports until a new viewer's traffic is fully in them
   double full = 0.9;                  ///< of an edge's capacity: closed to new viewers
+  double calm_share = 0.005;          ///< of the egress of a stream's edges: newcomers of the last seconds up to that are no crowd …
+  double calm_viewers = 8;            ///< … nor are that many
   double pull = 6;                    ///< the emptier of two edges is tried first in 0.5 + pull · (difference of their loads / their sum) of all cases
 };
 
@@ -27,6 +31,7 @@ struct join {
   std::uint16_t edge = 0;        ///< index into the table
   bool lowest_rungs_only = false; ///< the farm is over 95 % of its capacity: two rungs, not all (balancing.md 5.8)
   bool near = false;             ///< the edge is of the viewer's locality, which goes into its addresses, too
+  std::uint32_t width = 1;       ///< fewer edges are not enough for this viewer, whatever the stream's width: goes into its addresses; 0: all
 };
 
 class join_admission {
@@ -43,11 +48,14 @@ public:
   void counters_lost(bool lost) { blind_ = lost; }
   /// Suspect and draining edges take no new viewers; those that are there stay.
   void close(const edge_name& edge, bool closed);
+  /// For each second: who came before is a crowd no more.
+  void calm_down();
 
-  /// Draws a bucket for a new viewer, on an edge of its locality if one has room. `random` gives 64 random bits per call.
+  /// Draws a bucket for a new viewer, on an edge of its locality if one has room, else on one of those that serve its stream. `random` gives 64 random bits per
+  /// call. Where a crowd comes upon a small stream, its viewers get more edges than the stream has, and keep them.
   /// Fails: unavailable (no edge), too_many (the farm is full).
   template <class Random>
-  expected<join> admit(Random&& random, std::string_view locality = {}) {
+  expected<join> admit(Random&& random, std::string_view locality = {}, stream_reach reach = {}) {
     if (auto found = near_.find(locality); found != near_.end()) {
       auto& near = found->second;
       for (std::uint32_t i = 0; i <= options_.draws; ++i) {
@@ -70,6 +78,15 @@ public:
       ++near.elsewhere; // full, closed, or nearly: spill crosses localities last, but it does (balancing.md 5.9)
     }
     WEIR_TRY(ready());
+    const bool narrow = !edges_of(*table_, reach).empty();
+    if (narrow)
+      if (auto drawn = among_few(random, reach))
+        return *drawn;
+    auto take = [&](std::uint32_t bucket) {
+      auto drawn = this->take(bucket, table_->primary[bucket]);
+      drawn.width = narrow ? 0 : 1;
+      return drawn;
+    };
     if (!blind_)
       for (std::uint32_t i = 0; i <= options_.draws; ++i) {
         // Of two buckets the one whose edge has more room: with mixed bit rates the bound alone lets a crowd reach 1.13 of fair.
@@ -121,6 +138,36 @@ private:
   bool open(std::size_t edge, const group& among) const;
   bool has_room(std::size_t edge, bool even_closed = false) const; ///< it takes viewers, and its capacity is not used up
   std::optional<std::uint16_t> roomiest(const group& among, bool even_closed) const;
+  /// How many viewers may come to one edge within a few seconds, wherever the others are, before that makes a difference to it.
+  double unnoticed() const;
+  /// On the stream's edges; where more come than a few, or these are full, on twice as many, and so on. nullopt: it takes all edges. Those who come in a crowd do not
+  /// fill the few edges up to their shares: as soon as the stream is wider they would go elsewhere, and with them the balance.
+  template <class Random>
+  std::optional<join> among_few(Random&& random, stream_reach reach) {
+    const auto come = ++crowds_[reach.stream];
+    for (auto width = reach.width;; width *= 2) {
+      const auto few = edges_of(*table_, {reach.stream, width});
+      if (few.empty())
+        return std::nullopt;
+      if (come > std::max(unnoticed() * width, width == reach.width ? options_.calm_viewers : 0))
+        continue;
+      for (std::uint32_t i = 0; i < few_draws; ++i) {
+        auto bits = random();
+        auto a = static_cast<std::uint32_t>(bits % bucket_count), b = static_cast<std::uint32_t>((bits >> 32) % bucket_count);
+        auto of_a = place_among(*table_, few, a).primary, of_b = place_among(*table_, few, b).primary;
+        if (prefers_other(of_a, of_b, bits)) {
+          std::swap(a, b);
+          std::swap(of_a, of_b);
+        }
+        for (auto [bucket, edge] : {std::pair{a, of_a}, {b, of_b}})
+          if (has_room(edge)) {
+            auto drawn = take(bucket, edge);
+            drawn.width = width == reach.width ? 1 : width;
+            return drawn;
+          }
+      }
+    }
+  }
   /// One of the buckets that have this edge in a locality; nullopt: there is none.
   std::optional<std::uint32_t> bucket_of(std::uint16_t edge, std::string_view locality, std::uint64_t random) const;
   /// Whether of two edges that were drawn b is tried first. `random`: its highest 12 bits count.
@@ -128,8 +175,10 @@ private:
   double relative(std::size_t edge) const; ///< estimate by fair share
   std::size_t least_loaded() const;
   std::size_t by_interpretation(std::uint64_t random) const;
-  join take(std::uint32_t bucket);
+  join take(std::uint32_t bucket, std::uint16_t edge);
   join take(std::uint32_t bucket, std::uint16_t edge, near_group& near);
+
+  static constexpr std::uint32_t few_draws = 2; ///< of two buckets, for each width
 
   join_options options_;
   std::shared_ptr<const edge_table> table_;
@@ -138,6 +187,7 @@ private:
   std::unordered_map<std::string, edge_count> by_name_;
   group all_;                                       ///< edges for everybody
   std::map<std::string, near_group, std::less<>> near_; ///< by locality
+  std::unordered_map<std::uint64_t, double> crowds_; ///< viewers of the last seconds, by stream_seed()
   bool blind_ = false;
 };
 

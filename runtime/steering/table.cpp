@@ -1,5 +1,6 @@
 #include "runtime/steering/table.hpp"
 
+#include "runtime/steering/concentration.hpp"
 #include "runtime/steering/localities.hpp"
 
 #include <algorithm>
@@ -124,12 +125,14 @@ edge_table make_table(edge_epoch epoch, std::vector<edge_target> edges, const ed
   return table;
 }
 
-std::optional<place> place_of(const edge_table& table, std::uint32_t bucket, std::string_view locality) {
+std::optional<place> place_of(const edge_table& table, std::uint32_t bucket, std::string_view locality, stream_reach reach) {
   if (bucket >= bucket_count)
     return std::nullopt;
   std::optional<place> anywhere;
-  if (bucket < table.primary.size())
-    anywhere = place{table.primary[bucket], table.backup[bucket]};
+  if (bucket < table.primary.size()) {
+    const auto few = edges_of(table, reach);
+    anywhere = few.empty() ? place{table.primary[bucket], table.backup[bucket]} : place_among(table, few, bucket);
+  }
   if (locality.empty())
     return anywhere;
   auto best = nobody, next = nobody;
@@ -243,7 +246,9 @@ expected<void> table_history::add(edge_table table) {
   WEIR_TRY(check(table));
   auto epoch = table.epoch;
   if (auto* known = find(epoch)) {
-    auto same = [](auto& a, auto& b) { return a.name == b.name && a.locality == b.locality && a.networks_only == b.networks_only && (a.locality.empty() || a.weight_milli == b.weight_milli); };
+    auto same = [](auto& a, auto& b) {
+      return a.name == b.name && a.locality == b.locality && a.networks_only == b.networks_only && a.weight_milli == b.weight_milli && a.fair() == b.fair();
+    };
     if (known->primary != table.primary || known->backup != table.backup || !std::ranges::equal(known->edges, table.edges, same))
       return fail(error_code::conflict, fmt::format("edge epoch {} has another table already", epoch));
     return {};
@@ -273,14 +278,14 @@ const edge_table* table_history::find(edge_epoch epoch) const {
   return found == tables_->end() || found->first != epoch ? nullptr : found->second.get();
 }
 
-const edge_target* table_history::edge(edge_epoch epoch, std::uint32_t bucket, bool backup, std::string_view locality) const {
+const edge_target* table_history::edge(edge_epoch epoch, std::uint32_t bucket, bool backup, std::string_view locality, stream_reach reach) const {
   auto* table = find(epoch);
-  auto at = table == nullptr ? std::nullopt : place_of(*table, bucket, locality);
+  auto at = table == nullptr ? std::nullopt : place_of(*table, bucket, locality, reach);
   return at ? &table->edges[backup ? at->backup : at->primary] : nullptr;
 }
 
-std::string_view table_history::base_url(edge_epoch epoch, std::uint32_t bucket, bool backup, std::string_view locality) const {
-  auto* e = edge(epoch, bucket, backup, locality);
+std::string_view table_history::base_url(edge_epoch epoch, std::uint32_t bucket, bool backup, std::string_view locality, stream_reach reach) const {
+  auto* e = edge(epoch, bucket, backup, locality, reach);
   return e == nullptr ? std::string_view{} : std::string_view(e->url);
 }
 

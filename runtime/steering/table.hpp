@@ -3,7 +3,7 @@
 // an edge and a backup (weighted rendezvous order, bounded with epsilon 0: balancing.md 5, 6). Tables are versions ("edge epochs")
 // made by the coordinator; directors keep a history because a listed segment keeps the edge of the epoch it was listed in.
 //   table.hpp  tables and their history     joins.hpp  admission of new viewers       localities.hpp  who is near to whom
-//   weights.hpp  feedback, slow start       liveness.hpp  phi accrual, probes, verdicts
+//   weights.hpp  feedback, slow start       liveness.hpp  phi accrual, probes, verdicts    concentration.hpp  small streams on few edges
 // Everything here is pure: no clock, no thread, no I/O.
 #include "schemas/error.hpp"
 #include "schemas/node.hpp"
@@ -31,15 +31,21 @@ double preference(std::uint32_t bucket, std::string_view edge, std::int64_t weig
 /// all count equally), those for their networks only never. Where no edge is for everybody the table has no buckets.
 edge_table make_table(edge_epoch epoch, std::vector<edge_target> edges, const edge_table* previous = nullptr);
 
+/// By which of the edges for everybody a stream is served: of its own order (concentration.hpp) the first `width`.
+struct stream_reach {
+  std::uint64_t stream = 0; ///< stream_seed()
+  std::uint32_t width = 0;  ///< 0, and as many as there are: all of them
+};
+
 /// Where the viewers of a bucket fetch, as indices into edges.
 struct place {
   std::uint16_t primary = 0, backup = 0;
   bool near = false; ///< primary is an edge of their locality
 };
 /// Of the edges of `locality` the one that the bucket prefers; the next of them is the backup, and where there is none the edge that the bucket has
-/// without a locality. The same for viewers of no locality, or of one without an edge in this table, what the table says. nullopt: nobody serves them.
-/// An edge that leaves moves only its own viewers, and nothing but the table is asked, so all directors agree.
-std::optional<place> place_of(const edge_table& table, std::uint32_t bucket, std::string_view locality);
+/// without a locality. For viewers of no locality, or of one without an edge in this table, what the table says, or among the edges of the stream's reach.
+/// nullopt: nobody serves them. An edge that leaves moves only its own viewers, and nothing but the table is asked, so all directors agree.
+std::optional<place> place_of(const edge_table& table, std::uint32_t bucket, std::string_view locality, stream_reach reach = {});
 
 /// Refuses a table from outside that could not be steered by: sizes, indices, names, addresses. Fails: invalid_input.
 expected<void> check(const edge_table& table);
@@ -73,7 +79,7 @@ public:
   /// and would give an address that players know another; epoch 0, before the first edge, never had a table and never gets one.
   bool knows(edge_epoch epoch) const { return epoch == 0 || find(epoch) != nullptr; }
   /// The edge of a bucket in an epoch; nullptr for an epoch without edges or without a table.
-  const edge_target* edge(edge_epoch epoch, std::uint32_t bucket, bool backup, std::string_view locality = {}) const;
+  const edge_target* edge(edge_epoch epoch, std::uint32_t bucket, bool backup, std::string_view locality = {}, stream_reach reach = {}) const;
   /// The newest epoch whose table has one of these edges; 0: none has.
   template <class Names>
   edge_epoch newest_with(const Names& names) const {
@@ -84,7 +90,7 @@ public:
     return 0;
   }
   /// Its base address; empty where edge() is nullptr.
-  std::string_view base_url(edge_epoch epoch, std::uint32_t bucket, bool backup, std::string_view locality = {}) const;
+  std::string_view base_url(edge_epoch epoch, std::uint32_t bucket, bool backup, std::string_view locality = {}, stream_reach reach = {}) const;
   /// The base addresses of all edges that a table here names, sorted, each once.
   std::vector<std::string> urls() const;
   std::size_t size() const { return tables_->size(); }
