@@ -32,11 +32,16 @@ struct path_reader : text_reader {
     return v;
   }
   /// What follows the viewer's numbers, up to and with the next slash.
-  std::string_view locality() {
+  void suffix(viewer_key& v) {
+    if (maybe(".w")) {
+      const auto width = number();
+      ok = ok && width != viewer_key{}.width && width <= width_limit;
+      v.width = static_cast<std::uint32_t>(width);
+    }
     if (maybe("~"))
-      return word_before("/", 64);
-    literal("/");
-    return {};
+      v.locality = word_before("/", 64);
+    else
+      literal("/");
   }
 };
 
@@ -47,7 +52,10 @@ tl::unexpected<error> no_such(std::string_view path) {
 constexpr std::size_t rung_limit = 16;
 constexpr std::string_view media_end = ".m3u8", iframes_end = "/iframes.m3u8"; ///< behind the rung's name, which has no slash
 
-std::string suffix_of(const viewer_key& v) { return v.locality.empty() ? std::string{} : fmt::format("~{}", v.locality); }
+std::string suffix_of(const viewer_key& v) {
+  auto suffix = v.width == viewer_key{}.width ? std::string{} : fmt::format(".w{}", v.width);
+  return v.locality.empty() ? suffix : fmt::format("{}~{}", suffix, v.locality);
+}
 
 } // namespace
 
@@ -111,7 +119,7 @@ expected<playlist_address> parse_playlist_path(std::string_view path) {
   a.viewer = in.viewer();
   a.viewer.backup = in.maybe(".b");
   a.viewer.dvr = in.maybe(".d");
-  a.viewer.locality = in.locality();
+  in.suffix(a.viewer);
   a.stream = in.word_before("~", 64);
   a.instance = in.number();
   in.literal("/");
@@ -157,7 +165,7 @@ expected<steering_address> parse_steering_path(std::string_view path) {
   steering_address a;
   in.literal("/steer/");
   a.viewer = in.viewer();
-  a.viewer.locality = in.locality();
+  in.suffix(a.viewer);
   a.stream = in.rest;
   if (!in.ok || !is_address_word(a.stream))
     return no_such(path);

@@ -3,12 +3,12 @@
 //
 //   /hls/{stream}/index.m3u8                                        multivariant playlist, one answer per viewer and start
 //   /hls/{stream}/dvr.m3u8                                          the same, of playlists that reach back over the time-shift window
-//   /p/{bucket}.{joined}[.b][.d][~{locality}]/{stream}~{instance}/{rung}.m3u8   media playlist of a viewer's bucket; .b: backup pathway; .d: time shift
+//   /p/{bucket}.{joined}[.b][.d][.w{width}][~{locality}]/{stream}~{instance}/{rung}.m3u8   media playlist of a viewer's bucket; .b: backup pathway; .d: time shift
 //   /p/{as above}/{stream}~{instance}/{rung}/iframes.m3u8           the same of key frames alone (trick play)
 //   /s/{stream}~{instance}/{epoch}/{rung}/{msn}.ts                  segment, below an edge's base address; .m4s: fragmented MP4
 //   /s/{stream}~{instance}/{epoch}/{rung}/{msn}.{part}.m4s          part of a segment that is being made (low latency)
 //   /s/{stream}~{instance}/{epoch}/{rung}/init.mp4                  what a player needs before any .m4s that names it (EXT-X-MAP): its epoch's writer made it
-//   /steer/{bucket}.{joined}[~{locality}]/{stream}                  Content Steering manifest
+//   /steer/{bucket}.{joined}[.w{width}][~{locality}]/{stream}       Content Steering manifest
 //
 // In front of each may stand a viewing token, "/t/TOKEN" (runtime/viewing): whoever answers takes it off before the address is read here.
 //
@@ -32,6 +32,11 @@ inline constexpr std::uint32_t bucket_count = 1024;
 /// Whether a stream's or rung's name may stand in an address: 1 to `limit` of [A-Za-z0-9._-], not starting with a dot.
 bool is_address_word(std::string_view text, std::size_t limit = 64);
 
+/// Of two numbers of edges the larger one; 0 is all of them, and more than any number.
+constexpr std::uint32_t wider(std::uint32_t a, std::uint32_t b) { return a == 0 || b == 0 ? 0 : a > b ? a : b; }
+/// No stream is wider than that, other than by having all edges.
+inline constexpr std::uint32_t width_limit = 1000;
+
 /// What of a viewer decides which edge it fetches from; drawn at the multivariant request and kept in its addresses.
 struct viewer_key {
   std::uint32_t bucket = 0;
@@ -39,6 +44,7 @@ struct viewer_key {
   bool backup = false;
   std::string_view locality = {}; ///< whose edges it fetches from; empty: of no particular one. Stays when the viewer goes elsewhere: listed addresses hold
   bool dvr = false;               ///< its playlists list the time-shift window, too
+  std::uint32_t width = 1;        ///< edges that the stream must have for this viewer, at least; 0: all
   bool operator==(const viewer_key&) const = default;
 };
 

@@ -151,6 +151,7 @@ void live_parts::open(stream_log& shown, segment_log& log, edge_epoch edges, tim
     shown.open.hint_msn = 0;
     shown.open.hint_part = 0;
     shown.open.hint_edges = 0;
+    shown.open.hint_width = 0;
   };
   if (s != nullptr && !ours)
     return keep();
@@ -159,7 +160,8 @@ void live_parts::open(stream_log& shown, segment_log& log, edge_epoch edges, tim
   if (!promised)
     return keep();
   shown.open = {.msn = msn, .epoch = newest.epoch, .edges = promised->edges, .map = promised->map, .time = parts > 0 ? promised->time : timestamp{},
-                .hint_msn = msn, .hint_part = static_cast<std::uint32_t>(parts), .hint_edges = promised->edges};
+                .hint_msn = msn, .hint_part = static_cast<std::uint32_t>(parts), .hint_edges = promised->edges,
+                .width = promised->width, .hint_width = promised->width};
   if (parts == 0)
     return;
   s->listed = parts;
@@ -169,6 +171,7 @@ void live_parts::open(stream_log& shown, segment_log& log, edge_epoch edges, tim
   shown.open.hint_msn = next ? msn + 1 : 0;
   shown.open.hint_part = 0;
   shown.open.hint_edges = next ? next->edges : 0;
+  shown.open.hint_width = next ? next->width : 0;
 }
 
 void live_parts::list(stream_log& shown) const {

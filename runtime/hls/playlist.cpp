@@ -178,20 +178,20 @@ prepared_playlist::prepared_playlist(const stream_log& log, const log_entry& fro
   text_ += server_control(log);
 }
 
-void prepared_playlist::host_goes_here(edge_epoch edges) {
+void prepared_playlist::host_goes_here(edge_epoch edges, std::uint32_t width) {
   if (entries_.empty())
     head_ = text_.size();
   else
     entries_.back().size = text_.size() - entries_.back().begin;
-  entries_.push_back({edges, text_.size(), 0});
+  entries_.push_back({edges, width, text_.size(), 0});
 }
 
-void prepared_playlist::name_map(const stream_log& log, std::size_t rung, lease_epoch of, edge_epoch edges) {
-  if (of == 0 || map_ == std::pair{of, edges})
+void prepared_playlist::name_map(const stream_log& log, std::size_t rung, lease_epoch of, edge_epoch edges, std::uint32_t width) {
+  if (of == 0 || map_ == std::tuple{of, edges, width})
     return;
-  map_ = {of, edges};
+  map_ = {of, edges, width};
   text_ += "#EXT-X-MAP:URI=\"";
-  host_goes_here(edges);
+  host_goes_here(edges, width);
   text_ += path_of(segment_address{log.stream, log.instance, of, log.rungs[rung].info.name, 0, segment_kind::map});
   text_ += "\"\n";
 }
@@ -220,15 +220,15 @@ prepared_playlist prepared_playlist::iframes(const stream_log& log, std::size_t 
       p.map_ = {};
     }
     if (!keys.empty())
-      p.name_map(log, rung, e.map, e.edges);
+      p.name_map(log, rung, e.map, e.edges, e.width);
     else if (&e == &listed.front())
       if (auto first = std::ranges::find_if(listed, [&](auto& f) { return !f.keys_of(rung).empty(); }); first != listed.end())
-        p.name_map(log, rung, first->map, first->edges);
+        p.name_map(log, rung, first->map, first->edges, first->width);
     p.text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(e.time));
     const auto kind = e.map != 0 ? segment_kind::fmp4 : segment_kind::ts;
     const auto address = path_of(segment_address{log.stream, log.instance, e.epoch, log.rungs[rung].info.name, e.msn, kind});
     auto name_segment = [&] {
-      p.host_goes_here(e.edges);
+      p.host_goes_here(e.edges, e.width);
       p.text_ += address;
       p.text_ += '\n';
     };
@@ -263,16 +263,16 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bo
     text_ += fmt::format("#EXT-X-SKIP:SKIPPED-SEGMENTS={}\n", skipped);
   const auto kept = listed.subspan(skipped);
   auto& name = log.rungs[rung].info.name;
-  auto name_part = [&](lease_epoch epoch, edge_epoch edges, std::uint64_t msn, std::uint32_t part) {
+  auto name_part = [&](lease_epoch epoch, edge_epoch edges, std::uint32_t width, std::uint64_t msn, std::uint32_t part) {
     text_ += "URI=\"";
-    host_goes_here(edges);
+    host_goes_here(edges, width);
     text_ += path_of(segment_address{log.stream, log.instance, epoch, name, msn, segment_kind::part, part});
     text_ += '"';
   };
-  auto list_parts = [&](std::span<const log_part> parts, lease_epoch epoch, edge_epoch edges) {
+  auto list_parts = [&](std::span<const log_part> parts, lease_epoch epoch, edge_epoch edges, std::uint32_t width) {
     for (auto& p : parts) {
       text_ += fmt::format("#EXT-X-PART:DURATION={},", seconds_of(p.duration(rung)));
-      name_part(epoch, edges, p.msn, p.part);
+      name_part(epoch, edges, width, p.msn, p.part);
       text_ += p.independent ? ",INDEPENDENT=YES\n" : "\n";
     }
   };
@@ -284,28 +284,28 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bo
     // Not for a gap: nobody fetches it, and a rung that came later has no map of that time. But a window that begins with gaps begins with the map of what
     // follows them: players take a playlist for what its beginning says.
     if (!e.gap(rung))
-      name_map(log, rung, e.map, e.edges);
+      name_map(log, rung, e.map, e.edges, e.width);
     else if (&e == &kept.front())
       if (auto first = std::ranges::find_if(kept, [&](auto& f) { return !f.gap(rung); }); first != kept.end())
-        name_map(log, rung, first->map, first->edges);
+        name_map(log, rung, first->map, first->edges, first->width);
     text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(e.time));
-    list_parts(parts_of(log, rung, e), e.epoch, e.edges);
+    list_parts(parts_of(log, rung, e), e.epoch, e.edges, e.width);
     if (e.gap(rung))
       text_ += "#EXT-X-GAP\n";
     text_ += fmt::format("#EXTINF:{},\n", seconds_of(e.duration(rung)));
-    host_goes_here(e.edges);
+    host_goes_here(e.edges, e.width);
     text_ += path_of(segment_address{log.stream, log.instance, e.epoch, name, e.msn, e.map != 0 ? segment_kind::fmp4 : segment_kind::ts});
     text_ += '\n';
   }
   if (auto& open = log.open; open_parts_ > 0) {
-    name_map(log, rung, open.map, open.edges);
+    name_map(log, rung, open.map, open.edges, open.width);
     text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(open.time));
-    list_parts(open_parts_of(log, rung), open.epoch, open.edges);
+    list_parts(open_parts_of(log, rung), open.epoch, open.edges, open.width);
   }
   // A rung that nobody waits for makes no promise.
   if (auto& open = log.open; low_latency() && !ended_ && open.epoch != 0 && open.hint_msn != 0 && log.rungs[rung].active) {
     text_ += "#EXT-X-PRELOAD-HINT:TYPE=PART,";
-    name_part(open.epoch, open.hint_edges, open.hint_msn, open.hint_part);
+    name_part(open.epoch, open.hint_edges, open.hint_width, open.hint_msn, open.hint_part);
     text_ += '\n';
   }
   if (low_latency() && !ended_)

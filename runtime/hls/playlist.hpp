@@ -7,6 +7,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace weir::hls {
@@ -49,23 +51,26 @@ public:
   /// has none, that one.
   static prepared_playlist iframes(const stream_log& log, std::size_t rung);
 
-  /// The playlist of a viewer as views that follow one another: hand them to a gathered write. `base(epoch)` gives the
-  /// viewer's edge in that edge epoch as "http://host:port" (steering's table_history), asked once per distinct epoch in
-  /// order. `prefix` ("/t/TOKEN") stands behind each of them: the lines themselves are the same for all viewers of a bucket.
+  /// The playlist of a viewer as views that follow one another: hand them to a gathered write. `base(epoch, width)` gives the
+  /// viewer's edge in that edge epoch, where so many edges serve the stream, as "http://host:port" (steering's table_history), asked once per distinct
+  /// pair in order; `base(epoch)` is for who knows no widths. `width`: the viewer's own. `prefix` ("/t/TOKEN") stands behind each of them: the lines themselves are the same for all viewers of a bucket.
   /// A map lies on the edge of the segments behind it, and is named again where that changes: whoever can fetch a segment can fetch its map. Parts and the hint of
   /// the next one lie on the edge of their segment.
   /// Views live as long as this object, `prefix` and what `base` returns. `out` is cleared, its memory is used again.
   template <class Base>
-  void pieces(edge_epoch joined, Base&& base, std::vector<std::string_view>& out, std::string_view prefix = {}) const {
+  void pieces(edge_epoch joined, Base&& base, std::vector<std::string_view>& out, std::string_view prefix = {}, std::uint32_t width = 1) const {
     out.clear();
     out.push_back(std::string_view(text_).substr(0, head_));
-    edge_epoch asked = 0;
+    std::pair<edge_epoch, std::uint32_t> asked{};
     std::string_view host;
     for (auto& e : entries_) {
-      auto epoch = e.edges > joined ? e.edges : joined; // hls.md 8.3
-      if (out.size() == 1 || epoch != asked) {
-        host = base(epoch);
-        asked = epoch;
+      const std::pair wanted{e.edges > joined ? e.edges : joined, wider(e.width, width)}; // hls.md 8.3
+      if (out.size() == 1 || wanted != asked) {
+        if constexpr (requires { base(edge_epoch{}, std::uint32_t{}); })
+          host = base(wanted.first, wanted.second);
+        else
+          host = base(wanted.first);
+        asked = wanted;
       }
       out.push_back(host);
       if (!prefix.empty())
@@ -77,9 +82,9 @@ public:
 
   /// The same as one text.
   template <class Base>
-  std::string text(edge_epoch joined, Base&& base, std::string_view prefix = {}) const {
+  std::string text(edge_epoch joined, Base&& base, std::string_view prefix = {}, std::uint32_t width = 1) const {
     std::vector<std::string_view> all;
-    pieces(joined, base, all, prefix);
+    pieces(joined, base, all, prefix, width);
     std::string out;
     for (auto piece : all)
       out += piece;
@@ -106,20 +111,21 @@ public:
 private:
   /// Up to what differs between a playlist of segments and one of key frames.
   prepared_playlist(const stream_log& log, const log_entry& front, std::uint64_t first_number, std::string_view kind, int version);
-  void host_goes_here(edge_epoch edges);
+  void host_goes_here(edge_epoch edges, std::uint32_t width);
   /// EXT-X-MAP, if it is not the one in force.
-  void name_map(const stream_log& log, std::size_t rung, lease_epoch of, edge_epoch edges);
+  void name_map(const stream_log& log, std::size_t rung, lease_epoch of, edge_epoch edges, std::uint32_t width);
   void end_here(const stream_log& log);
 
   struct entry {
     edge_epoch edges;
+    std::uint32_t width;
     std::size_t begin, size; ///< of text_: the path of a segment or a map, and all up to the next host
   };
   std::string text_;
   std::size_t head_ = 0;
   std::size_t tail_ = 0;
   std::vector<entry> entries_;
-  std::pair<lease_epoch, edge_epoch> map_{}; ///< in force, and the edges that it is named on
+  std::tuple<lease_epoch, edge_epoch, std::uint32_t> map_{}; ///< in force, and the edges that it is named on
   std::uint64_t last_msn_ = 0;
   std::size_t last_parts_ = 0; ///< listed, of last_msn_
   std::size_t open_parts_ = 0; ///< listed, of the one behind

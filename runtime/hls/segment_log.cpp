@@ -753,8 +753,10 @@ void segment_log::append(std::uint64_t slot, const waiting& w, timestamp now) {
 }
 
 void segment_log::push(log_entry entry, timestamp now) {
+  entry.width = width_;
   if (auto pin = pins_.find(entry.msn); pin != pins_.end()) {
     entry.edges = pin->second.edges;
+    entry.width = pin->second.width;
     if (pin->second.writer == entry.epoch && !entry.discontinuity)
       entry.time = pin->second.time;
   }
@@ -824,7 +826,7 @@ std::optional<std::uint64_t> segment_log::msn_of(lease_epoch epoch, std::uint64_
 
 std::optional<segment_log::promise> segment_log::pin(std::uint64_t msn, lease_epoch whose, edge_epoch edges, std::uint32_t rungs, const part_info* first, timestamp now) {
   if (auto* e = find(msn))
-    return e->epoch == whose && !e->discontinuity ? std::optional(promise{e->edges, e->time, e->map}) : std::nullopt;
+    return e->epoch == whose && !e->discontinuity ? std::optional(promise{e->edges, e->time, e->map, e->width}) : std::nullopt;
   if (!open_ || ended_ || entries_.empty())
     return std::nullopt;
   const bool behind_gap = msn == next_msn_ && (entries_.back().gaps & rungs) != 0;
@@ -833,14 +835,16 @@ std::optional<segment_log::promise> segment_log::pin(std::uint64_t msn, lease_ep
   edges_ = std::max(edges_, edges);
   auto [at, fresh] = pins_.try_emplace(msn);
   auto& pin = at->second;
-  if (fresh)
+  if (fresh) {
     pin.edges = std::max({edges_, entries_.back().edges, at == pins_.begin() ? 0 : std::prev(at)->second.edges});
+    pin.width = width_;
+  }
   if (first != nullptr && pin.writer == 0 && msn == next_msn_) {
     const bool sane = plausible_time(first->captured, now);
     pin.time = date(first->first_pts, sane ? first->captured : now, false).time;
     pin.writer = whose;
   }
-  return promise{pin.edges, pin.writer == whose ? pin.time : timestamp{}, map_};
+  return promise{pin.edges, pin.writer == whose ? pin.time : timestamp{}, map_, pin.width};
 }
 
 void segment_log::judge(rung_state& r, bool came) const {
@@ -894,8 +898,10 @@ void segment_log::open_when_ready() {
       return;
   }
   open_ = any;
-  for (auto& e : entries_)
-    e.edges = edges_; // nobody has seen them before
+  for (auto& e : entries_) { // nobody has seen them before
+    e.edges = edges_;
+    e.width = width_;
+  }
 }
 
 void segment_log::shorten(timestamp now) {

@@ -126,6 +126,9 @@ public:
   /// Whether a stored segment is listed, waiting to be, or within P10; after a restart the rest is leftovers.
   bool knows(const segment_place& place) const;
 
+  /// How many edges serve what is listed from now on; 0: all.
+  void use_width(std::uint32_t width) { width_ = width; }
+
   /// Empty entries until the stream is first listed.
   stream_log snapshot() const;
 
@@ -136,8 +139,9 @@ public:
     edge_epoch edges = 0;
     timestamp time{};    ///< with `first` only
     lease_epoch map = 0;
+    std::uint32_t width = 0;
   };
-  /// Promises that the entry of this number will have these edges and, if it is of this writer and no seam, this date: that of a segment with such a `first` part.
+  /// Promises that the entry of this number will have these edges, this width and, if it is of this writer and no seam, this date: that of a segment with such a `first` part.
   /// The first promise holds. Of what is an entry already: as it is. None when that one is of another writer or a seam, when another one is in charge, behind a gap
   /// in any of `rungs` (bits), and while nothing is listed. Promises are not saved.
   std::optional<promise> pin(std::uint64_t msn, lease_epoch whose, edge_epoch edges, std::uint32_t rungs, const part_info* first, timestamp now);
@@ -305,6 +309,7 @@ private:
   // Not saved: a promise of parts ends with whoever showed them.
   struct pinned {
     edge_epoch edges = 0;
+    std::uint32_t width = 0;
     lease_epoch writer = 0; ///< whose date it is; 0: there is none
     timestamp time{};
   };
@@ -317,6 +322,7 @@ private:
   timestamp standby_at_{};                   ///< when it last brought anything
   std::uint64_t standby_used_ = 0;
   edge_epoch edges_ = 0;
+  std::uint32_t width_ = 0;
   timestamp last_listed_{};          ///< when an entry was last appended
   timestamp last_content_{};         ///< when a segment was last accepted
   timestamp lost_since_{};           ///< epoch start: the source is there

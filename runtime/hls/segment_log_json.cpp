@@ -19,8 +19,8 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 constexpr std::uint64_t schema_version = 4;
-/// What is written while no rung is a rendition …
-constexpr std::uint64_t schema_without_renditions = 3;
+/// What is written while no rung is a rendition and all edges serve the stream …
+constexpr std::uint64_t schema_before_renditions = 3;
 /// … no key frames are known, and no segment has a map: whoever goes back to the Weir before them can read it.
 constexpr std::uint64_t schema_without_keys = 2;
 constexpr std::uint64_t schema_without_maps = 1;
@@ -154,15 +154,17 @@ std::string segment_log::to_json() const {
   const bool has_maps = map_ != 0 || !maps_.empty() || std::any_of(announced_.begin(), announced_.end(), [](auto& w) { return !w.second.maps.empty(); }) ||
                          std::any_of(entries_.begin(), entries_.end(), [](auto& e) { return e.map != 0; }) ||
                          std::any_of(expiring_.begin(), expiring_.end(), [](auto& e) { return e.place.kind != segment_kind::ts; });
-  const bool with_renditions = std::any_of(rungs_.begin(), rungs_.end(), [](auto& r) { return r.info.rendition; }) ||
+  const bool with_renditions = width_ != 0 || std::any_of(entries_.begin(), entries_.end(), [](auto& e) { return e.width != 0; }) ||
+                               std::any_of(rungs_.begin(), rungs_.end(), [](auto& r) { return r.info.rendition; }) ||
                                std::any_of(announced_.begin(), announced_.end(), [](auto& w) {
                                  return !w.second.standby && std::any_of(w.second.rungs.begin(), w.second.rungs.end(), [](auto& r) { return r.rendition; });
                                });
+  const bool with_widths = with_renditions; // of one schema
   const bool with_keys = with_renditions || keys_from_ || std::any_of(waiting_.begin(), waiting_.end(), [](auto& w) {
     return std::any_of(w.second.rungs.begin(), w.second.rungs.end(), [](auto& r) { return !r.second.keys.empty(); });
   });
   const bool with_maps = with_keys || has_maps;
-  j["schema"] = with_renditions ? schema_version : with_keys ? schema_without_renditions : with_maps ? schema_without_keys : schema_without_maps;
+  j["schema"] = with_renditions ? schema_version : with_keys ? schema_before_renditions : with_maps ? schema_without_keys : schema_without_maps;
   j["stream"] = stream_;
   j["instance"] = instance_;
   j["version"] = version_;
@@ -214,6 +216,8 @@ std::string segment_log::to_json() const {
       entries.back()["map"] = e.map;
     if (with_keys)
       entries.back()["keys"] = e.keys;
+    if (with_widths)
+      entries.back()["width"] = e.width;
   }
   auto& waiting_slots = j["waiting"] = json::array();
   for (auto& [slot, w] : waiting_) {
@@ -238,6 +242,8 @@ std::string segment_log::to_json() const {
     for (auto& m : maps_)
       sets.push_back({{"instance", m.instance}, {"epoch", m.epoch}, {"digest", m.digest}, {"rungs", m.rungs}});
   }
+  if (with_widths)
+    j["width"] = width_;
   if (with_keys)
     j["keys_from"] = keys_from_ ? json(*keys_from_) : json(nullptr);
   return j.dump();
@@ -258,7 +264,8 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       return fail(error_code::newer_schema, fmt::format("segment log has schema {}, this Weir knows {}", schema, schema_version));
     if (schema < schema_without_maps)
       o.bad("has no known schema");
-    const bool with_maps = schema > schema_without_maps, with_keys = schema > schema_without_keys, with_renditions = schema > schema_without_renditions;
+    const bool with_maps = schema > schema_without_maps, with_keys = schema > schema_without_keys, with_renditions = schema > schema_before_renditions,
+               with_widths = with_renditions;
     segment_log log(o.text("stream", 64), options);
     log.instance_ = o.count("instance");
     log.version_ = o.count("version");
@@ -287,6 +294,7 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
     log.longest_ = o.span("longest");
     log.fenced_ = o.count("fenced");
     log.refused_ = o.count("refused");
+    log.width_ = with_widths ? static_cast<std::uint32_t>(o.count("width", width_limit)) : 0;
     for (auto& item : o.list("writers", 8)) {
       strict_object w(item, "writer");
       auto epoch = w.count("epoch");
@@ -339,6 +347,7 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       if (with_keys)
         for (auto& number : e.list("keys", 4 * max_rungs * segment_keys_limit))
           one.keys.push_back(static_cast<std::int64_t>(key_number(e, number)));
+      one.width = with_widths ? static_cast<std::uint32_t>(e.count("width", width_limit)) : 0;
       e.end();
       if (one.durations.size() != 1 && one.durations.size() != log.rungs_.size())
         e.bad("has not one duration per rung");

@@ -52,6 +52,7 @@ struct log_entry {
   bool discontinuity = false;          ///< EXT-X-DISCONTINUITY stands before it
   lease_epoch map = 0;                 ///< whose maps its segments need, part of their path; 0: they are MPEG-TS and need none
   std::vector<std::int64_t> keys = {}; ///< key frames, by rung and in order, four numbers each: rung, time, offset, bytes
+  std::uint32_t width = 0;             ///< edges that serve it, of the stream's own order in `edges`; 0: all
 
   std::int64_t duration(std::size_t rung) const { return durations.size() == 1 ? durations[0] : durations[rung]; }
   bool gap(std::size_t rung) const { return ((gaps >> rung) & 1U) != 0; }
@@ -96,6 +97,7 @@ struct log_entry {
       field("discontinuity", &o::discontinuity, "A discontinuity stands before it."),
       field("map", &o::map, "Epoch of the writer whose maps its segments need; 0 for MPEG-TS."),
       field("keys", &o::keys, "Key frames, four numbers each: rung, time in it, offset and length in bytes."),
+      field("width", &o::width, "How many edges serve it; 0: all."),
     };
   }
   bool operator==(const log_entry&) const = default;
@@ -135,6 +137,7 @@ struct open_segment {
   std::uint64_t hint_msn = 0; ///< the part that comes next: of this segment, or the first of the one behind it; 0: none is promised
   std::uint32_t hint_part = 0;
   edge_epoch hint_edges = 0;
+  std::uint32_t width = 0, hint_width = 0; ///< pinned like `edges` and `hint_edges`
 
   static constexpr auto fields() {
     using o = open_segment;
@@ -147,6 +150,8 @@ struct open_segment {
       field("hint_msn", &o::hint_msn, "Segment of the part that comes next; 0: none is promised."),
       field("hint_part", &o::hint_part, "Number of the part that comes next."),
       field("hint_edges", &o::hint_edges, "Edge epoch of the part that comes next."),
+      field("width", &o::width, "Width that its entry will have."),
+      field("hint_width", &o::hint_width, "Width of the part that comes next."),
     };
   }
   bool operator==(const open_segment&) const = default;

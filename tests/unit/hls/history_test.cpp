@@ -9,7 +9,7 @@
 namespace weir::hls {
 namespace {
 
-const std::vector<viewer_key> viewers{{0, 1, false}, {0, 1, true}, {17, 3, false}, {1023, 9, false}};
+const std::vector<viewer_key> viewers{{0, 1, false}, {0, 1, true}, {17, 3, false}, {1023, 9, false}, {17, 3, true, {}, false, 4}, {5, 1, false, {}, false, 0}};
 
 struct life {
   segment_log log{"show"};
@@ -140,6 +140,7 @@ RC_GTEST_PROP(SegmentLogHistory, NeverStepsBackAndAlwaysPassesTheLinter, ()) {
         l.begin();
         break;
       case 8: ++l.edges; break;
+      case 13: l.log.use_width(*rc::gen::inRange<std::uint32_t>(0, 6)); break;
       case 9: // nonsense
         l.offer("720p", *rc::gen::arbitrary<std::uint64_t>(), std::chrono::milliseconds(*rc::gen::inRange(-5000, 9000)));
         break;

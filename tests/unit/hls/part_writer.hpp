@@ -71,7 +71,7 @@ struct part_bench : bench {
     return out;
   }
   std::string text(std::size_t rung = 0, bool skip = false) const {
-    return prepared_playlist(shown, rung, skip).text(1, [](edge_epoch e) { return e == 1 ? std::string_view("http://a") : std::string_view("http://b"); });
+    return prepared_playlist(shown, rung, skip).text(1, [](edge_epoch e, std::uint32_t width) { return width > 0 ? std::string_view("http://c") : e == 1 ? std::string_view("http://a") : std::string_view("http://b"); });
   }
 };
 

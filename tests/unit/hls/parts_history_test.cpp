@@ -191,7 +191,7 @@ struct parts_life {
     std::string texts;
     for (std::size_t rung = 0; rung < shown.rungs.size(); ++rung) {
       prepared_playlist prepared(shown, rung);
-      auto text = prepared.text(1, [](edge_epoch e) { return std::string_view("http://edge00000000000000000000").substr(0, 11 + e); });
+      auto text = prepared.text(1, [](edge_epoch e, std::uint32_t width) { return std::string_view(width % 2 == 0 ? "http://edge00000000000000000000" : "http://host00000000000000000000").substr(0, 11 + e); });
       texts += text;
       follow(fmt::format("{} of {}", shown.rungs[rung].info.name, shown.instance), take_apart(text), text);
       RC_ASSERT(prepared.reached(prepared.last_msn(), {}));
@@ -300,6 +300,7 @@ RC_GTEST_PROP(LivePartsHistory, TakesBackNothingThatViewersHaveSeen, ()) {
   for (auto [step, n] : steps) {
     switch (step) {
       case 0: ++l.edges; break;
+      case 39: l.log.use_width(static_cast<std::uint32_t>(n % 6)); break;
       case 1: l.begin(false); break;
       case 2:
         if (!l.standby)

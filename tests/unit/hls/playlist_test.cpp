@@ -74,6 +74,44 @@ TEST(Addresses, CarryTheViewersLocality) {
   EXPECT_EQ(text.find("/p/3.1/"), std::string::npos);
 }
 
+TEST(Addresses, CarryHowManyEdgesTheViewerWants) {
+  for (std::uint32_t width : {0U, 2U, 1000U}) {
+    const auto wide = fmt::format(".w{}", width);
+    playlist_address p{{12, 7, true, "hall", true, width}, "show", 3, "720p"};
+    EXPECT_EQ(path_of(p), "/p/12.7.b.d" + wide + "~hall/show~3/720p.m3u8");
+    EXPECT_EQ(parse_playlist_path(path_of(p)).value().viewer, p.viewer);
+    const steering_address s{{12, 7, false, {}, false, width}, "show"};
+    EXPECT_EQ(path_of(s), "/steer/12.7" + wide + "/show");
+    EXPECT_EQ(parse_steering_path(path_of(s)).value().viewer, s.viewer);
+  }
+  for (auto bad : {"/p/1.1.w1/s~1/r.m3u8", "/p/1.1.w1001/s~1/r.m3u8", "/p/1.1.w/s~1/r.m3u8", "/p/1.1.w02/s~1/r.m3u8", "/p/1.1.w2.b/s~1/r.m3u8", "/p/1.1.w4294967298/s~1/r.m3u8",
+                   "/p/1.1~a.w2~b/s~1/r.m3u8"})
+    EXPECT_FALSE(parse_playlist_path(bad)) << bad;
+  EXPECT_EQ(wider(2, 3), 3U);
+  EXPECT_EQ(wider(3, 0), 0U);
+  EXPECT_EQ(wider(0, 1), 0U);
+}
+
+TEST(Playlist, HasEachEntryWhereItsWidthAndTheViewersOwnPutIt) {
+  bench b;
+  b.log.use_width(2);
+  b.slots(1, 1, 5);
+  b.log.use_width(5);
+  b.slots(1, 6, 7);
+  b.log.use_width(0);
+  b.slots(1, 8, 8);
+  const prepared_playlist prepared(b.log.snapshot(), 0);
+  auto asked = [&](std::uint32_t own) {
+    std::vector<std::uint32_t> all;
+    (void)prepared.text(1, [&](edge_epoch, std::uint32_t width) { return all.push_back(width), std::string_view("http://e"); }, {}, own);
+    return all;
+  };
+  EXPECT_EQ(asked(1), (std::vector<std::uint32_t>{2, 5, 0}));
+  EXPECT_EQ(asked(4), (std::vector<std::uint32_t>{4, 5, 0}));
+  EXPECT_EQ(asked(8), (std::vector<std::uint32_t>{8, 0}));
+  EXPECT_EQ(asked(0), (std::vector<std::uint32_t>{0}));
+}
+
 TEST(Addresses, RefuseEverythingElse) {
   for (auto path : {"/p/1024.1/s~1/r.m3u8", "/p/01.1/s~1/r.m3u8", "/p/1.1/../r.m3u8", "/p/1.1/s~1/..m3u8", "/p/1.1/s~1/a/b.m3u8", "/p/1.1.c/s~1/r.m3u8",
                     "/p/1.1/s~1/r.m3u8 ", "/p/1.-1/s~1/r.m3u8", "/p/1.99999999999999999999/s~1/r.m3u8", "", "/", "/p/", "/p/1.1/s~1/.m3u8"})

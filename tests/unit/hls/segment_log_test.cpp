@@ -773,6 +773,36 @@ TEST(SegmentLog, RemembersItsMaps) {
   EXPECT_NE(without.log.to_json().find("\"schema\":1"), std::string::npos) << "which an older Weir reads";
 }
 
+TEST(SegmentLog, KeepsHowManyEdgesServeWhatIsListed) {
+  bench b;
+  b.slots(1, 1, 3); // nothing is listed yet
+  b.log.use_width(2);
+  b.slots(1, 4, 5);
+  b.log.use_width(3);
+  b.slots(1, 6, 7);
+  auto widths = [](const segment_log& log) {
+    std::vector<std::uint32_t> all;
+    for (auto& e : log.snapshot().entries)
+      all.push_back(e.width);
+    return all;
+  };
+  ASSERT_EQ(widths(b.log).size(), 7U);
+  EXPECT_EQ(widths(b.log)[4], 2U);
+  EXPECT_EQ(widths(b.log)[6], 3U);
+  const auto text = b.log.to_json();
+  EXPECT_NE(text.find("\"schema\":4"), std::string::npos) << "an older Weir would send viewers to other edges";
+  auto back = segment_log::from_json(text);
+  ASSERT_TRUE(back) << back.error().text;
+  EXPECT_EQ(widths(*back), widths(b.log));
+  EXPECT_EQ(back->to_json(), text);
+  b.log = std::move(*back);
+  b.slots(1, 8, 8);
+  EXPECT_EQ(widths(b.log).back(), 3U) << "also after a restart, until somebody says otherwise";
+  auto broken = text;
+  broken.replace(broken.find("\"width\":"), 9, "\"width\":9999");
+  EXPECT_FALSE(segment_log::from_json(broken));
+}
+
 TEST(SegmentLog, CanBeReadAgainHoweverOftenItsMapsChange) {
   bench b;
   auto timing = timing_of(hls_profile::quick);

@@ -29,11 +29,13 @@ inline segment_info make_segment(std::string rung, std::uint64_t slot, timestamp
   return s;
 }
 
-inline std::string edge_url(edge_epoch epoch, viewer_key v) { return fmt::format("http://edge{}:80", (v.bucket + epoch * 7 + (v.backup ? 1 : 0)) % 5); }
+inline std::string edge_url(edge_epoch epoch, viewer_key v, std::uint32_t width = 0) {
+  return fmt::format("http://edge{}:80", (v.bucket + epoch * 7 + width * 3 + (v.backup ? 1 : 0)) % 5);
+}
 
 inline std::string render(const stream_log& log, std::size_t rung, viewer_key v) {
-  std::map<edge_epoch, std::string> urls;
-  return prepared_playlist(log, rung).text(v.joined, [&](edge_epoch e) { return std::string_view(urls[e] = edge_url(e, v)); });
+  std::map<std::pair<edge_epoch, std::uint32_t>, std::string> urls;
+  return prepared_playlist(log, rung).text(v.joined, [&](edge_epoch e, std::uint32_t width) { return std::string_view(urls[{e, width}] = edge_url(e, v, width)); }, {}, v.width);
 }
 
 inline std::string show(const std::vector<finding>& all) {
