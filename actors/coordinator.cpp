@@ -276,6 +276,8 @@ expected<void> coordinator_state::load(timestamp wall, time_point now) {
   }
   edge_set = weir::edge_set{setup.steering};
   edge_set.restore(std::move(tables), now);
+  widths = steering::stream_widths{now, {.concentrate = setup.steering.concentrate}};
+  judge_widths(now);
   drain_edges();
   for (auto& [id, entry] : streams) // until its STREAM says more: whoever watches must not take a broadcast that goes on for one that is over
     entry.idle = entry.status.publishers.empty() && entry.status.publication.empty();
@@ -1118,7 +1120,7 @@ bool coordinator_state::judge_origins(time_point now, timestamp wall) {
 
 edge_list coordinator_state::listing(time_point now) {
   std::erase_if(joins, [&](auto& one) { return now - one.second.heard > director_forgotten || !nodes.contains(one.first); });
-  edge_list list{.edges = edge_set.statuses(), .oldest_table = edge_set.oldest(), .joins = {}};
+  edge_list list{.edges = edge_set.statuses(), .oldest_table = edge_set.oldest(), .joins = {}, .widths = widths.list()};
   for (auto& e : list.edges) { // told to many each second: what is there for people stays here
     e.seen.clear();
     e.load.streams.clear();
@@ -1558,6 +1560,13 @@ coordinator_state::audiences coordinator_state::watched(const std::vector<edge_s
   return all;
 }
 
+void coordinator_state::judge_widths(time_point now) {
+  steering::stream_widths::demands seen;
+  for (auto& [stream, one] : watched(edge_set.statuses()))
+    seen.emplace(stream, steering::stream_demand{one.viewers, one.sessions, one.bits_per_second});
+  widths.step(seen, edge_set.table(), now);
+}
+
 edge_epoch coordinator_state::oldest_named(time_point now) const {
   auto oldest = edge_set::no_epoch;
   for (auto& [node, says] : named)
@@ -1689,6 +1698,9 @@ void coordinator_state::decorate(stream_status& status, const audiences& watched
   auto audience = watched.find(status.spec.name);
   status.audience = audience == watched.end() ? stream_audience{} : audience->second;
   status.audience.stream = status.spec.name;
+  const auto width = widths.width(status.spec.name);
+  const auto everybody = std::ranges::count(edge_set.table().edges, false, &edge_target::networks_only);
+  status.edges = width != 0 ? width : static_cast<std::uint32_t>(everybody);
   status.playback_url = setup.playback_base + hls::multivariant_path(status.spec.name);
   status.publish_urls.clear();
   auto add = [&](const rtmp_server& s) { status.publish_urls.push_back(fmt::format("{}/{}/{}", s.publish_url, status.spec.app, status.spec.name)); };
@@ -2397,6 +2409,7 @@ coordinator_actor::behavior_type coordinator(coordinator_actor::stateful_pointer
           my.moved = now();
           move_away({move->seat, held.epoch}, "its node is crowded");
         }
+        my.judge_widths(now());
         tell_watchers(my.listing(now()));
       }
       if (now() - *authorities_read >= authorities_read_every) {

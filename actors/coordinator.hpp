@@ -9,6 +9,7 @@
 #include "runtime/base/standstill.hpp"
 #include "runtime/origin/succession.hpp"
 #include "runtime/placing/placing.hpp"
+#include "runtime/steering/concentration.hpp"
 #include "runtime/store/store.hpp"
 #include "runtime/viewing/viewing.hpp"
 #include "schemas/config.hpp"
@@ -122,6 +123,7 @@ struct coordinator_state {
   std::uint32_t autoscaler_restarts = 0;
   std::vector<watcher_actor> watchers;
   weir::edge_set edge_set;
+  steering::stream_widths widths{{}}; ///< begun with us
   address_book addresses; ///< that edges of one network share
   struct edges_named {
     edge_epoch oldest = 0;
@@ -252,6 +254,8 @@ struct coordinator_state {
   /// How each stream is watched, by name: what directors and these edges say, summed.
   using audiences = std::map<std::string, stream_audience, std::less<>>;
   audiences watched(const std::vector<edge_status>& edges) const;
+  /// How many edges serve each stream. For each second.
+  void judge_widths(time_point now);
   /// The oldest edge epoch that a playlist may name; edge_set::no_epoch where no origin says that it lists anything.
   edge_epoch oldest_named(time_point now) const;
   /// Where segment logs are: at every origin that has joined and was not stopped, whether it is heard by us or not.

@@ -326,7 +326,10 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
         show();
       my.setup.desk->expire(std::chrono::steady_clock::now());
       const bool blind = my.misses_peer(now());
-      my.setup.desk->with_admission([&](auto& admission) { admission.counters_lost(blind); });
+      my.setup.desk->with_admission([&](auto& admission) {
+        admission.counters_lost(blind);
+        admission.calm_down();
+      });
       if (my.watching.answered)
         tell(self, coordinator, my.own_joins());
       my.watching.follow(self, coordinator, watcher_actor{me});

@@ -520,6 +520,7 @@ struct edge_list {
   std::vector<edge_status> edges;
   edge_epoch oldest_table = 0; ///< those before it are forgotten: nothing listed names them
   std::vector<director_joins> joins; ///< last word of each director
+  width_list widths;           ///< for origins, which stamp them on what they list
 };
 /// Where segment logs are, at each change, without tokens for writes.
 struct origin_list {
@@ -594,7 +595,7 @@ WEIR_MESSAGE(probe_orders, edges, urgent, newest, every, timeout, authorities, a
 WEIR_MESSAGE(segment_listed, stream, newest)
 WEIR_MESSAGE(edges_in_use, node, oldest)
 WEIR_MESSAGE(audience_news, node, streams)
-WEIR_MESSAGE(edge_list, edges, oldest_table, joins)
+WEIR_MESSAGE(edge_list, edges, oldest_table, joins, widths)
 
 /// Coordinator → origins: a stream's publication as seen from the control plane.
 struct stream_notice {

@@ -250,8 +250,10 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
     log::info("origin", "stands-by", "term={} streams={} why={}", my.held, my.in.logs().size(), my.not_ready_why);
     my.in.close(); // whoever waits for an answer tries again, and hears where
     auto edges = my.in.oldest_named();
+    auto widths = my.in.widths();
     my.in = origin::intake(taking, my.in.last_ticket());
     my.in.use_edges(edges);
+    my.in.use_widths(widths);
     my.heads.clear();
     my.news = hls::log_news(random_uuid()); // what it has shown another one tells from now on
     my.ready = false;
@@ -331,7 +333,10 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
       my.watching.hears_table(now());
       my.in.use_edges(table.epoch);
     },
-    [=, &my](const edge_list&) { my.watching.hears(now()); }, // loads matter to directors only
+    [=, &my](const edge_list& list) { // loads matter to directors only
+      my.watching.hears(now());
+      my.in.use_widths(list.widths);
+    },
     [](const origin_list&) {},
     [=, &my](const stream_notice& notice) {
       if (my.setup.copies)
@@ -382,8 +387,10 @@ origin_actor::behavior_type origin_keeper(origin_actor::stateful_pointer<origin_
         return;
       }
       auto edges = my.in.oldest_named(); // with nothing listed the one in force
+      auto widths = my.in.widths();
       my.in = std::move(*loaded.in);
       my.in.use_edges(edges);
+      my.in.use_widths(widths);
       my.queue->use(my.setup.copies->under({loaded.term, my.setup.member})); // what waits there from a former turn fails
       my.ready = true;
       my.held = loaded.term;

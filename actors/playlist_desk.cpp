@@ -71,6 +71,8 @@ std::string_view stream_in(std::string_view path) {
   return path.substr(from, path.find('/', from) - from);
 }
 
+std::uint64_t seed_of(const hls::stream_log& log) { return steering::stream_seed(fmt::format("{}~{}", log.stream, log.instance)); }
+
 expected<hls::reload_wish> wish_of(std::string_view query) {
   if (query.empty())
     return hls::reload_wish{};
@@ -196,7 +198,9 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
   auto locality = seen->localities ? seen->localities->of(viewer_address(r.peer_address, r.fields, proxies_)) : std::string_view{};
   if (!seen->tables.empty()) {
     std::lock_guard lock(joining_);
-    auto drawn = admission_.admit(random_bits, locality);
+    // As wide as the newest entry, which is what the viewer fetches first.
+    const auto& log = stream->second->log;
+    auto drawn = admission_.admit(random_bits, locality, {seed_of(log), log.entries.empty() ? 0 : log.entries.back().width});
     if (!drawn) {
       counts_.refused_joins.fetch_add(1, std::memory_order_relaxed);
       return drawn.error().code == error_code::too_many
@@ -208,8 +212,8 @@ bool playlist_desk::answer_multivariant(const http::fast_request& r, http::fast_
     counts_.refused_joins.fetch_add(1, std::memory_order_relaxed);
     return refuse(a, 503, "no edge serves viewers yet\n", "Retry-After: 1\r\n");
   }
-  auto text = hls::multivariant(stream->second->log, {.bucket = joined.bucket, .joined = joined.epoch, .backup = false, .locality = joined.near ? locality : std::string_view{}, .dvr = name->dvr},
-                                joined.lowest_rungs_only ? rungs_when_nearly_full : hls::max_rungs, at.prefix);
+  const hls::viewer_key viewer{.bucket = joined.bucket, .joined = joined.epoch, .locality = joined.near ? locality : std::string_view{}, .dvr = name->dvr, .width = joined.width};
+  auto text = hls::multivariant(stream->second->log, viewer, joined.lowest_rungs_only ? rungs_when_nearly_full : hls::max_rungs, at.prefix);
   if (!text)
     return refuse(a, 404, "this stream has no segments yet\n");
   counts_.joins.fetch_add(1, std::memory_order_relaxed);
@@ -285,14 +289,15 @@ bool playlist_desk::media(std::string_view path, const expected<hls::reload_wish
   a.content_type = playlist_type;
   thread_local std::vector<std::string_view> pieces;
   bool lost = false;
-  auto base = [&](edge_epoch epoch) {
-    auto url = seen->tables.base_url(epoch, viewer.bucket, viewer.backup, viewer.locality);
+  const auto seed = steering::stream_seed(stream->first);
+  auto base = [&](edge_epoch epoch, std::uint32_t width) {
+    auto url = seen->tables.base_url(epoch, viewer.bucket, viewer.backup, viewer.locality, {seed, width});
     if (url.empty() && seen->tables.knows(epoch)) // listed while no edge served, and at the origin's address for ever
       url = own_base_;
     lost = lost || url.empty();
     return url;
   };
-  form->playlist.pieces(viewer.joined, base, pieces, at.prefix);
+  form->playlist.pieces(viewer.joined, base, pieces, at.prefix, viewer.width);
   if (lost) { // whoever loads the stream anew joins an edge set that is known
     counts_.unknown.fetch_add(1, std::memory_order_relaxed);
     return seen->complete ? refuse(a, 410, "this playlist names edges that are forgotten; please load the stream anew\n") : unknown(a, seen, {});
@@ -321,11 +326,14 @@ bool playlist_desk::answer_steering(const http::fast_request& r, http::fast_answ
   auto stream = seen ? seen->live.find(address->stream) : decltype(seen->live.find(""))();
   if (!seen || stream == seen->live.end()) // 410 ends steering; after another error the player asks again
     return seen && seen->complete ? refuse(a, 410, "this stream is over\n") : unknown(a, seen, {});
-  auto& entries = stream->second->log.entries;
+  auto& log = stream->second->log;
+  auto& entries = log.entries;
+  const auto seed = seed_of(log);
   // What the player has still to fetch decides: where nobody serves any more its next request would fail, or wait.
   auto leaves = [&](bool backup) {
     return std::any_of(entries.end() - static_cast<std::ptrdiff_t>(std::min(entries.size(), not_fetched_yet)), entries.end(), [&](auto& e) {
-      auto* edge = seen->tables.edge(std::max(e.edges, address->viewer.joined), address->viewer.bucket, backup, address->viewer.locality);
+      auto* edge = seen->tables.edge(std::max(e.edges, address->viewer.joined), address->viewer.bucket, backup, address->viewer.locality,
+                                      {seed, hls::wider(e.width, address->viewer.width)});
       return edge && seen->leaves(*edge);
     });
   };

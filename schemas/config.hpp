@@ -387,6 +387,7 @@ struct origin_options {
 
 struct director_options {
   std::uint32_t slack_percent = 10;
+  bool concentrate = true;
   std::uint32_t gain_percent = 17;
   std::uint32_t dead_band_percent = 10;
   std::uint32_t slew_percent = 20;
@@ -405,6 +406,7 @@ struct director_options {
     using namespace std::chrono_literals;
     return std::tuple{
       field("slack_percent", &o::slack_percent, {0, 100}, "How far an edge may exceed its fair share before it gets no new viewers, in percent.", needs_restart),
+      field("concentrate", &o::concentrate, "Whether a stream with few viewers is served by few edges, so that its origin is asked by few.", needs_restart),
       field("gain_percent", &o::gain_percent, {0, 50}, "How strongly an edge's weight answers to its measured load, in percent; 0 turns the feedback off.", needs_restart),
       field("dead_band_percent", &o::dead_band_percent, {0, 50}, "Deviations of load below this change no weight, in percent.", needs_restart),
       field("slew_percent", &o::slew_percent, {1, 100}, "Largest change of a weight in one report interval, in percent.", needs_restart),

@@ -109,7 +109,10 @@ expected<void> intake::announce(const std::string& stream, lease_epoch epoch, co
     by_rung.emplace_back(rungs[i].name, std::move(maps[i]));
   }
   const auto digest = all.empty() ? std::string{} : sha256_hex(all);
-  auto done = logs_.try_emplace(stream, stream, options_.log).first->second.begin_writer(epoch, publication, std::move(rungs), timing, standby, digest);
+  const auto [at, fresh] = logs_.try_emplace(stream, stream, options_.log);
+  if (fresh)
+    at->second.use_width(widths_.usual);
+  auto done = at->second.begin_writer(epoch, publication, std::move(rungs), timing, standby, digest);
   if (!done && done.error().code == error_code::fenced)
     ++counted_.fenced;
   if (auto& l = lines_[stream]; done && options_.shelf && (part != 0ms || l.parts)) {
@@ -606,6 +609,17 @@ void intake::turn_all_away() {
   held_bytes_ = 0;
   if (options_.shelf)
     options_.shelf->clear();
+}
+
+void intake::use_widths(const width_list& widths) {
+  widths_ = widths;
+  if (!widths.known)
+    return;
+  for (auto& [stream, log] : logs_)
+    log.use_width(widths.usual);
+  for (auto& wide : widths.wide)
+    if (auto log = logs_.find(wide.stream); log != logs_.end())
+      log->second.use_width(wide.width);
 }
 
 edge_epoch intake::oldest_named() const {

@@ -16,6 +16,7 @@
 #include "runtime/hls/segment_log.hpp"
 #include "runtime/origin/part_shelf.hpp"
 #include "runtime/origin/segment_store.hpp"
+#include "schemas/stream.hpp"
 
 #include <deque>
 #include <functional>
@@ -105,6 +106,9 @@ public:
 
   /// The edge epoch in force: stamped on every entry that is listed. It never falls.
   void use_edges(edge_epoch edges) { edges_ = std::max(edges_, edges); }
+  /// How many edges serve which stream: stamped likewise. While audiences are not known what a stream has holds.
+  void use_widths(const width_list& widths);
+  const width_list& widths() const { return widths_; }
   /// The oldest epoch that a listed entry carries; with nothing listed the one in force.
   edge_epoch oldest_named() const;
 
@@ -199,6 +203,7 @@ private:
   std::vector<shown_news> news_;
   std::uint64_t tickets_ = 0;
   edge_epoch edges_ = 0;
+  width_list widths_;
   std::size_t held_bytes_ = 0;
   timestamp wall_{}; ///< as of the last call that said it
   bool ousted_ = false, closed_ = false;

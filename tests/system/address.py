@@ -126,7 +126,7 @@ class SharedAddresses(Network, LoggedCase):
         cls.port = free_ports(1)
         door = f"{cls.HOST}:{free_ports(1)}"
         cls.boss = Member("boss", ["coordinator", "ingest", "worker", "origin", "director"], door, listens=True, host=cls.HOST, origin={"profile": "quick"},
-                          hooks={"allow": [cls.NETWORK]}, ingest={"play_allow": [cls.NETWORK]}, director={"trusted_proxies": [cls.NETWORK]})
+                          hooks={"allow": [cls.NETWORK]}, ingest={"play_allow": [cls.NETWORK]}, director={"trusted_proxies": [cls.NETWORK], "concentrate": False})
         cls.cached = []
         for n in range(3):
             edge = {"instances": 1, "listen_host": "0.0.0.0", "first_port": cls.port, "shared_address": {"address": f"{shared(n)}/24", "interface": "eth0"}}

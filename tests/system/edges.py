@@ -24,7 +24,8 @@ class Edges(LoggedCase):
     @classmethod
     def setUpClass(cls):
         door = f"127.0.0.1:{free_ports(1)}"
-        cls.lab = Node(node={"name": "lab"}, roles=["coordinator", "ingest", "worker", "origin", "director"], cluster={"name": "hall", "listen": door})
+        cls.lab = Node(node={"name": "lab"}, roles=["coordinator", "ingest", "worker", "origin", "director"], cluster={"name": "hall", "listen": door},
+                       director={"concentrate": False})  # one small stream on all of them
         cls.addClassCleanup(cls.lab.remove)
         cls.farm = []
         for name in ("e1", "e2", "e3"):

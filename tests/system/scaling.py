@@ -26,7 +26,7 @@ class Scaling(NodeCase):
         "edge": {"instances": 2, "spare": 2, "first_port": FIRST, "egress": "3M"},
         "ladders": [{"name": "small", "rungs": [{"name": "360p", "height": 360, "video": "1M"}], "audio": "64k", "preset": "superfast"}],
         "origin": {"profile": "short", "window": f"{WINDOW}s"},
-        "director": {"steering_ttl": "5s"},
+        "director": {"steering_ttl": "5s", "concentrate": False},
         "autoscaler": {
             "driver": "process", "least": 2, "most": 4, "boot": "1s", "cool_down": f"{COOL_DOWN}s", "imbalance_percent": 0, "growth_percent": 0,
         },
@@ -185,7 +185,7 @@ class Machines(LoggedCase):
             f.write('#!/bin/sh\necho "to $WEIR_ORDER $WEIR_MACHINE" >&2\n'
                     f'exec curl -sS --fail --max-time 20 --data-binary @- {cls.cloud.url()}\n')
         os.chmod(script, 0o700)
-        cls.boss = Node(node={"name": "boss"}, roles=["coordinator", "edge"], cluster={"name": "hall", "listen": door}, director={"steering_ttl": "5s"},
+        cls.boss = Node(node={"name": "boss"}, roles=["coordinator", "edge"], cluster={"name": "hall", "listen": door}, director={"steering_ttl": "5s", "concentrate": False},
                         edge={"instances": 1, "origins": [cls.cloud.url()]},
                         autoscaler={"driver": "exec", "command": [script], "least": 2, "most": 3, "boot": "20s", "per_hour": 2})
         cls.addClassCleanup(cls.boss.remove)

@@ -87,6 +87,7 @@ private:
   struct viewer {
     std::uint32_t bucket;
     edge_epoch joined;
+    std::uint32_t width;
     std::array<std::map<std::uint64_t, std::string>, 2> seen{}; ///< number → address, on both pathways
   };
 
@@ -134,6 +135,9 @@ private:
     e.edges = stamp_;
     e.time = timestamp{} + std::chrono::seconds(6 * e.msn);
     e.durations = {6 * 90'000};
+    if (draw(3) == 0)
+      width_ = static_cast<std::uint32_t>(draw(5));
+    e.width = width_;
     log_.entries.push_back(e);
     while (log_.entries.size() > static_cast<std::size_t>(window_ / 6s))
       log_.entries.erase(log_.entries.begin());
@@ -184,7 +188,7 @@ private:
   }
 
   std::pair<int, std::string> get(a_director& d, const viewer& v, bool backup) {
-    auto path = hls::path_of(hls::playlist_address{{v.bucket, v.joined, backup}, "conf", 1, "720p"});
+    auto path = hls::path_of(hls::playlist_address{{v.bucket, v.joined, backup, {}, false, v.width}, "conf", 1, "720p"});
     http::fast_request r;
     r.path = path;
     http::fast_answer a;
@@ -198,7 +202,7 @@ private:
   void look() {
     // A viewer comes to one of the directors and joins the newest epoch that this one knows.
     auto& host = directors_[draw(directors_.size())];
-    viewers_.push_back({static_cast<std::uint32_t>(draw(1024)), host.state.tables.newest_epoch()});
+    viewers_.push_back({static_cast<std::uint32_t>(draw(1024)), host.state.tables.newest_epoch(), draw(3) == 0 ? static_cast<std::uint32_t>(draw(5)) : 1});
     if (viewers_.size() > 6)
       viewers_.erase(viewers_.begin() + static_cast<std::ptrdiff_t>(draw(viewers_.size())));
     for (auto& d : directors_)
@@ -242,6 +246,7 @@ private:
   std::uint64_t loads_ = 0;
   std::optional<edge_epoch> oldest_told_; ///< by the origin to this coordinator
   edge_epoch stamp_ = 0;
+  std::uint32_t width_ = 0;
   std::uint64_t next_msn_ = 0;
   hls::stream_log log_;
   std::array<a_director, 2> directors_;

@@ -122,6 +122,67 @@ TEST_F(Director, AnswersNothingForAStreamThatIsNotLive) {
   EXPECT_EQ(get("/p/1.0/conf~1/720p.m3u8").first, 404);
 }
 
+TEST_F(Director, SendsTheViewersOfASmallStreamToFewEdgesAndACrowdToAll) {
+  std::vector<std::string> names;
+  for (int n = 0; n < 10; ++n)
+    names.push_back(fmt::format("e{}", n));
+  auto t = table(1, names);
+  for (auto& e : t.edges)
+    e.capacity_bps = 10'000'000'000;
+  ASSERT_TRUE(state.take(t));
+  auto log = log_of(1, 6, 1);
+  for (auto& e : log.entries)
+    e.width = 2;
+  state.take(log, now);
+  show();
+  auto edges_of = [&](std::string_view path) {
+    std::set<std::string> all;
+    const auto text = get(path).second;
+    for (std::size_t at = text.find("http://"); at != std::string::npos; at = text.find("http://", at + 1))
+      all.insert(text.substr(at, text.find("/s/", at) - at));
+    return all;
+  };
+  std::map<std::string, int> viewers;
+  std::set<std::string> few, all;
+  bool wider = false;
+  for (int n = 0; n < 200; ++n) {
+    const auto text = get("/hls/conf/index.m3u8").second;
+    const auto at = text.find("/p/");
+    const auto path = text.substr(at, text.find('\n', at) - at);
+    const auto its = edges_of(path);
+    ASSERT_EQ(its.size(), 1U) << path;
+    const bool own = path.find(".w") != std::string::npos;
+    EXPECT_NE(text.find("/steer/" + path.substr(3, path.find("/conf") - 3) + "/conf"), std::string::npos) << text;
+    (own ? all : few).insert(*its.begin());
+    wider = wider || own;
+  }
+  EXPECT_EQ(few.size(), 2U);
+  EXPECT_TRUE(wider);
+  EXPECT_EQ(all.size(), 10U);
+}
+
+TEST_F(Director, SteersBySmallStreamsOwnEdges) {
+  auto t = table(1, {"a", "b", "c", "d", "e", "f"});
+  ASSERT_TRUE(state.take(t));
+  auto log = log_of(1, 6, 1);
+  for (auto& e : log.entries)
+    e.width = 2;
+  state.take(log, now);
+  const steering::stream_reach reach{steering::stream_seed("conf~1"), 2};
+  const auto at = *steering::place_of(t, 7, {}, reach);
+  std::map<std::string, edge_phase> phases;
+  for (auto& e : t.edges)
+    phases[e.name.value] = edge_phase::serving;
+  hear(phases);
+  EXPECT_NE(get("/steer/7.1/conf").second.find(R"(["edge","backup"])"), std::string::npos);
+  for (auto& e : t.edges)
+    phases[e.name.value] = &e == &t.edges[at.primary] ? edge_phase::suspect : edge_phase::serving;
+  hear(phases);
+  EXPECT_NE(get("/steer/7.1/conf").second.find(R"(["backup","edge"])"), std::string::npos);
+  ASSERT_NE(t.edges[t.primary[7]].name, t.edges[at.primary].name) << "choose another bucket";
+  EXPECT_NE(get("/steer/7.1.w0/conf").second.find(R"(["edge","backup"])"), std::string::npos) << "who has all edges has another one";
+}
+
 TEST_F(Director, SaysThatAStreamIsNotThereOnlyWhenEveryOriginHasSpoken) {
   auto unknown = [&] { return std::tuple(get("/hls/conf/index.m3u8").first, get("/p/1.0/conf~1/720p.m3u8").first, get(steering_path(3, 0)).first); };
   state.all_origins = false;
