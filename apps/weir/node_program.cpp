@@ -535,7 +535,7 @@ void node_program::end() {
   watcher_ = nullptr;
   caf::scoped_actor self{*system_, true};
   // In reverse: nobody new comes in, runs deliver their last segments, then whoever they deliver to. Coordinator and origin are last.
-  std::vector<std::string> order{"observer", "node", "ingest", "edge", "director", "http bridge", "introspection", "origin", "keyring", "door", "seat", "coordinator", "uplink"};
+  std::vector<std::string> order{"observer", "node", "ingest", "edge", "http front", "director", "http bridge", "introspection", "origin", "keyring", "door", "seat", "coordinator", "uplink"};
   for (auto& what : order) {
     std::vector<root*> leaving; // of one kind together: each edge may wait for its downloads
     for (auto& r : roots_)
