@@ -201,6 +201,24 @@ class Publishing(NodeCase):
             report = watch(node, "fragments", 10)
             self.assertEqual(report["findings"], [])
 
+    def test_sound_of_its_own_is_one_rendition_of_all_rungs(self):
+        node = self.node
+        stream = node.add_stream("spoken")
+        node.add_task(stream, "hls", {"ladder": "small", "profile": "short", "container": "fmp4", "audio": "separate", "language": "de"})
+        with Encoder(node, "spoken", stream.key):
+            viewer = wait_until_playable(node, "spoken", 40)
+            tags = [line for line in viewer.text.splitlines() if line.startswith("#EXT-X-MEDIA:TYPE=AUDIO")]
+            self.assertEqual(len(tags), 2, "one for each pathway")
+            self.assertTrue(all('LANGUAGE="de"' in tag for tag in tags), tags)
+            url = urllib.parse.urljoin(node.playback_url("spoken"), tags[0].split('URI="')[1].split('"')[0])
+            sound = eventually("its segments", lambda: Playlist(url, fetch(url).text).media, 10)[-1]
+            pictures_of = next(e for e in viewer.playlist().media if e.msn == sound.msn)
+            self.assertAlmostEqual(sound.duration, pictures_of.duration, delta=0.05)
+            for entry, kind in ((sound, "audio"), (pictures_of, "video")):
+                self.assertEqual(list(probe(fetch(entry.map).body + fetch(entry.uri).body)), [kind])
+            report = watch(node, "spoken", 12)
+            self.assertEqual(report["findings"], [])
+
     def test_nobody_publishes_without_the_right_key(self):
         node = self.node
         stream = node.add_stream("guarded")

@@ -284,13 +284,17 @@ TEST_F(LiveParts, PinTheEdgesAndTheDateOfTheirSegment) {
   EXPECT_EQ(shown.open.edges, 1U);
   const auto time = shown.open.time;
   edges = 4;
+  log.use_width(3);
   both(1, 5, 1);
   EXPECT_EQ(shown.open.edges, 1U);
+  EXPECT_EQ(shown.open.width, 0U);
   both(1, 5, 2);
   both(1, 5, 3);
   EXPECT_EQ(shown.open.hint_msn, 6U);
   EXPECT_EQ(shown.open.hint_edges, 4U);
+  EXPECT_EQ(shown.open.hint_width, 3U);
   edges = 6;
+  log.use_width(5);
   now = start_time + 24s;
   auto late = make_segment("360p", 5, start_time + 20s + 70ms); // the other rung's clock would say so
   log.offer(1, late, edges, now);
@@ -298,11 +302,14 @@ TEST_F(LiveParts, PinTheEdgesAndTheDateOfTheirSegment) {
   show();
   ASSERT_EQ(shown.entries.back().msn, 5U);
   EXPECT_EQ(shown.entries.back().edges, 1U);
+  EXPECT_EQ(shown.entries.back().width, 0U);
   EXPECT_EQ(shown.entries.back().time, time);
   both(1, 6, 0);
   EXPECT_EQ(shown.open.edges, 4U);
+  EXPECT_EQ(shown.open.width, 3U);
   segment(1, 6);
   EXPECT_EQ(shown.entries.back().edges, 4U);
+  EXPECT_EQ(shown.entries.back().width, 3U);
   segment(1, 7); // hinted since 6 is listed
   EXPECT_EQ(shown.entries.back().edges, 6U);
 }
