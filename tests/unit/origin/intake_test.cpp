@@ -617,6 +617,27 @@ TEST_F(Intake, WhatIsLateIsBroughtAgainWhereAnotherOriginMayTakeOver) {
   EXPECT_EQ(code_of(held), error_code::unavailable);
 }
 
+TEST_F(Intake, StampsOnWhatItListsHowManyEdgesServeTheStream) {
+  in->use_widths({.usual = 2, .wide = {{"other", 5}}, .known = true});
+  ASSERT_TRUE(announce(65536));
+  for (std::uint64_t slot = 10; slot < 14; ++slot)
+    ASSERT_TRUE(put(65536, slot));
+  EXPECT_EQ(shown().entries.back().width, 2U) << "as usual from its beginning";
+  in->use_widths({.usual = 2, .wide = {{"conf", 5}}, .known = true});
+  ASSERT_TRUE(put(65536, 14));
+  EXPECT_EQ(shown().entries.back().width, 5U);
+  EXPECT_EQ(shown().entries.front().width, 2U) << "what is listed stays";
+  in->use_widths({.usual = 3, .wide = {}, .known = false}); // of a coordinator that has just begun
+  ASSERT_TRUE(put(65536, 15));
+  EXPECT_EQ(shown().entries.back().width, 5U);
+  ASSERT_TRUE(restart());
+  ASSERT_TRUE(put(65536, 16));
+  EXPECT_EQ(shown().entries.back().width, 5U) << "it is saved";
+  in->use_widths({.usual = 3, .wide = {}, .known = true});
+  ASSERT_TRUE(put(65536, 17));
+  EXPECT_EQ(shown().entries.back().width, 3U);
+}
+
 TEST_F(Intake, TellsTheOldestEdgeTableThatIsStillNamed) {
   in->use_edges(3);
   EXPECT_EQ(in->oldest_named(), 3U) << "nothing is listed: what is in force";
