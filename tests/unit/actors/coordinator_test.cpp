@@ -421,6 +421,40 @@ TEST_F(Coordinator, SumsWhatDirectorsAndEdgesSayOfAStreamsAudience) {
     EXPECT_TRUE(e.load.streams.empty()) << "directors do not need it";
 }
 
+TEST_F(Coordinator, TellsOriginsHowManyEdgesServeAStreamByItsAudience) {
+  const auto spec = stream();
+  std::vector<edge_target> five;
+  for (int i = 1; i <= 5; ++i) {
+    edge_spec edge;
+    edge.name = edge_name{fmt::format("e{}", i)};
+    edge.url = fmt::format("http://e{}", i);
+    five.push_back({edge.name, edge.url, 1000, 1'000'000'000});
+    state->edge_set.add(edge, t0);
+  }
+  state->edge_set.restore({steering::make_table(1, five)}, t0);
+  auto load = [&](std::int64_t bits_per_second) {
+    edge_load one;
+    one.edge = edge_name{"e1"};
+    one.streams = {{spec.name, bits_per_second, 5, 2, 5}};
+    ASSERT_TRUE(state->edge_set.take(one, t0));
+  };
+  load(15'000'000);
+  state->judge_widths(t0 + 1s);
+  auto list = state->listing(t0 + 1s).widths;
+  EXPECT_EQ(list.usual, 2u);
+  EXPECT_TRUE(list.wide.empty());
+  EXPECT_EQ(state->view(t0).streams.at(0).edges, 2u);
+  load(1'500'000'000);
+  for (int s = 2; s <= 40; ++s) // what is measured is smoothed
+    state->judge_widths(t0 + std::chrono::seconds(s));
+  list = state->listing(t0 + 40s).widths;
+  ASSERT_EQ(list.wide.size(), 1u);
+  EXPECT_EQ(list.wide[0].stream, spec.name);
+  EXPECT_EQ(list.wide[0].width, 4u) << "1.5 Gbit/s at 0.7 of an edge's 1 Gbit/s, and one";
+  EXPECT_TRUE(list.known);
+  EXPECT_EQ(state->view(t0).streams.at(0).edges, 4u);
+}
+
 TEST_F(Coordinator, ACreationThatIsSentTwiceMakesOneThing) {
   auto of = stream().id;
   auto make = [&](std::string request) {

@@ -77,7 +77,8 @@ TEST_F(WireMessages, ArriveAsTheyWereSent) {
   EXPECT_EQ(back.tasks[0].log_tail, view.tasks[0].log_tail);
   EXPECT_EQ(back.edges[0].load.bits_per_second, 1ll << 40);
 
-  edge_list edges{.edges = {}, .oldest_table = 3, .joins = {{node_name{"d"}, 9, {edge_name{"e"}}, {1ull << 40}, 800}}};
+  edge_list edges{.edges = {}, .oldest_table = 3, .joins = {{node_name{"d"}, 9, {edge_name{"e"}}, {1ull << 40}, 800}}, .widths = {2, {{"a", 5}}, true}};
+  EXPECT_EQ(sent(system, edges).widths, edges.widths);
   auto joins = sent(system, edges).joins.at(0);
   EXPECT_EQ(joins.edges, edges.joins[0].edges);
   EXPECT_EQ(joins.viewers, edges.joins[0].viewers);
