@@ -40,9 +40,9 @@ void append(hls::stream_log& log) {
   ++log.version;
 }
 
-hls::stream_log broadcast(std::string name) {
+hls::stream_log broadcast(std::string stream) {
   hls::stream_log log;
-  log.stream = std::move(name);
+  log.stream = std::move(stream);
   log.instance = 1;
   log.target = timing.target;
   log.window = timing.window;
