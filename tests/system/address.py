@@ -163,7 +163,7 @@ class SharedAddresses(Network, LoggedCase):
         eventually("all serve", lambda: {self.phase(n) for n in range(3)} == {"serving"}, 30)
         for n in range(3):
             self.assertEqual(self.addresses_of(n), {shared(n)})
-            self.assertEqual(self.answers.now(shared(n)), self.macs[n])
+            eventually("it answers there", lambda n=n: self.answers.now(shared(n)) == self.macs[n], 5)
             shown = self.edges()[f"e{n + 1}-1"]
             self.assertEqual((shown["url"], shown["address"], shown["address_trouble"]), (f"http://{shared(n)}:{self.port}", f"{shared(n)}/24", ""))
 
