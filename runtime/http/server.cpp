@@ -46,7 +46,7 @@ constexpr std::size_t gather_size = 16 * 1024; // larger bodies leave from where
 constexpr std::size_t body_step = 1 << 20;     // a body's buffer grows by at least this, so a large Content-Length alone costs nothing
 constexpr std::size_t pooled_sessions = 256;
 constexpr std::uint32_t linger_seconds = 2;    // for the peer to read an error answer before the reset that unread input causes
-constexpr std::size_t linger_bytes = 1 << 20;
+constexpr std::size_t linger_bytes = 8 << 20;  // what a client has begun to send it sends on: a body that is refused for its size, above all
 constexpr std::uint64_t body_rate = 1 << 20;   // bytes a second below which a body runs into its deadline
 
 constexpr std::string_view cors_lines = "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Age, Date, Retry-After, Weir-Reason\r\n";
