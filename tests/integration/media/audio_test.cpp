@@ -11,10 +11,6 @@
 namespace weir::media {
 namespace {
 
-const std::string picture = "-f lavfi -i testsrc2=s=320x180:r=25 ";
-const std::string tone = "-f lavfi -i sine=f=440:r=48000 ";
-const std::string x264 = "-c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p ";
-const std::string aac = "-c:a aac -b:a 64k -ac 2 ";
 constexpr ticks frame = 1920;  ///< of sound: 1024 samples at 48 kHz
 constexpr ticks rounding = 180; ///< of a source that counts milliseconds
 

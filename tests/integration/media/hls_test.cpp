@@ -12,11 +12,6 @@
 namespace weir::media {
 namespace {
 
-const std::string picture = "-f lavfi -i testsrc2=s=320x180:r=25 ";
-const std::string tone = "-f lavfi -i sine=f=440:r=48000 ";
-const std::string x264 = "-c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p ";
-const std::string aac = "-c:a aac -b:a 64k -ac 2 ";
-
 /// What holds for every run, whatever the source: each segment decodes alone and is what its record says.
 void check_segments(const pipeline_run& run, ticks frame = 90'000 / 25 + 90) {
   ASSERT_FALSE(run.rungs.empty());

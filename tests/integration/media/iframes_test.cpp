@@ -9,11 +9,6 @@
 namespace weir::media {
 namespace {
 
-const std::string picture = "-f lavfi -i testsrc2=s=320x180:r=25 ";
-const std::string tone = "-f lavfi -i sine=f=440:r=48000 ";
-const std::string x264 = "-c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p ";
-const std::string aac = "-c:a aac -b:a 64k -ac 2 ";
-
 /// Packets of transport stream; of each the PID.
 std::vector<int> pids_of(std::string_view bytes) {
   std::vector<int> pids;

@@ -14,11 +14,6 @@
 namespace weir::media {
 namespace {
 
-const std::string picture = "-f lavfi -i testsrc2=s=320x180:r=25 ";
-const std::string tone = "-f lavfi -i sine=f=440:r=48000 ";
-const std::string x264 = "-c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p ";
-const std::string aac = "-c:a aac -b:a 64k -ac 2 ";
-
 configure in_parts_of(milliseconds part, configure c) {
   c = in_fmp4(std::move(c));
   c.part = part;

@@ -20,6 +20,12 @@ private:
   std::string path_;
 };
 
+/// Arguments of ffmpeg: what most clips are made of.
+inline const std::string picture = "-f lavfi -i testsrc2=s=320x180:r=25 ";
+inline const std::string tone = "-f lavfi -i sine=f=440:r=48000 ";
+inline const std::string x264 = "-c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p ";
+inline const std::string aac = "-c:a aac -b:a 64k -ac 2 ";
+
 /// Runs `ffmpeg ARGUMENTS`, writes to the file and gives its path. Ends the test program when ffmpeg fails: nothing could be tested.
 std::string make_clip(const scratch_folder& folder, const std::string& name, const std::string& arguments);
 /// Starts `ffmpeg ARGUMENTS`, to be ended with end_process().
