@@ -46,15 +46,10 @@ class PatientPlayer(Player):
 
     def _fetch(self, url):
         began = time.monotonic()
-        try:
-            answer = fetch(url, timeout=self.PATIENCE)
+        body = super()._fetch(url)
+        if body is not None:
             self.waited.append((time.monotonic() - began, url))
-            if answer.status == 200:
-                return answer.body
-            self._fail("segment", url, repr(answer))
-        except (OSError, http.client.HTTPException) as e:
-            self._fail("segment", url, repr(e))
-        return None
+        return body
 
     def _fetch_backup(self, msn):
         return None

@@ -648,6 +648,7 @@ class Player(threading.Thread):
     is shown in any case: a stall. What it played it keeps until it is stopped."""
 
     PICTURE = 0.04  # seconds
+    PATIENCE = 3  # seconds with an edge that says nothing
 
     def __init__(self, viewer, target):
         super().__init__(daemon=True)
@@ -711,7 +712,7 @@ class Player(threading.Thread):
 
     def _fetch(self, url):
         try:
-            answer = fetch(url, timeout=3)
+            answer = fetch(url, timeout=self.PATIENCE)
             if answer.status == 200:
                 return answer.body
             self._fail("segment", url, repr(answer))
