@@ -15,6 +15,16 @@ public:
   using news = nginx::certificate_keeper::news;
   static constexpr auto look_every = std::chrono::seconds(5);
 
+  /// The configuration's text with another certificate.
+  template <class Config>
+  static text_with text_of(const Config& config) {
+    return [&config](const std::string& certificate) {
+      auto other = config;
+      other.certificate = certificate;
+      return render(other); // of its own kind of configuration
+    };
+  }
+
   /// Makes the copy of that name in the folder. Errors: those of certificate_keeper::take().
   expected<void> take(nginx::certificate_files files, const nginx::prefix& folder, const std::string& copy, const text_with& text);
   /// At most each look_every; nothing when there is no certificate. After `renewed` nginx has to reload.

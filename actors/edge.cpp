@@ -26,15 +26,6 @@ constexpr const char* origins_file = "origins"; ///< as the cluster said last, a
 constexpr std::size_t origins_limit = 16;
 constexpr auto refusal_holds = 15s; ///< of nginx, of a list of origins
 
-/// The configuration's text with another certificate.
-nginx::certificate_keeper::text_with text_of(const nginx::edge_config& config) {
-  return [&config](const std::string& certificate) {
-    auto other = config;
-    other.certificate = certificate;
-    return nginx::render(other);
-  };
-}
-
 } // namespace
 
 expected<void> edge_state::open_interface() {
@@ -97,7 +88,7 @@ expected<void> edge_state::prepare() {
 expected<void> edge_state::configure() {
   if (!setup.certificate.certificate.empty()) {
     setup.config.certificate = pair_file;
-    WEIR_TRY(certificate.take(setup.certificate, *folder, pair_file, text_of(setup.config)));
+    WEIR_TRY(certificate.take(setup.certificate, *folder, pair_file, certificate_watch::text_of(setup.config)));
   }
   auto text = nginx::render(setup.config);
   WEIR_TRY(text);
@@ -159,7 +150,7 @@ void edge_state::look_at_keys() {
 void edge_state::look_at_certificate(caf::actor_clock::time_point now) {
   if (stopping)
     return;
-  switch (certificate.look(text_of(setup.config), now)) {
+  switch (certificate.look(certificate_watch::text_of(setup.config), now)) {
   case certificate_watch::news::none:
     return;
   case certificate_watch::news::renewed:

@@ -16,15 +16,6 @@ constexpr auto patience = 1s; ///< with answers, when the node is stopped: a pla
 constexpr auto grace = 1s;    ///< from TERM to KILL after it
 constexpr const char* pair_file = "front.pem";
 
-/// The configuration's text with another certificate.
-certificate_watch::text_with text_of(const nginx::http_front_config& config) {
-  return [&config](const std::string& certificate) {
-    auto other = config;
-    other.certificate = certificate;
-    return nginx::render(other);
-  };
-}
-
 } // namespace
 
 expected<void> http_front_state::prepare() {
@@ -32,7 +23,7 @@ expected<void> http_front_state::prepare() {
   WEIR_TRY(made);
   folder = std::move(*made);
   setup.config.certificate = pair_file;
-  WEIR_TRY(certificate.take(setup.certificate, *folder, pair_file, text_of(setup.config)));
+  WEIR_TRY(certificate.take(setup.certificate, *folder, pair_file, certificate_watch::text_of(setup.config)));
   auto text = nginx::render(setup.config);
   WEIR_TRY(text);
   return folder->install(*text);
@@ -41,7 +32,7 @@ expected<void> http_front_state::prepare() {
 void http_front_state::look_at_certificate(caf::actor_clock::time_point now) {
   if (stopping)
     return;
-  switch (certificate.look(text_of(setup.config), now)) {
+  switch (certificate.look(certificate_watch::text_of(setup.config), now)) {
   case certificate_watch::news::none:
     return;
   case certificate_watch::news::renewed:
