@@ -18,9 +18,9 @@ using nlohmann::json;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr std::uint64_t schema_version = 4;
+constexpr std::uint64_t schema_version = 4; ///< with renditions and widths
 /// What is written while no rung is a rendition and all edges serve the stream …
-constexpr std::uint64_t schema_before_renditions = 3;
+constexpr std::uint64_t schema_before_newest = 3;
 /// … no key frames are known, and no segment has a map: whoever goes back to the Weir before them can read it.
 constexpr std::uint64_t schema_without_keys = 2;
 constexpr std::uint64_t schema_without_maps = 1;
@@ -94,14 +94,14 @@ private:
   std::size_t taken_ = 0;
 };
 
-json rung_to_json(const rung_info& r, bool with_renditions) {
+json rung_to_json(const rung_info& r, bool with_rendition) {
   json j{{"name", r.name}, {"width", r.width}, {"height", r.height}, {"fps_milli", r.fps_milli}, {"codecs", r.codecs}, {"nominal", r.nominal.bits_per_second}};
-  if (with_renditions)
+  if (with_rendition)
     j.update({{"rendition", r.rendition}, {"language", r.language}});
   return j;
 }
 
-rung_info rung_from_json(const json& from, const std::string& where, bool with_renditions) {
+rung_info rung_from_json(const json& from, const std::string& where, bool with_rendition) {
   strict_object o(from, where);
   rung_info r;
   r.name = o.text("name", 16);
@@ -110,7 +110,7 @@ rung_info rung_from_json(const json& from, const std::string& where, bool with_r
   r.fps_milli = static_cast<std::int64_t>(o.count("fps_milli", 1'000'000));
   r.codecs = o.text("codecs", 200);
   r.nominal.bits_per_second = static_cast<std::int64_t>(o.count("nominal"));
-  if (with_renditions) {
+  if (with_rendition) {
     r.rendition = o.flag("rendition");
     r.language = o.text("language", 35);
   }
@@ -154,17 +154,16 @@ std::string segment_log::to_json() const {
   const bool has_maps = map_ != 0 || !maps_.empty() || std::any_of(announced_.begin(), announced_.end(), [](auto& w) { return !w.second.maps.empty(); }) ||
                          std::any_of(entries_.begin(), entries_.end(), [](auto& e) { return e.map != 0; }) ||
                          std::any_of(expiring_.begin(), expiring_.end(), [](auto& e) { return e.place.kind != segment_kind::ts; });
-  const bool with_renditions = width_ != 0 || std::any_of(entries_.begin(), entries_.end(), [](auto& e) { return e.width != 0; }) ||
+  const bool newest = width_ != 0 || std::any_of(entries_.begin(), entries_.end(), [](auto& e) { return e.width != 0; }) ||
                                std::any_of(rungs_.begin(), rungs_.end(), [](auto& r) { return r.info.rendition; }) ||
                                std::any_of(announced_.begin(), announced_.end(), [](auto& w) {
                                  return !w.second.standby && std::any_of(w.second.rungs.begin(), w.second.rungs.end(), [](auto& r) { return r.rendition; });
                                });
-  const bool with_widths = with_renditions; // of one schema
-  const bool with_keys = with_renditions || keys_from_ || std::any_of(waiting_.begin(), waiting_.end(), [](auto& w) {
+  const bool with_keys = newest || keys_from_ || std::any_of(waiting_.begin(), waiting_.end(), [](auto& w) {
     return std::any_of(w.second.rungs.begin(), w.second.rungs.end(), [](auto& r) { return !r.second.keys.empty(); });
   });
   const bool with_maps = with_keys || has_maps;
-  j["schema"] = with_renditions ? schema_version : with_keys ? schema_before_renditions : with_maps ? schema_without_keys : schema_without_maps;
+  j["schema"] = newest ? schema_version : with_keys ? schema_before_newest : with_maps ? schema_without_keys : schema_without_maps;
   j["stream"] = stream_;
   j["instance"] = instance_;
   j["version"] = version_;
@@ -196,14 +195,14 @@ std::string segment_log::to_json() const {
       continue; // announces itself again
     json rungs = json::array();
     for (auto& r : w.rungs)
-      rungs.push_back(rung_to_json(r, with_renditions));
+      rungs.push_back(rung_to_json(r, newest));
     writers.push_back({{"epoch", epoch}, {"publication", w.publication}, {"rungs", std::move(rungs)}, {"timing", timing_to_json(w.timing)}});
     if (with_maps)
       writers.back()["maps"] = w.maps;
   }
   auto& rungs = j["rungs"] = json::array();
   for (auto& r : rungs_)
-    rungs.push_back({{"info", rung_to_json(r.info, with_renditions)}, {"active", r.active}, {"failing", r.failing}, {"late", r.late}, {"good", r.good},
+    rungs.push_back({{"info", rung_to_json(r.info, newest)}, {"active", r.active}, {"failing", r.failing}, {"late", r.late}, {"good", r.good},
                      {"left", to_number(r.left)}, {"peak", r.peak}, {"bits", r.bits}, {"ticks", r.ticks}});
   if (with_keys)
     for (std::size_t i = 0; i < rungs_.size(); ++i)
@@ -216,7 +215,7 @@ std::string segment_log::to_json() const {
       entries.back()["map"] = e.map;
     if (with_keys)
       entries.back()["keys"] = e.keys;
-    if (with_widths)
+    if (newest)
       entries.back()["width"] = e.width;
   }
   auto& waiting_slots = j["waiting"] = json::array();
@@ -242,7 +241,7 @@ std::string segment_log::to_json() const {
     for (auto& m : maps_)
       sets.push_back({{"instance", m.instance}, {"epoch", m.epoch}, {"digest", m.digest}, {"rungs", m.rungs}});
   }
-  if (with_widths)
+  if (newest)
     j["width"] = width_;
   if (with_keys)
     j["keys_from"] = keys_from_ ? json(*keys_from_) : json(nullptr);
@@ -264,8 +263,7 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       return fail(error_code::newer_schema, fmt::format("segment log has schema {}, this Weir knows {}", schema, schema_version));
     if (schema < schema_without_maps)
       o.bad("has no known schema");
-    const bool with_maps = schema > schema_without_maps, with_keys = schema > schema_without_keys, with_renditions = schema > schema_before_renditions,
-               with_widths = with_renditions;
+    const bool with_maps = schema > schema_without_maps, with_keys = schema > schema_without_keys, newest = schema > schema_before_newest;
     segment_log log(o.text("stream", 64), options);
     log.instance_ = o.count("instance");
     log.version_ = o.count("version");
@@ -294,7 +292,7 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
     log.longest_ = o.span("longest");
     log.fenced_ = o.count("fenced");
     log.refused_ = o.count("refused");
-    log.width_ = with_widths ? static_cast<std::uint32_t>(o.count("width", width_limit)) : 0;
+    log.width_ = newest ? static_cast<std::uint32_t>(o.count("width", width_limit)) : 0;
     for (auto& item : o.list("writers", 8)) {
       strict_object w(item, "writer");
       auto epoch = w.count("epoch");
@@ -302,14 +300,14 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       if (with_maps)
         one.maps = w.text("maps", 64);
       for (auto& r : w.list("rungs", max_rungs))
-        one.rungs.push_back(rung_from_json(r, "writer's rung", with_renditions));
+        one.rungs.push_back(rung_from_json(r, "writer's rung", newest));
       w.end();
       if (one.rungs.empty() || one.timing.target.count() <= 0 || !log.announced_.emplace(epoch, std::move(one)).second)
         w.bad("is empty or there twice");
     }
     for (auto& item : o.list("rungs", max_rungs)) {
       strict_object r(item, "rung");
-      rung_state one{rung_from_json(r.member("info"), "rung", with_renditions)};
+      rung_state one{rung_from_json(r.member("info"), "rung", newest)};
       one.active = r.flag("active");
       one.failing = r.flag("failing");
       one.late = static_cast<std::uint32_t>(r.count("late", UINT32_MAX));
@@ -347,7 +345,7 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       if (with_keys)
         for (auto& number : e.list("keys", 4 * max_rungs * segment_keys_limit))
           one.keys.push_back(static_cast<std::int64_t>(key_number(e, number)));
-      one.width = with_widths ? static_cast<std::uint32_t>(e.count("width", width_limit)) : 0;
+      one.width = newest ? static_cast<std::uint32_t>(e.count("width", width_limit)) : 0;
       e.end();
       if (one.durations.size() != 1 && one.durations.size() != log.rungs_.size())
         e.bad("has not one duration per rung");
