@@ -12,7 +12,10 @@ from faulty_doors import Door, Fault, Faults
 from weir_node import Encoder, HostWatch, LoggedCase, Node, eventually, wait_until_playable
 
 TARGET = 2  # seconds: profile `short`, which has the least to buffer of those without parts
-FULL = 5.5  # seconds buffered by a player that lacks nothing: hold-back (10 s), less a segment that is being made and one that is fetched
+HOLD_BACK = 10  # seconds, of that profile
+# Seconds buffered by a player that lacks nothing, at its best moments: the hold-back, less a segment of which it hears late (Shaka reloads once a target
+# duration, and not in step), and one that is fetched.
+FULL = 7.0
 SILENCE = 3  # seconds that both players wait for a first byte, or the next one
 PLAYERS = ("weir", "shaka")
 
@@ -40,7 +43,9 @@ class PlayersUnderFaults(LoggedCase):
         cls.encoder = Encoder(node, "show", stream.key)
         cls.addClassCleanup(cls.encoder.stop)
         try:
-            wait_until_playable(node, "show", 60)
+            viewer = wait_until_playable(node, "show", 60)
+            # Who comes earlier has less to buffer for as long as it watches.
+            eventually("a hold-back is listed", lambda: sum(m.duration for m in viewer.playlist().media) > HOLD_BACK + TARGET, 30)
             cls.browser = playback.Script("faults.mjs", f"{director}/watch/show", f"{director}/hls/show/index.m3u8")
             cls.addClassCleanup(cls.browser.stop)
             cls.browser.wait_for("ready", 90)
@@ -79,7 +84,10 @@ class PlayersUnderFaults(LoggedCase):
         """How the player fares when the fault is over and it has all that it should have; one that nothing comes to for good would not get there."""
         fetched = lambda: [p for p in self.faults.passed_since(fault.began, player) if "/s/" in p.path]
         recovered = lambda: fault.over and len(fetched()) >= 2 and self.last(player)["at"] > fault.began + fault.seconds + 0.5 and self.is_full(player)
-        return eventually(f"{name}: {player} recovers", recovered, fault.seconds + 30)
+        try:
+            return eventually(f"{name}: {player} recovers", recovered, fault.seconds + 30)
+        except AssertionError as e:
+            raise AssertionError(f"{e}; over: {fault.over}, segments since: {len(fetched())}, {self.last(player)}") from None
 
     def judge(self, name, player, fault, before, after, host, within, elsewhere):
         first = next(p for p in self.faults.passed_since(fault.began, player) if "/s/" in p.path)
