@@ -203,10 +203,11 @@ export const catchingUp = 1.05;
 
 /**
  * How fast the picture runs to catch up with a low-latency stream; any other stays where a stall has left it. `behind` its place and buffered `ahead`, in
- * seconds like the part target. The library does that only with more than a second buffered, which is more than such a viewer should have.
+ * seconds like the part target. What `runs` faster already does so until it is there: whoever stops as soon as it need not begin stays behind for good.
+ * The library does that only with more than a second buffered, which is more than such a viewer should have.
  */
-export function catchUpRate(partTarget: number, behind: number, ahead: number): number {
-  return partTarget > 0 && behind > 0.1 && ahead > 1.5 * partTarget ? catchingUp : 1;
+export function catchUpRate(partTarget: number, behind: number, ahead: number, runs: boolean): number {
+  return partTarget > 0 && behind > (runs ? 0 : 0.1) && ahead > 1.5 * partTarget ? catchingUp : 1;
 }
 
 /** How many target durations behind a low-latency stream's end the picture jumps forward to it; it would take minutes to catch up. Elsewhere nobody misses anything. */

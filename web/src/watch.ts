@@ -284,7 +284,7 @@ function buffered(): number {
 /** The picture of a low-latency stream stays as near to live as its playlist says. */
 function keepUp(): void {
   const partTarget = hls?.levels[hls.currentLevel]?.details?.partTarget ?? 0;
-  const rate = catchUpRate(partTarget, hls ? hls.latency - (hls.targetLatency ?? Infinity) : 0, buffered());
+  const rate = catchUpRate(partTarget, hls ? hls.latency - (hls.targetLatency ?? Infinity) : 0, buffered(), video.playbackRate === catchingUp);
   if (video.playbackRate !== rate && (video.playbackRate === 1 || video.playbackRate === catchingUp)) video.playbackRate = rate; // another one is the viewer's own
 }
 

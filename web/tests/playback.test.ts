@@ -101,10 +101,12 @@ test("a picture that ran dry close to the live edge waits for a second part, not
   refill.ranDry();
   assert.equal(refill.holds(0.3, 0.333, true), true);
   assert.equal(refill.holds(0.6, 0.333, true), false);
-  assert.equal(catchUpRate(0.333, 0.5, 0.9) > 1, true);
-  assert.equal(catchUpRate(0.333, 0.05, 0.9), 1, "it is where it should be");
-  assert.equal(catchUpRate(0.333, 0.5, 0.4), 1, "it has too little to run faster");
-  assert.equal(catchUpRate(0, 5, 9), 1, "others stay as far behind as they are");
+  assert.equal(catchUpRate(0.333, 0.5, 0.9, false) > 1, true);
+  assert.equal(catchUpRate(0.333, 0.05, 0.9, false), 1, "it is near enough");
+  assert.equal(catchUpRate(0.333, 0.05, 0.9, true) > 1, true, "but who runs goes all the way");
+  assert.equal(catchUpRate(0.333, -0.01, 0.9, true), 1, "it is there");
+  assert.equal(catchUpRate(0.333, 0.5, 0.4, true), 1, "it has too little to run faster");
+  assert.equal(catchUpRate(0, 5, 9, true), 1, "others stay as far behind as they are");
   assert.equal(mostTargetsBehind(0), Infinity, "and never jump");
   assert.ok(mostTargetsBehind(0.333) < 3, "nearer than players stand that know no parts");
 });
