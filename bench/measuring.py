@@ -94,6 +94,12 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def resident(pid):
+    """Resident memory of a process, in bytes."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+        return next(int(text.split()[1]) * 1024 for text in f if text.startswith("Rss:"))
+
+
 def worker_of(master, within=5):
     """The one child of an nginx master; the master listens before it has it."""
     deadline = time.monotonic() + within

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 
-from measuring import SERVER_CORE, BenchFailed, line, nginx, on_cores, running, say
+from measuring import SERVER_CORE, BenchFailed, line, nginx, on_cores, resident, running, say
 from playlist_requests.measure import BUCKETS, NJS_HEADERS, RUNGS, check, fetch, get, path_of
 
 CASES = {
@@ -19,11 +19,6 @@ CASES = {
 TARGETS = ["bench_playlist_requests"]
 
 STREAMS, SESSIONS, RELOAD_S = 2000, 6000, 4
-
-
-def resident(pid):
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-        return next(int(text.split()[1]) * 1024 for text in f if text.startswith("Rss:"))
 
 
 @contextlib.contextmanager

@@ -803,24 +803,27 @@ class Linter(threading.Thread):
 
     SPAN = 6  # seconds
 
-    def __init__(self, node, stream):
+    def __init__(self, node, stream, variants=2):
         super().__init__(daemon=True)
         self.address = (node, stream)
+        self.variants = variants
         self.findings = []  # as hls_watch tells them: rule, url, text
         self.away = []      # (moment, why)
         self.segments = 0
+        self.viewers = 0    # each span is one
         self._done = threading.Event()
 
     def run(self):
         while not self._done.is_set():
             try:
-                report = watch(*self.address, self.SPAN)
+                report = watch(*self.address, self.SPAN, self.variants)
             except AssertionError as e:
                 self.away.append((time.monotonic(), str(e)))
                 self._done.wait(0.5)
                 continue
             self.findings += report["findings"]
             self.segments += report["segments"]
+            self.viewers += 1
 
     def stop(self):
         self._done.set()
