@@ -48,8 +48,8 @@ for (;;) {
   const news = await page.evaluate(() => {
     const taken = window.readings;
     window.readings = { ages: [], bad: 0 };
-    const { state, stalls, fatalErrors, recoveredErrors, latency, droppedFrames, currentTime } = window.weirPlayer;
-    return { ...taken, state, stalls, fatalErrors, recoveredErrors, latency, droppedFrames, currentTime };
+    const { state, stalls, fatalErrors, recoveredErrors, latency, droppedFrames, currentTime, edges } = window.weirPlayer;
+    return { ...taken, state, stalls, fatalErrors, recoveredErrors, latency, droppedFrames, currentTime, edges: { ...edges } };
   });
   say({ kind: "readings", at: Date.now() / 1000, ...news, fetched: { ...fetched } });
 }

@@ -161,8 +161,8 @@ function loadWithLibrary(): void {
     player.config.liveMaxLatencyDurationCount = mostTargetsBehind(details.partTarget);
   });
   player.on(Events.FRAG_LOADING, () => { pathway = pathwayOf(player); });
-  player.on(Events.FRAG_LOADED, (_, { frag }) => {
-    const { host, origin } = new URL(frag.url);
+  player.on(Events.FRAG_LOADED, (_, { frag, part }) => {
+    const { host, origin } = new URL(part?.url ?? frag.url); // a segment that is still made has no address
     edge = host;
     edgeBase = origin;
     edges[edge] = (edges[edge] ?? 0) + 1;
