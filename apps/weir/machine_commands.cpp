@@ -174,6 +174,21 @@ void explain_addresses(const client_options& options, const json& edges) {
   }
 }
 
+/// Which live streams have their segments from fewer edges than there are, the fewest first.
+void explain_widths(const client_options& options, const json& edges, const json& streams) {
+  constexpr std::size_t most_names = 8;
+  const auto everybody = std::ranges::count_if(edges, [](auto& e) { return e.value("weight", 0.0) > 0 && !e.value("networks_only", false); });
+  std::map<std::int64_t, std::vector<std::string>> by_width;
+  for (auto& s : streams)
+    if (auto width = s.value("edges", std::int64_t{0}); width > 0 && width < everybody && s.value("phase", "") == "live")
+      by_width[width].push_back(printable(shown(s, "name")));
+  for (auto& [width, names] : by_width) {
+    const auto more = names.size() > most_names ? names.size() - most_names : 0;
+    names.resize(names.size() - more);
+    say(options, fmt::format("{} of {} edges serve {}{}.", width, everybody, fmt::join(names, ", "), more > 0 ? fmt::format(" and {}", counted(more, "other stream")) : ""));
+  }
+}
+
 /// Which viewers each locality is near to, and why new ones of them are sent elsewhere now.
 void explain_localities(const client_options& options, const json& edges) {
   struct group {
@@ -290,13 +305,16 @@ void add_edge_commands(CLI::App& app, command& run) {
       explain_views(*options, *edges);
       explain_addresses(*options, *edges);
       explain_localities(*options, *edges);
+      auto streams = node.list("/api/v1/streams");
+      WEIR_TRY(streams);
+      explain_widths(*options, *edges, *streams);
       auto scaler = node.get("/api/v1/autoscaler");
       WEIR_TRY(scaler);
       explain_scaling(*options, *scaler);
       return {};
     });
   });
-  list->add_flag("--explain", *explain, "Also say who does not see an edge well, how many edges there should be, and why");
+  list->add_flag("--explain", *explain, "Also say who does not see an edge well, which streams few edges serve, how many edges there should be, and why");
   auto left = [](connection& node, const std::string& name) -> answer<std::string> {
     auto edge = node.named("edge", name);
     WEIR_TRY(edge);

@@ -25,7 +25,7 @@ const std::string task_id = "22222222-2222-4222-8222-222222222222";
 json stream(const std::string& name = "main") {
   return {{"id", stream_id}, {"name", name},     {"app", "live"},        {"vhost", "__defaultVhost__"},
           {"enabled", true}, {"title", "Ma\x1b[2Jin: stage"}, {"comment", ""}, {"revision", 3},
-          {"phase", "live"}, {"publishers", {{{"server", "ingest"}, {"client_id", "7"}, {"since", "2026-11-22T10:00:00Z"}}}},
+          {"phase", "live"}, {"edges", 2}, {"publishers", {{{"server", "ingest"}, {"client_id", "7"}, {"since", "2026-11-22T10:00:00Z"}}}},
           {"playback_url", "http://play/hls/main/index.m3u8"}, {"publish_urls", {"rtmp://in/live/main"}}};
 }
 json task() {
@@ -532,6 +532,17 @@ TEST_F(ClientCommands, EdgesAreShownWithWhomTheyAreNearToAndWhyThatDoesNotHold) 
                     "10.20.0.0/16 is named by hall and stage: its viewers go to hall.\n", "x-1: whom it is near to is not used: one more than the 16. It serves nobody.\n"})
     EXPECT_NE(r.out.find(text), std::string::npos) << text << " in\n" << r.out;
   EXPECT_EQ(r.out.find("New viewers of stage"), std::string::npos);
+}
+
+TEST_F(ClientCommands, EdgesAreShownWithTheStreamsThatFewOfThemServe) {
+  auto plain = [](const char* name) { return json{{"name", name}, {"phase", "serving"}, {"weight", 1.0}, {"url", "http://h"}}; };
+  more_edges = {plain("edge-2")};
+  auto r = weir({"edge", "list", "--explain"});
+  EXPECT_EQ(r.status, 0) << r.err;
+  EXPECT_EQ(r.out.find(" edges serve "), std::string::npos) << "two of two are all:\n" << r.out;
+  more_edges.push_back(plain("edge-3"));
+  r = weir({"edge", "list", "--explain"});
+  EXPECT_NE(r.out.find("2 of 3 edges serve main.\n"), std::string::npos) << "and not the one that is offline:\n" << r.out;
 }
 
 TEST_F(ClientCommands, DrainWaitsUntilNothingIsLeft) {
