@@ -1,7 +1,7 @@
 #pragma once
 // Fragmented MP4 in memory, picture and sound in one file, one muxer for the whole run of a rung. The map (ftyp, moov) is known once it is open; each
-// segment is a row of fragments (moof + mdat), one for each of its key frames and one for what follows that, with decode times of the publisher's clock, so that
-// segments of one map can be joined in any order and by whoever made them.
+// segment is a row of fragments (moof + mdat): for each of its key frames one of the pictures from there on, and one of the sound beside them. Decode times are
+// those of the publisher's clock, so that segments of one map can be joined in any order and by whoever made them.
 //
 // Parts (low latency) are the same flush more often: each is a fragment or more, kept in a file of its own beside the segment's. So a segment is the concatenation of its
 // parts, byte for byte: no box of a segment counts its fragments.

@@ -272,8 +272,13 @@ TEST(HlsPipeline, MakesTheSameOfASourceInBothContainers) {
         EXPECT_EQ(a[i].info.slot, b[i].info.slot);
         EXPECT_EQ(a[i].info.first_pts, b[i].info.first_pts);
         EXPECT_EQ(a[i].info.duration, b[i].info.duration);
-        EXPECT_EQ(boxes_of(b[i].bytes), "moof mdat moof mdat moof mdat moof mdat") << "for each key frame one, and one for what follows it";
+        EXPECT_EQ(boxes_of(b[i].bytes), "moof mdat moof mdat moof mdat moof mdat") << "for each key frame one of pictures, and one of sound";
         EXPECT_EQ(b[i].info.keys.size(), a[i].info.keys.size());
+        for (auto& key : b[i].info.keys) {
+          const auto range = b[i].bytes.substr(key.offset, key.bytes);
+          EXPECT_EQ(boxes_of(range), "moof?") << "half a fragment, whose mdat goes on behind the key frame";
+          EXPECT_EQ(range.find("traf"), range.rfind("traf")) << "of pictures alone";
+        }
         auto in_ts = probe_bytes(a[i].bytes), in_mp4 = probe_bytes(map + b[i].bytes);
         ASSERT_TRUE(in_ts && in_mp4) << i;
         EXPECT_EQ(in_mp4->errors, 0);
