@@ -1,4 +1,6 @@
 // Debian's Chromium as the tests start it, and what a page must not do: throw, complain on its console, break its own policy.
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { chromium } from "../../web/node_modules/playwright-core/index.mjs";
 
 export const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -24,6 +26,19 @@ export async function openPage(browser, name, options) {
   await context.addInitScript(() =>
     document.addEventListener("securitypolicyviolation", (event) => window.tellViolation(`${event.violatedDirective}: ${event.blockedURI} (${event.sourceFile}:${event.lineNumber})`)));
   return context.newPage();
+}
+
+/** Serves somebody else's page, with these elements and a library of web/node_modules, at the address that it gives. */
+export async function serveSite(library, elements) {
+  const script = await readFile(new URL(`../../web/node_modules/${library}`, import.meta.url));
+  const page = `<!doctype html><title>${library}</title>${elements}<script src="/library.js"></script>`;
+  const site = createServer((request, answer) => {
+    if (request.url === "/library.js") answer.writeHead(200, { "Content-Type": "text/javascript" }).end(script);
+    else if (request.url === "/") answer.writeHead(200, { "Content-Type": "text/html" }).end(page);
+    else answer.writeHead(204).end(); // the icon
+  });
+  await new Promise((done) => site.listen(0, "127.0.0.1", done));
+  return `http://127.0.0.1:${site.address().port}/`;
 }
 
 /** The addresses that the page's links lead to, and the links that lead nowhere on the page itself. */

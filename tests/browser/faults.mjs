@@ -3,20 +3,12 @@
 // Says four times a second how each plays, by the clock of its picture, until SIGTERM.
 // Lines: {kind: "ready"}, {kind: "sample", page, at, currentTime, stalls, still, skipped, buffered, errors}, {kind: "complaint", …}.
 import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import { launch, openPage, say } from "./chromium.mjs";
+import { launch, openPage, say, serveSite } from "./chromium.mjs";
 
 const [watchUrl, playlistUrl] = process.argv.slice(2);
 const patience = { timeout: 60_000, polling: 200 };
 
-const shakaPage = `<!doctype html><title>Shaka</title><video id="video" muted playsinline width="640" height="360"></video><script src="/shaka.js"></script>`;
-const shaka = await readFile(new URL("../../web/node_modules/shaka-player/dist/shaka-player.hls.js", import.meta.url));
-const site = createServer((request, answer) => {
-  if (request.url === "/shaka.js") answer.writeHead(200, { "Content-Type": "text/javascript" }).end(shaka);
-  else if (request.url === "/") answer.writeHead(200, { "Content-Type": "text/html" }).end(shakaPage);
-  else answer.writeHead(204).end(); // the icon
-});
-await new Promise((done) => site.listen(0, "127.0.0.1", done));
+const site = await serveSite("shaka-player/dist/shaka-player.hls.js", '<video id="video" muted playsinline width="640" height="360"></video>');
 
 const [, advised] = /## Other players[^]*?```js\n([^]*?)```/.exec(await readFile(new URL("../../docs/3-operate.md", import.meta.url), "utf8"));
 const playWithShaka = `(async () => {
@@ -66,7 +58,7 @@ const browser = await launch();
 const chrome = `Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/${browser.version()} Safari/537.36`;
 const open = (name) => openPage(browser, name, { viewport: { width: 720, height: 600 }, userAgent: `${chrome} player/${name}` });
 const pages = { weir: await open("weir"), shaka: await open("shaka") };
-await Promise.all([pages.weir.goto(watchUrl), pages.shaka.goto(`http://127.0.0.1:${site.address().port}/`)]);
+await Promise.all([pages.weir.goto(watchUrl), pages.shaka.goto(site)]);
 await pages.shaka.evaluate(playWithShaka);
 await Promise.all(Object.values(pages).map(async (page) => {
   await page.waitForFunction(() => document.getElementById("video").currentTime > 0 && document.getElementById("video").readyState >= 3, null, patience);
