@@ -157,9 +157,9 @@ def wait_for_port(port, process, within=10):
 
 
 @contextlib.contextmanager
-def nginx(server, top="", cores=frozenset({SERVER_CORE})):
-    """A tuned nginx with one worker on the server core; `server` is the inside of its server block, {folder} is filled in, `top` stands before
-    everything. Gives (port, pid of the worker, folder)."""
+def nginx(server, top="", http="", cores=frozenset({SERVER_CORE})):
+    """A tuned nginx with one worker on the server core; `server` is the inside of its server block, `http` stands before that block, `top` before
+    everything; {folder} is filled in in the former two. Gives (port, pid of the worker, folder)."""
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as folder, contextlib.ExitStack() as stack:
         os.chmod(folder, 0o755)
         port = free_port()
@@ -188,6 +188,7 @@ http {{
   fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
+  {http.format(folder=folder)}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     {server.format(folder=folder)}
