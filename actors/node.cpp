@@ -20,7 +20,7 @@ constexpr auto missed_after = 2500ms;     ///< longer than the gap in our beats 
 constexpr auto witness_within = 800ms;
 constexpr auto question_held = 500ms;     ///< at most: shorter than witness_within by more than what the way takes
 constexpr std::size_t rounds_kept = 4;    ///< more than begin within witness_within
-constexpr auto token_header = "Weir-Cluster-Token";
+constexpr std::string_view token_header = "Weir-Cluster-Token";
 constexpr std::size_t revoked_kept = 1000;
 
 } // namespace
@@ -214,7 +214,7 @@ node_actor::behavior_type node(node_actor::stateful_pointer<node_state> self, no
         continue;
       http::client_request request;
       request.url = fmt::format("{}/cluster/v1/nodes/{}/coordinator-missed", other.http_url, http::percent_encode(other.name.value));
-      request.headers.add(token_header, my.roster.token);
+      request.headers.set(token_header, my.roster.token);
       request.deadline = request.connect_deadline = witness_within;
       request.response_limit = 4096;
       my.setup.tools.http->send(std::move(request), [weak = caf::actor_cast<caf::actor_addr>(me), number](expected<http::client_response> answer) {

@@ -88,7 +88,7 @@ void candidate::run() {
       hold_off = hold_off_;
     }
     give_back();
-    leader_ = "?";
+    leader_ = std::string("?"); // GCC 12 warns of a plain literal here
     if (!pause(hold_off))
       return;
   } while (pause(options_.look_every));
