@@ -9,7 +9,7 @@ import functools
 import faulty_doors as doors
 import playback  # puts tests/system on the path
 from faulty_doors import Door, Fault, Faults
-from weir_node import Encoder, HostWatch, LoggedCase, Node, eventually, wait_until_playable
+from weir_node import Encoder, HostWatch, LoggedCase, Node, eventually, wait_until_listed, wait_until_playable
 
 TARGET = 2  # seconds: profile `short`, which has the least to buffer of those without parts
 HOLD_BACK = 10  # seconds, of that profile
@@ -45,7 +45,7 @@ class PlayersUnderFaults(LoggedCase):
         try:
             viewer = wait_until_playable(node, "show", 60)
             # Who comes earlier has less to buffer for as long as it watches.
-            eventually("a hold-back is listed", lambda: sum(m.duration for m in viewer.playlist().media) > HOLD_BACK + TARGET, 30)
+            wait_until_listed(viewer, HOLD_BACK + 2 * TARGET, 30)
             cls.browser = playback.Script("faults.mjs", f"{director}/watch/show", f"{director}/hls/show/index.m3u8")
             cls.addClassCleanup(cls.browser.stop)
             cls.browser.wait_for("ready", 90)

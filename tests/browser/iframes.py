@@ -1,10 +1,10 @@
 """Two players of others use the playlists of key frames in a real Chromium: Shaka runs fast through the time-shift window, hls.js shows single pictures of it."""
 
 import playback  # puts tests/system on the path
-from weir_node import Encoder, NodeCase, Viewer, eventually, wait_until_playable
+from weir_node import Encoder, NodeCase, Viewer, wait_until_listed, wait_until_playable
 
 # Seconds that are listed at first: Shaka takes what it sees then, less the hold-back, for all there will ever be.
-WINDOW = 36
+WINDOW = 38
 STREAMS = {"ts": {}, "fmp4": {"container": "fmp4"}, "apart": {"container": "fmp4", "audio": "separate"}}
 
 
@@ -22,8 +22,7 @@ class KeyFrames(NodeCase):
     def play(self, name, player):
         wait_until_playable(self.node, name, 60)
         url = f"{self.node.url}/hls/{name}/dvr.m3u8"
-        viewer = Viewer(self.node, name, url)
-        eventually("enough is listed", lambda: sum(e.duration for e in viewer.playlist().media) > WINDOW, WINDOW + 20, every=1)
+        wait_until_listed(Viewer(self.node, name, url), WINDOW, WINDOW + 20)
         script = playback.Script("iframes.mjs", url, player)
         try:
             script.wait_for("done", 120)

@@ -837,8 +837,13 @@ class Linter(threading.Thread):
         self.stop()
 
 
+def wait_until_listed(viewer, seconds, within):
+    """So much media, as long as it lasts."""
+    eventually(f"{seconds} s are listed", lambda: sum(e.duration for e in viewer.playlist().media) >= seconds, within)
+
+
 def wait_for_the_hold_back(viewer, target):
-    eventually("enough is listed for the hold-back", lambda: sum(e.duration for e in viewer.playlist().media) >= 6 * target, 10 * target)
+    wait_until_listed(viewer, 6 * target, 10 * target)
 
 
 @contextlib.contextmanager
