@@ -20,31 +20,46 @@ LADDER = {"name": "timed", "rungs": [{"name": "360p", "height": 360, "video": "1
 SETTLES = 20  # seconds until the player stands where it stays
 
 
+@contextlib.contextmanager
+def timed_broadcast(part, **sections):
+    """A node with the low-latency stream "show", whose pictures carry their time. Gives the node, its task, and a viewer of `weir_node`."""
+    node = weir_node.Node(log={"level": "warn", "format": "text"}, ladders=[LADDER, weir_node.SMALL_LADDER], **sections)
+    try:
+        node.start()
+        stream = node.add_stream("show")
+        task = node.add_task(stream, "hls", {"ladder": "timed", "profile": "low_latency", "part": part})
+        camera = TimedCamera(node, "show", stream.key)
+        try:
+            yield node, task, weir_node.wait_until_playable(node, "show", 60)
+        finally:
+            camera.stop()
+        node.stop()
+    finally:
+        node.remove()
+
+
+@contextlib.contextmanager
+def watching(node):
+    """Chromium on our page of "show": it plays."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = playback.Script("latency.mjs", f"{node.url}/watch/show", folder)
+        try:
+            page.wait_for("ready", 60)
+            yield page
+        finally:
+            page.stop()
+
+
 def measure(names, settings):
     weir_node.PROGRAM = settings.program("apps/weir/weir")
     seconds = 60 if settings.quick else 600
     for case in names:
         say(f"{case}: {seconds} s")
-        node = weir_node.Node(edge={"instances": 1}, log={"level": "warn", "format": "text"}, ladders=[LADDER])
-        try:
-            node.start()
-            with contextlib.ExitStack() as stack:
-                stream = node.add_stream("show")
-                node.add_task(stream, "hls", {"ladder": "timed", "profile": "low_latency", "part": PARTS[case]})
-                camera = TimedCamera(node, "show", stream.key)
-                stack.callback(camera.stop)
-                weir_node.wait_until_playable(node, "show", 60)
-                folder = stack.enter_context(tempfile.TemporaryDirectory())
-                viewer = playback.Script("latency.mjs", f"{node.url}/watch/show", folder)
-                stack.callback(viewer.stop)
-                viewer.wait_for("ready", 60)
-                weir_node.eventually("it has been watched", lambda: len(viewer.said("readings")) >= SETTLES + seconds, SETTLES + seconds + 30, every=1)
-                read = viewer.said("readings")[SETTLES:SETTLES + seconds]
-                if complaints := viewer.said("complaint"):
-                    raise BenchFailed(f"the page complains: {complaints[0]}")
-            node.stop()
-        finally:
-            node.remove()
+        with timed_broadcast(PARTS[case], edge={"instances": 1}) as (node, _, _), watching(node) as page:
+            weir_node.eventually("it has been watched", lambda: len(page.said("readings")) >= SETTLES + seconds, SETTLES + seconds + 30, every=1)
+            read = page.said("readings")[SETTLES:SETTLES + seconds]
+            if complaints := page.said("complaint"):
+                raise BenchFailed(f"the page complains: {complaints[0]}")
         ages = [age / 1000 for r in read for age in r["ages"]]
         yield line(case, "seconds", "lower", [percentile(ages, 0.95)], None, None, p5=rounded(percentile(ages, 0.05)), p50=rounded(percentile(ages, 0.5)), worst=rounded(max(ages)),
                    readings=len(ages), bad=sum(r["bad"] for r in read), stalls=read[-1]["stalls"] - read[0]["stalls"], dropped=read[-1]["droppedFrames"] - read[0]["droppedFrames"],

@@ -1,21 +1,16 @@
 """How long after its making a part reaches all of the viewers who wait for it at one edge."""
 
 import contextlib
-import os
 import re
 import selectors
 import socket
-import sys
 import time
 import urllib.parse
 
-from measuring import ROOT, BenchFailed, line, nginx, rounded, say
-
-sys.path.insert(0, os.path.join(ROOT, "tests/browser"))
-import playback  # puts tests/system on the path
+from measuring import BenchFailed, line, nginx, rounded, say
+from ll_hls_latency.measure import timed_broadcast  # puts tests/system and tests/browser on the path
 import weir_node
-from ll_hls_latency.measure import LADDER
-from time_code import TimedCamera, percentile
+from time_code import percentile
 
 CASES = {"part_fan_out": "milliseconds from a part's arrival at one client of the origin to its arrival at 100 clients of an edge, 95 of 100, beside nginx's cache lock"}
 TARGETS = ["weir"]
@@ -90,37 +85,27 @@ def next_part(viewer):
 def measure(names, settings):
     weir_node.PROGRAM = settings.program("apps/weir/weir")
     rounds = settings.runs(usual=60, quick=10)
-    node = weir_node.Node(edge={"instances": 1}, log={"level": "warn", "format": "text"}, ladders=[LADDER])
     late = {"ours": [], "peer": []}
-    try:
-        node.start()
-        with contextlib.ExitStack() as stack:
-            stream = node.add_stream("show")
-            node.add_task(stream, "hls", {"ladder": "timed", "profile": "low_latency", "part": PART})
-            camera = TimedCamera(node, "show", stream.key)
-            stack.callback(camera.stop)
-            viewer = weir_node.wait_until_playable(node, "show", 60)
-            peer_port, _, _ = stack.enter_context(nginx(LOCATION % node.port, http=CACHE))
-            crowds = {"ours": Crowd(node.edge_port, CLIENTS), "peer": Crowd(peer_port, CLIENTS)}
-            origin = Crowd(node.port, 1)
-            for crowd in [*crowds.values(), origin]:
-                stack.callback(crowd.close)
-            weir_node.eventually("a part is hinted", lambda: next_part(viewer), 30)
-            last, done = None, -2  # the first round of each is a warm-up
-            while done < 2 * rounds:
-                if (path := next_part(viewer)) in (None, last):
-                    time.sleep(0.02)
-                    continue
-                who = ("ours", "peer")[done % 2]
-                got = arrivals([crowds[who], origin], path)
-                if done >= 0:
-                    late[who] += [1000 * (moment - got[origin][0]) for moment in got[crowds[who]]]
-                last, done = path, done + 1
-                if done > 0 and done % 20 == 0:
-                    say(f"part_fan_out: {done} of {2 * rounds} parts")
-        node.stop()
-    finally:
-        node.remove()
+    with contextlib.ExitStack() as stack:
+        node, _, viewer = stack.enter_context(timed_broadcast(PART, edge={"instances": 1}))
+        peer_port, _, _ = stack.enter_context(nginx(LOCATION % node.port, http=CACHE))
+        crowds = {"ours": Crowd(node.edge_port, CLIENTS), "peer": Crowd(peer_port, CLIENTS)}
+        origin = Crowd(node.port, 1)
+        for crowd in [*crowds.values(), origin]:
+            stack.callback(crowd.close)
+        weir_node.eventually("a part is hinted", lambda: next_part(viewer), 30)
+        last, done = None, -2  # the first round of each is a warm-up
+        while done < 2 * rounds:
+            if (path := next_part(viewer)) in (None, last):
+                time.sleep(0.02)
+                continue
+            who = ("ours", "peer")[done % 2]
+            got = arrivals([crowds[who], origin], path)
+            if done >= 0:
+                late[who] += [1000 * (moment - got[origin][0]) for moment in got[crowds[who]]]
+            last, done = path, done + 1
+            if done > 0 and done % 20 == 0:
+                say(f"part_fan_out: {done} of {2 * rounds} parts")
     ours, peer = late["ours"], late["peer"]
     yield line("part_fan_out", "ms", "lower", [percentile(ours, 0.95)], [percentile(peer, 0.95)], PEER, p50=rounded(percentile(ours, 0.5)), worst=rounded(max(ours)),
                peer_p50=rounded(percentile(peer, 0.5)), peer_worst=rounded(max(peer)), clients=CLIENTS, parts=rounds, part=PART)
