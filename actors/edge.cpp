@@ -1,6 +1,5 @@
 #include "actors/edge.hpp"
 
-#include "actors/nginx_child.hpp"
 #include "actors/reporting.hpp"
 #include "runtime/base/file.hpp"
 #include "runtime/base/log.hpp"
@@ -43,16 +42,16 @@ expected<void> edge_state::prepare() {
   WEIR_TRY(open_interface());
   auto made = nginx::prefix::prepare(setup.folder, !setup.config.worker_user.empty(), setup.program);
   WEIR_TRY(made);
-  folder = std::move(*made);
-  setup.config.log_socket = folder->file("log.sock");
+  nginx.folder = std::move(*made);
+  setup.config.log_socket = nginx.folder->file("log.sock");
   if (auto& module = setup.config.js_module; !module.empty() && !std::filesystem::exists(module))
     return fail(error_code::invalid_config, fmt::format("nginx's JavaScript module is not at {}: install libnginx-mod-http-js, or set nginx.js_module; it checks signed viewing addresses", module));
-  WEIR_TRY(write_file_atomically(folder->file(nginx::viewing_script_file), nginx::viewing_script(), 0600));
+  WEIR_TRY(write_file_atomically(nginx.folder->file(nginx::viewing_script_file), nginx::viewing_script(), 0600));
   if (setup.gate)
     setup.config.viewing_keys = setup.gate->rules().keys;
   const auto configured = setup.config.origins;
   if (setup.finds_origins) { // the coordinator may be away
-    if (auto kept = read_file(folder->file(origins_file), 64 << 10)) {
+    if (auto kept = read_file(nginx.folder->file(origins_file), 64 << 10)) {
       std::istringstream lines(*kept);
       for (std::string line; std::getline(lines, line);)
         if (std::ranges::find(setup.config.origins, line) == setup.config.origins.end())
@@ -64,7 +63,7 @@ expected<void> edge_state::prepare() {
   }
   auto or_nobody = [this] { // 502 until the cluster has said
     if (setup.finds_origins && setup.config.origins.empty())
-      setup.config.origins.push_back("unix:" + folder->file("no-origin.sock"));
+      setup.config.origins.push_back("unix:" + nginx.folder->file("no-origin.sock"));
   };
   or_nobody();
   auto reader = nginx::edge_log_reader::open(setup.config.log_socket, setup.spec.name, !setup.config.worker_user.empty());
@@ -88,15 +87,15 @@ expected<void> edge_state::prepare() {
 expected<void> edge_state::configure() {
   if (!setup.certificate.certificate.empty()) {
     setup.config.certificate = pair_file;
-    WEIR_TRY(certificate.take(setup.certificate, *folder, pair_file, certificate_watch::text_of(setup.config)));
+    WEIR_TRY(certificate.take(setup.certificate, *nginx.folder, pair_file, certificate_watch::text_of(setup.config)));
   }
   auto text = nginx::render(setup.config);
   WEIR_TRY(text);
-  return folder->install(*text);
+  return nginx.folder->install(*text);
 }
 
 void edge_state::use_origins(const origin_list& told, caf::actor_clock::time_point now) {
-  if (!setup.finds_origins || stopping)
+  if (!setup.finds_origins || nginx.stopping)
     return;
   std::vector<std::string> fresh;
   for (auto& o : told.origins) {
@@ -116,7 +115,7 @@ void edge_state::use_origins(const origin_list& told, caf::actor_clock::time_poi
   auto other = setup.config;
   other.origins = fresh;
   auto text = nginx::render(other);
-  auto done = text ? folder->install(*text) : fail(text.error());
+  auto done = text ? nginx.folder->install(*text) : fail(text.error());
   if (!done) {
     refused_origins = std::move(fresh);
     refused = now;
@@ -125,14 +124,14 @@ void edge_state::use_origins(const origin_list& told, caf::actor_clock::time_poi
   refused_origins.clear();
   setup.config.origins = std::move(fresh);
   front->use_origins(setup.config.origins);
-  nginx.signal(SIGHUP); // one that is just dead reads them when it starts
+  nginx.process.signal(SIGHUP); // one that is just dead reads them when it starts
   log::info("edge", "origins-used", "edge={} origins={}", setup.spec.name.value, fmt::join(setup.config.origins, ","));
-  if (auto kept = write_file_atomically(folder->file(origins_file), fmt::format("{}\n", fmt::join(setup.config.origins, "\n")), 0644); !kept) // it costs the next start some seconds
+  if (auto kept = write_file_atomically(nginx.folder->file(origins_file), fmt::format("{}\n", fmt::join(setup.config.origins, "\n")), 0644); !kept) // it costs the next start some seconds
     log::error("edge", "origins-not-kept", "edge={} error={}", setup.spec.name.value, kept.error().text);
 }
 
 void edge_state::look_at_keys() {
-  if (!setup.gate || stopping)
+  if (!setup.gate || nginx.stopping)
     return;
   auto keys = setup.gate->rules().keys;
   if (keys == setup.config.viewing_keys || keys.empty())
@@ -140,21 +139,21 @@ void edge_state::look_at_keys() {
   auto other = setup.config;
   other.viewing_keys = keys;
   auto text = nginx::render(other);
-  if (auto done = text ? folder->install(*text) : fail(text.error()); !done)
+  if (auto done = text ? nginx.folder->install(*text) : fail(text.error()); !done)
     return log::error("edge", "viewing-keys-not-used", "edge={} error={}", setup.spec.name.value, done.error().text); // and the next second tries again
   setup.config.viewing_keys = std::move(keys);
-  nginx.signal(SIGHUP); // one that is just dead reads them when it starts
+  nginx.process.signal(SIGHUP); // one that is just dead reads them when it starts
   log::info("edge", "viewing-keys-used", "edge={} keys={}", setup.spec.name.value, setup.config.viewing_keys.size());
 }
 
 void edge_state::look_at_certificate(caf::actor_clock::time_point now) {
-  if (stopping)
+  if (nginx.stopping)
     return;
   switch (certificate.look(certificate_watch::text_of(setup.config), now)) {
   case certificate_watch::news::none:
     return;
   case certificate_watch::news::renewed:
-    nginx.signal(SIGHUP); // one that is just dead reads the new one when it starts
+    nginx.process.signal(SIGHUP); // one that is just dead reads the new one when it starts
     return log::info("edge", "certificate-renewed", "edge={} certificate={}", setup.spec.name.value, certificate.shown());
   case certificate_watch::news::refused:
     return log::error("edge", "certificate-refused", "edge={} error={} still_used={}", setup.spec.name.value, certificate.trouble(), certificate.shown());
@@ -169,15 +168,8 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
   auto now = [self] { return self->clock().now(); };
 
   auto start = [=, &my] {
-    auto child = start_nginx(*my.folder, me, ++my.generation, my.setup.spec.name.value);
-    if (!child) {
-      my.trouble = child.error().text;
-      log::error("edge", "nginx-not-started", "edge={} error={}", my.setup.spec.name.value, my.trouble);
-      self->send(me, process_ended{my.generation, 1, 0});
-      return;
-    }
-    my.nginx = std::move(*child);
-    ++my.starts;
+    if (auto done = my.nginx.start(self, me, my.setup.spec.name.value); !done)
+      return log::error("edge", "nginx-not-started", "edge={} error={}", my.setup.spec.name.value, done.error().text);
     log::info("edge", "nginx-started", "edge={} url={} pid={}", my.setup.spec.name.value, my.setup.spec.url, my.nginx.pid());
   };
 
@@ -189,7 +181,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
   start();
   if (my.interface)
     my.keeper = self->spawn<caf::linked + caf::detached>(
-      address_keeper, address_keeper_setup{my.setup.spec.name, my.setup.address, my.interface, my.folder->file(addresses_file)}, coordinator);
+      address_keeper, address_keeper_setup{my.setup.spec.name, my.setup.address, my.interface, my.nginx.folder->file(addresses_file)}, coordinator);
   // The last to go: while nginx ends, downloads do.
   auto leave = [=, &my] {
     if (!my.keeper)
@@ -200,7 +192,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
     if (!my.keeper || my.keeper.address() != who)
       return false;
     my.keeper = nullptr;
-    self->quit(my.stopping ? caf::error{caf::exit_reason::user_shutdown} : why);
+    self->quit(my.nginx.stopping ? caf::error{caf::exit_reason::user_shutdown} : why);
     return true;
   });
   self->send(me, tick{});
@@ -214,8 +206,8 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       load.connections = my.status.active;
       load.writing = my.status.writing;
       load.up = my.up;
-      load.restarts = my.starts ? my.starts - 1 : 0;
-      load.trouble = my.trouble;
+      load.restarts = my.nginx.restarts();
+      load.trouble = my.nginx.trouble;
       load.certificate = my.certificate.shown();
       load.certificate_trouble = my.certificate.trouble();
       tell(self, coordinator, load);
@@ -241,28 +233,27 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       my.up = status.has_value();
       if (status)
         my.status = *status;
-      my.trouble = my.up ? std::string{} : "nginx does not answer: " + (page.error.empty() ? fmt::format("status {}", page.status) : page.error);
+      my.nginx.trouble = my.up ? std::string{} : "nginx does not answer: " + (page.error.empty() ? fmt::format("status {}", page.status) : page.error);
     },
     [=, &my](const process_ended& end) {
-      if (end.generation != my.generation)
+      if (end.generation != my.nginx.generation)
         return;
       my.up = false;
-      if (my.stopping)
+      if (my.nginx.stopping)
         return leave();
-      my.trouble = fmt::format("nginx ended (exit code {}, signal {})", end.exit_code, end.signal);
-      auto again = my.failures.failed(now());
+      auto again = my.nginx.ended(end, now());
       log::error("edge", "nginx-ended", "edge={} code={} signal={} again_in={}", my.setup.spec.name.value, end.exit_code, end.signal, to_string(again.delay));
-      tell_after(self, again.delay, me, start_again{my.generation});
+      tell_after(self, again.delay, me, start_again{my.nginx.generation});
     },
     [=, &my](const start_again& wish) {
-      if (wish.generation == my.generation && !my.stopping)
+      if (wish.generation == my.nginx.generation && !my.nginx.stopping)
         start();
     },
     [=, &my](const stop&) {
-      my.stopping = true;
-      if (!my.nginx.running())
+      my.nginx.stopping = true;
+      if (!my.nginx.process.running())
         return leave();
-      my.nginx.quit(patience, grace);
+      my.nginx.process.quit(patience, grace);
     },
     [=, &my](const ask_status&) {
       auto totals = my.log->totals();
@@ -270,8 +261,8 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       for (auto& [name, of] : my.log->totals_by_stream())
         streams[name] = {{"bytes", of.bytes}, {"hit", of.hits}, {"miss", of.misses}};
       const auto parts = my.front->now();
-      nlohmann::json status{{"url", my.setup.spec.url}, {"up", my.up}, {"origins", my.setup.config.origins}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"connections", my.status.active},
-                            {"log_lines_unreadable", my.log->unreadable()}, {"trouble", my.trouble}, {"certificate", my.certificate.shown()},
+      nlohmann::json status{{"url", my.setup.spec.url}, {"up", my.up}, {"origins", my.setup.config.origins}, {"pid", my.nginx.pid()}, {"connections", my.status.active},
+                            {"log_lines_unreadable", my.log->unreadable()}, {"trouble", my.nginx.trouble}, {"certificate", my.certificate.shown()},
                             {"certificate_trouble", my.certificate.trouble()}, {"requests", {{"hit", totals.hits}, {"miss", totals.misses}, {"none", totals.uncached}}},
                             {"parts", {{"hit", parts.hits}, {"joined", parts.joined}, {"asked", parts.asked}, {"failed", parts.failed}, {"refused", parts.refused}, {"waiting", parts.waiting},
                                        {"kept", parts.kept}, {"kept_bytes", parts.kept_bytes}}},
@@ -279,7 +270,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, ed
       std::vector<caf::actor> children;
       if (my.keeper)
         children.push_back(caf::actor_cast<caf::actor>(my.keeper));
-      return report_of(self, "edge/" + my.setup.spec.name.value, status, my.started, std::move(children), my.starts ? my.starts - 1 : 0);
+      return report_of(self, "edge/" + my.setup.spec.name.value, status, my.started, std::move(children), my.nginx.restarts());
     },
   };
 }

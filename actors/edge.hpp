@@ -2,11 +2,10 @@
 #include "actors/address_keeper.hpp"
 #include "actors/certificate_watch.hpp"
 #include "actors/interfaces.hpp"
+#include "actors/nginx_child.hpp"
 #include "runtime/nginx/edge_config.hpp"
 #include "runtime/nginx/edge_log.hpp"
 #include "runtime/nginx/part_front.hpp"
-#include "runtime/nginx/server.hpp"
-#include "runtime/supervise/backoff.hpp"
 #include "runtime/viewing/viewing.hpp"
 
 #include <memory>
@@ -34,22 +33,16 @@ struct edge_setup {
 struct edge_state {
   static inline const char* name = "edge";
   edge_setup setup;
-  std::optional<nginx::prefix> folder;
+  nginx_child nginx;
   std::optional<nginx::edge_log_reader> log;
   std::unique_ptr<nginx::part_front> front;
   certificate_watch certificate;
-  supervise::process nginx;
-  supervise::backoff failures{1, {.first = std::chrono::milliseconds(100), .cap = std::chrono::seconds(10), .jitter_percent = 0, .park_after = 0}};
-  std::uint64_t generation = 0;
-  std::uint64_t starts = 0;
   std::uint64_t sequence = 0;
   nginx::stub_status status;
   bool up = false;
-  std::string trouble;
   std::vector<std::string> refused_origins; ///< that nginx does not take
   caf::actor_clock::time_point refused{};   ///< when it said so last: a name may be known later
   bool asking_for_origins = false;
-  bool stopping = false;
   std::shared_ptr<network::network_interface> interface; ///< null: its address is none of ours
   address_keeper_actor keeper;
   caf::actor_clock::time_point started{};
@@ -76,8 +69,8 @@ struct edge_state {
 /// Tells:   COORDINATOR each second: that it is there, and its load; each other second it asks where the origins are. Its ADDRESS KEEPER whether it serves.
 /// Fails:   to start when nginx refuses its configuration, as it does without its JavaScript module; nginx's own words are in the log. Or when it has a shared
 ///          address and may not put it on its interface.
-/// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s; a renewed certificate is in use after 5 to 12 s; when the edge is
-///          stopped, downloads under way have 4 s to end.
+/// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s, after 0.1 s again once it ran for a minute; a renewed certificate is in use
+///          after 5 to 12 s; when the edge is stopped, downloads under way have 4 s to end.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, edge_setup setup, std::shared_ptr<http::client> client, coordinator_actor coordinator);
 

@@ -1,6 +1,5 @@
 #include "actors/http_front.hpp"
 
-#include "actors/nginx_child.hpp"
 #include "actors/reporting.hpp"
 #include "runtime/base/log.hpp"
 
@@ -21,22 +20,22 @@ constexpr const char* pair_file = "front.pem";
 expected<void> http_front_state::prepare() {
   auto made = nginx::prefix::prepare(setup.folder, !setup.config.worker_user.empty(), setup.program);
   WEIR_TRY(made);
-  folder = std::move(*made);
+  nginx.folder = std::move(*made);
   setup.config.certificate = pair_file;
-  WEIR_TRY(certificate.take(setup.certificate, *folder, pair_file, certificate_watch::text_of(setup.config)));
+  WEIR_TRY(certificate.take(setup.certificate, *nginx.folder, pair_file, certificate_watch::text_of(setup.config)));
   auto text = nginx::render(setup.config);
   WEIR_TRY(text);
-  return folder->install(*text);
+  return nginx.folder->install(*text);
 }
 
 void http_front_state::look_at_certificate(caf::actor_clock::time_point now) {
-  if (stopping)
+  if (nginx.stopping)
     return;
   switch (certificate.look(certificate_watch::text_of(setup.config), now)) {
   case certificate_watch::news::none:
     return;
   case certificate_watch::news::renewed:
-    nginx.signal(SIGHUP); // one that is just dead reads the new one when it starts
+    nginx.process.signal(SIGHUP); // one that is just dead reads the new one when it starts
     return log::info("http-front", "certificate-renewed", "listen={} certificate={}", setup.config.listen, certificate.shown());
   case certificate_watch::news::refused:
     return log::error("http-front", "certificate-refused", "listen={} error={} still_used={}", setup.config.listen, certificate.trouble(), certificate.shown());
@@ -51,16 +50,8 @@ http_front_actor::behavior_type http_front(http_front_actor::stateful_pointer<ht
   auto now = [self] { return self->clock().now(); };
 
   auto start = [=, &my] {
-    auto child = start_nginx(*my.folder, me, ++my.generation, "http-front");
-    if (!child) {
-      my.trouble = child.error().text;
-      log::error("http-front", "nginx-not-started", "listen={} error={}", my.setup.config.listen, my.trouble);
-      self->send(me, process_ended{my.generation, 1, 0});
-      return;
-    }
-    my.nginx = std::move(*child);
-    my.trouble.clear();
-    ++my.starts;
+    if (auto done = my.nginx.start(self, me, "http-front"); !done)
+      return log::error("http-front", "nginx-not-started", "listen={} error={}", my.setup.config.listen, done.error().text);
     log::info("http-front", "nginx-started", "listen={} pid={}", my.setup.config.listen, my.nginx.pid());
   };
 
@@ -77,29 +68,28 @@ http_front_actor::behavior_type http_front(http_front_actor::stateful_pointer<ht
       tell_after(self, 1s, me, tick{});
     },
     [=, &my](const process_ended& end) {
-      if (end.generation != my.generation)
+      if (end.generation != my.nginx.generation)
         return;
-      if (my.stopping)
+      if (my.nginx.stopping)
         return self->quit(caf::exit_reason::user_shutdown);
-      my.trouble = fmt::format("nginx ended (exit code {}, signal {})", end.exit_code, end.signal);
-      auto again = my.failures.failed(now());
+      auto again = my.nginx.ended(end, now());
       log::error("http-front", "nginx-ended", "listen={} code={} signal={} again_in={}", my.setup.config.listen, end.exit_code, end.signal, to_string(again.delay));
-      tell_after(self, again.delay, me, start_again{my.generation});
+      tell_after(self, again.delay, me, start_again{my.nginx.generation});
     },
     [=, &my](const start_again& wish) {
-      if (wish.generation == my.generation && !my.stopping)
+      if (wish.generation == my.nginx.generation && !my.nginx.stopping)
         start();
     },
     [=, &my](const stop&) {
-      my.stopping = true;
-      if (!my.nginx.running())
+      my.nginx.stopping = true;
+      if (!my.nginx.process.running())
         return self->quit(caf::exit_reason::user_shutdown);
-      my.nginx.quit(patience, grace);
+      my.nginx.process.quit(patience, grace);
     },
     [=, &my](const ask_status&) {
-      nlohmann::json status{{"listen", my.setup.config.listen}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"trouble", my.trouble},
+      nlohmann::json status{{"listen", my.setup.config.listen}, {"pid", my.nginx.pid()}, {"trouble", my.nginx.trouble},
                             {"certificate", my.certificate.shown()}, {"certificate_trouble", my.certificate.trouble()}};
-      return report_of(self, "http-front", status, my.started, {}, my.starts ? my.starts - 1 : 0);
+      return report_of(self, "http-front", status, my.started, {}, my.nginx.restarts());
     },
   };
 }

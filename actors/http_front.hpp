@@ -1,11 +1,8 @@
 #pragma once
 #include "actors/certificate_watch.hpp"
 #include "actors/interfaces.hpp"
+#include "actors/nginx_child.hpp"
 #include "runtime/nginx/http_front_config.hpp"
-#include "runtime/nginx/server.hpp"
-#include "runtime/supervise/backoff.hpp"
-
-#include <optional>
 
 namespace weir {
 
@@ -19,14 +16,8 @@ struct http_front_setup {
 struct http_front_state {
   static inline const char* name = "http-front";
   http_front_setup setup;
-  std::optional<nginx::prefix> folder;
+  nginx_child nginx;
   certificate_watch certificate;
-  supervise::process nginx;
-  supervise::backoff failures{1, {.first = std::chrono::milliseconds(100), .cap = std::chrono::seconds(10), .jitter_percent = 0, .park_after = 0}};
-  std::uint64_t generation = 0;
-  std::uint64_t starts = 0;
-  std::string trouble;
-  bool stopping = false;
   caf::actor_clock::time_point started{};
 
   /// Makes its folder and what nginx reads there. Errors: those of prefix::prepare(), certificate_keeper::take() and prefix::install().
@@ -40,8 +31,8 @@ struct http_front_state {
 /// Parent:  the program; its end ends the node. Detached: it waits for `nginx -t` and for old processes to end.
 /// Tells:   nobody.
 /// Fails:   to start when nginx refuses its configuration or the certificate; nginx's own words are in the log.
-/// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s; a renewed certificate is in use after 5 to 12 s; when the node is
-///          stopped, answers under way have 1 s to end.
+/// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s, after 0.1 s again once it ran for a minute; a renewed certificate is in use
+///          after 5 to 12 s; when the node is stopped, answers under way have 1 s to end.
 /// Source:  docs/2-how-it-works/4-playlists-and-edges.md
 http_front_actor::behavior_type http_front(http_front_actor::stateful_pointer<http_front_state> self, http_front_setup setup);
 

@@ -1,6 +1,5 @@
 #include "actors/ingest.hpp"
 
-#include "actors/nginx_child.hpp"
 #include "actors/reporting.hpp"
 #include "actors/rtmp_watch.hpp"
 #include "runtime/base/log.hpp"
@@ -26,19 +25,11 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
     config.hook_url += fmt::format("?server={}&service={}", my.setup.server, my.service);
     auto text = nginx::render(config);
     WEIR_TRY(text);
-    return my.folder->install(*text);
+    return my.nginx.folder->install(*text);
   };
   auto start = [=, &my] {
-    auto ready = configure();
-    auto child = ready ? start_nginx(*my.folder, me, ++my.generation, my.setup.server) : expected<supervise::process>(fail(ready.error()));
-    if (!child) {
-      my.trouble = child.error().text;
-      log::error("ingest", "nginx-not-started", "server={} error={}", my.setup.server, my.trouble);
-      self->send(me, process_ended{my.generation, 1, 0});
-      return;
-    }
-    my.nginx = std::move(*child);
-    ++my.starts;
+    if (auto done = my.nginx.start(self, me, my.setup.server, configure()); !done)
+      return log::error("ingest", "nginx-not-started", "server={} error={}", my.setup.server, done.error().text);
     tell(self, my.watch, server_started{my.service});
     log::info("ingest", "nginx-started", "server={} listen={} service={} pid={}", my.setup.server, my.setup.config.listen, my.service, my.nginx.pid());
   };
@@ -46,7 +37,7 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
   auto folder = nginx::prefix::prepare(my.setup.folder, !my.setup.config.worker_user.empty(), my.setup.program);
   auto ready = folder ? expected<void>{} : expected<void>(fail(folder.error()));
   if (ready) {
-    my.folder = std::move(*folder);
+    my.nginx.folder = std::move(*folder);
     ready = configure();
   }
   if (!ready) {
@@ -70,28 +61,27 @@ ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> 
   start();
   return {
     [=, &my](const process_ended& end) {
-      if (end.generation != my.generation)
+      if (end.generation != my.nginx.generation)
         return;
-      if (my.stopping)
+      if (my.nginx.stopping)
         return self->quit(caf::exit_reason::user_shutdown);
-      my.trouble = fmt::format("nginx ended (exit code {}, signal {})", end.exit_code, end.signal);
-      auto again = my.failures.failed(now());
+      auto again = my.nginx.ended(end, now());
       log::error("ingest", "nginx-ended", "server={} code={} signal={} again_in={}", my.setup.server, end.exit_code, end.signal, to_string(again.delay));
-      tell_after(self, again.delay, me, start_again{my.generation});
+      tell_after(self, again.delay, me, start_again{my.nginx.generation});
     },
     [=, &my](const start_again& wish) {
-      if (wish.generation == my.generation && !my.stopping)
+      if (wish.generation == my.nginx.generation && !my.nginx.stopping)
         start();
     },
     [=, &my](const stop&) {
-      my.stopping = true;
-      if (!my.nginx.running())
+      my.nginx.stopping = true;
+      if (!my.nginx.process.running())
         return self->quit(caf::exit_reason::user_shutdown);
-      my.nginx.stop(2s);
+      my.nginx.process.stop(2s);
     },
     [=, &my](const ask_status&) {
-      nlohmann::json status{{"listen", my.setup.config.listen}, {"pid", my.nginx.running() ? my.nginx.pid() : 0}, {"service", my.service}, {"trouble", my.trouble}};
-      return report_of(self, "ingest/" + my.setup.server, status, my.started, {caf::actor_cast<caf::actor>(my.watch)}, my.starts ? my.starts - 1 : 0);
+      nlohmann::json status{{"listen", my.setup.config.listen}, {"pid", my.nginx.pid()}, {"service", my.service}, {"trouble", my.nginx.trouble}};
+      return report_of(self, "ingest/" + my.setup.server, status, my.started, {caf::actor_cast<caf::actor>(my.watch)}, my.nginx.restarts());
     },
   };
 }

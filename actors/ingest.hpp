@@ -1,11 +1,9 @@
 #pragma once
 #include "actors/interfaces.hpp"
+#include "actors/nginx_child.hpp"
 #include "runtime/nginx/ingest_config.hpp"
-#include "runtime/nginx/server.hpp"
-#include "runtime/supervise/backoff.hpp"
 
 #include <memory>
-#include <optional>
 
 namespace weir {
 
@@ -24,15 +22,9 @@ struct ingest_setup {
 struct ingest_state {
   static inline const char* name = "ingest";
   ingest_setup setup;
-  std::optional<nginx::prefix> folder;
-  supervise::process nginx;
-  supervise::backoff failures{1, {.first = std::chrono::milliseconds(100), .cap = std::chrono::seconds(10), .jitter_percent = 0, .park_after = 0}};
-  std::uint64_t generation = 0;
-  std::uint64_t starts = 0;
+  nginx_child nginx;
   std::string service; ///< names the present start of nginx in its callbacks
   rtmp_watch_actor watch;
-  bool stopping = false;
-  std::string trouble;
   caf::actor_clock::time_point started{};
 };
 
@@ -41,7 +33,7 @@ struct ingest_state {
 /// Parent:  the program; its end ends the node. Detached: it waits for `nginx -t` and for old processes to end.
 /// Tells:   its RTMP WATCH of each start, which has no publishers yet.
 /// Fails:   to start when nginx refuses its configuration.
-/// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s.
+/// Numbers: a dead nginx is started again after 0.1 s, later 0.2 s doubling to 10 s, and after 0.1 s again once it ran for a minute.
 /// Source:  docs/2-how-it-works/3-life-of-a-stream.md
 ingest_actor::behavior_type ingest(ingest_actor::stateful_pointer<ingest_state> self, ingest_setup setup, std::shared_ptr<http::client> client, coordinator_actor coordinator);
 
