@@ -324,7 +324,7 @@ director_actor::behavior_type director(director_actor::stateful_pointer<director
     [=, &my](const tick&) {
       if (my.forget(now()))
         show();
-      my.setup.desk->expire(std::chrono::steady_clock::now());
+      my.setup.desk->expire(now());
       const bool blind = my.misses_peer(now());
       my.setup.desk->with_admission([&](auto& admission) {
         admission.counters_lost(blind);

@@ -2,6 +2,7 @@
 #include "runtime/hls/addresses.hpp"
 #include "tests/unit/actors/cast.hpp"
 #include "tests/unit/actors/virtual_time.hpp"
+#include "tests/unit/http/crowd.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -988,3 +989,33 @@ TEST_F(LogFeed, AgesCountByTheOriginsClock) {
 
 } // namespace
 } // namespace weir::testing
+TEST_F(DirectorInTime, NobodyWaitsLongerThanThreeTargetDurations) {
+  auto desk = std::make_shared<playlist_desk>(30s, steering::join_options{}, "http://origin");
+  director_state shown;
+  shown.setup.desk = desk;
+  shown.watching.answered = shown.all_origins = true;
+  auto log = log_of(1, 6, 0);
+  log.part_target = 1s;
+  shown.take(log, now());
+  desk->show(shown.view());
+  http::server web{{}};
+  add_director_routes(web, desk);
+  ASSERT_TRUE(web.start());
+  crowd viewers(fmt::format("127.0.0.1:{}", web.port()));
+  auto boss = spawn(stand_in_coordinator, std::make_shared<heard>(), std::make_shared<coordinator_script>());
+  scheduler.clock().current_time = std::chrono::steady_clock::now(); // whoever asks is noted on an HTTP thread, by the machine's clock
+  spawn(director, director_setup{node_name{"here"}, desk, nullptr}, boss);
+  viewers.ask("/p/3.0/conf~1/720p.m3u8?_HLS_msn=6");
+  ASSERT_TRUE(eventually([&] { return desk->waiting() == 1; }));
+  const auto asked = std::chrono::steady_clock::now(); // or before
+  advance(12s - 1ms);
+  EXPECT_EQ(desk->waiting(), 1u);
+  advance(asked + 13s - now()); // it looks once a second
+  EXPECT_EQ(desk->waiting(), 0u);
+  EXPECT_EQ(desk->counts().late.load(), 1u);
+  desk->close(); // else a failure would hold the server up
+  const auto got = viewers.all().front();
+  EXPECT_EQ(got.status, 503);
+  EXPECT_EQ(got.body, "there is nothing new yet\n");
+}
+
