@@ -83,6 +83,7 @@ public:
   }
   static origin_place place(std::string url) { return {.url = url, .token = {}, .node = node_name{url.substr(7)}, .read_token = "token"}; }
   std::string extra; ///< header lines of the last answer
+  std::string type, caching;
   std::string route; ///< as which it is counted
   std::pair<int, std::string> get(std::string_view path, std::string_view accepts = {}) {
     const http::fast_request::field field{"Accept-Encoding", accepts};
@@ -97,6 +98,8 @@ public:
     for (auto piece : a.pieces())
       text += piece;
     extra = a.extra;
+    type = a.content_type;
+    caching = a.cache_control;
     route = a.route;
     return {a.status, text};
   }
@@ -341,11 +344,15 @@ TEST_F(Director, GivesEachViewerAnEdgeAndABackup) {
   show();
   auto [status, text] = get("/hls/conf/index.m3u8");
   ASSERT_EQ(status, 200);
+  EXPECT_EQ(type, "application/vnd.apple.mpegurl");
+  EXPECT_EQ(caching, "no-store") << "it assigns the viewer";
   EXPECT_NE(text.find("PATHWAY-ID=\"backup\""), std::string::npos);
   for (std::uint32_t bucket : {0u, 1u, 500u, 1023u}) {
     auto main = get(hls::path_of(hls::playlist_address{{bucket, 1, false}, "conf", 1, "720p"}));
     auto spare = get(hls::path_of(hls::playlist_address{{bucket, 1, true}, "conf", 1, "720p"}));
     ASSERT_EQ(main.first, 200);
+    EXPECT_EQ(type, "application/vnd.apple.mpegurl");
+    EXPECT_EQ(caching, "max-age=1");
     bool on_a = main.second.find("http://a/s/") != std::string::npos;
     EXPECT_NE(on_a, main.second.find("http://b/s/") != std::string::npos) << "one edge for all entries";
     EXPECT_NE(on_a, spare.second.find("http://a/s/") != std::string::npos) << "the backup is the other one";
@@ -743,6 +750,8 @@ TEST_F(Director, SteeringAsksPlayersSoonWhileAnEdgeServesOut) {
   std::uint32_t other = 0; // a viewer that never was on it
   while (first.primary[other] == 0 || first.backup[other] == 0)
     ++other;
+  EXPECT_EQ(type, "application/vnd.apple.steering-list");
+  EXPECT_EQ(caching, "no-store");
   auto log = log_of(1, 9, 2);
   log.entries.front().edges = 1;
   state.take(log, now);

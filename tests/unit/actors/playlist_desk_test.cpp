@@ -192,6 +192,20 @@ TEST_F(Reload, WhoFetchesKeyFramesAloneGetsTheirPlaylist) {
   EXPECT_EQ(viewers->one(iframes + "?_HLS_msn=203").headers.find("Cache-Control"), "max-age=24");
 }
 
+TEST_F(Reload, ASteeringManifestIsNeverKeptAndTheSameWhateverAPlayerSaysOfItself) {
+  show(log_of(100, 2));
+  const auto first = viewers->one("/steer/3.1/conf");
+  EXPECT_EQ(first.body, R"({"VERSION":1,"TTL":30,"PATHWAY-PRIORITY":["edge","backup"]})");
+  for (auto* query : {"", "?_HLS_pathway=edge&_HLS_throughput=1", "?_HLS_pathway=%22backup%22&_HLS_throughput=99999999999", "?_HLS_pathway"}) {
+    const auto got = viewers->one(fmt::format("/steer/3.1/conf{}", query));
+    EXPECT_EQ(got.status, 200) << query;
+    EXPECT_EQ(got.body, first.body) << query;
+    EXPECT_EQ(got.headers.find("Content-Type"), "application/vnd.apple.steering-list") << query;
+    EXPECT_EQ(got.headers.find("Cache-Control"), "no-store") << query;
+    EXPECT_EQ(got.headers.find("Access-Control-Allow-Origin"), "*") << query;
+  }
+}
+
 TEST_F(Reload, WhatIsListedIsAnsweredAtOnceAndWhole) {
   show(log_of(100, 2));
   const auto now = get("");
