@@ -491,6 +491,34 @@ TEST_F(Director, AnAddressOnceListedNeverChanges) {
   }
 }
 
+TEST_F(Director, ANewcomerGetsNoEntryOnAnEdgeThatWasDeadBeforeItCame) {
+  state.setup.desk = desk = std::make_shared<playlist_desk>(30s, steering::join_options{.viewer_bps = 1000}, "http://origin");
+  const auto first = table(1, {"a", "b", "c"});
+  ASSERT_TRUE(state.take(first));
+  state.take(log_of(1, 6, 1), now); // all of it was listed while a served
+  show();
+  const auto names_a = [&](const hls::playlist_address& of) { return get(hls::path_of(of)).second.find("http://a/") != std::string::npos; };
+  ASSERT_TRUE(names_a({{bucket_of(first, "a"), 1, false}, "conf", 1, "720p"})) << "who came before";
+  ASSERT_TRUE(state.take(steering::make_table(2, {first.edges[1], first.edges[2]}, &first)));
+  show();
+  std::size_t came_to_a = 0;
+  for (int n = 0; n < 60; ++n) {
+    const auto text = get("/hls/conf/index.m3u8").second;
+    std::size_t variants = 0;
+    for (std::size_t at = text.find("\n/p/"); at != std::string::npos; at = text.find("\n/p/", at + 1), ++variants) {
+      const auto path = text.substr(at + 1, text.find('\n', at + 1) - at - 1);
+      auto address = hls::parse_playlist_path(path);
+      ASSERT_TRUE(address) << path;
+      EXPECT_EQ(address->viewer.joined, 2u) << path;
+      EXPECT_FALSE(names_a(*address)) << path;
+      address->viewer.joined = 1;
+      came_to_a += names_a(*address);
+    }
+    ASSERT_EQ(variants, 2u) << "both pathways";
+  }
+  EXPECT_GT(came_to_a, 0u) << "some of them would have been there a moment before";
+}
+
 TEST_F(Director, AnEntryListedBeforeTheFirstEdgeKeepsItsAddress) {
   auto log = log_of(1, 6, 0);
   state.take(log, now);
@@ -679,6 +707,15 @@ TEST_F(Locality, WhatIsListedKeepsItsAddressWhenTheVenuesEdgeDies) {
     EXPECT_NE(after.find(fmt::format("\nhttp://h/s/conf~1/7/720p/{}.ts\n", msn)), std::string::npos) << msn;
   EXPECT_EQ(after.find("http://h/s/conf~1/7/720p/6.ts"), std::string::npos) << "new entries go to the edges for everybody";
   EXPECT_FALSE(in_hall(joins_at("10.20.3.4")));
+}
+
+TEST_F(Locality, ANewcomerOfTheVenueJoinsTheNewestEdgesToo) {
+  EXPECT_NE(joins_at("10.20.3.4").find(".1~"), std::string::npos);
+  ASSERT_TRUE(state.take(steering::make_table(2, {first.edges[1], first.edges[2]}, &first)));
+  show();
+  const auto viewer = joins_at("10.20.3.4");
+  EXPECT_TRUE(in_hall(viewer)) << viewer;
+  EXPECT_NE(viewer.find(".2~"), std::string::npos) << viewer;
 }
 
 TEST_F(Locality, SteeringKnowsTheEdgeOfTheVenue) {
