@@ -57,12 +57,12 @@ protected:
     return script->farms.edges.back();
   }
   edge_status& edge(const std::string& name) { return *std::ranges::find(script->farms.edges, name, [](auto& e) { return e.spec.name.value; }); }
-  void begin(autoscaler_options wanted = {}) {
+  void begin(autoscaler_options wanted = {}, director_options steering = {}) {
     wanted.driver = scaling_driver::process;
     for (auto* node : {"n1", "n2"})
       script->farms.farms.push_back({node_name{node}, spawn(stand_in_farm, orders, node), {edge_name{fmt::format("{}-8", node)}, edge_name{fmt::format("{}-9", node)}}});
     auto coordinator = spawn(stand_in_coordinator, log, script);
-    scaler = spawn(autoscaler, wanted, director_options{}, machines_setup{}, coordinator);
+    scaler = spawn(autoscaler, wanted, std::move(steering), machines_setup{}, coordinator);
   }
   void begin_with_machines(autoscaler_options wanted = {}, std::string kept = {}) {
     wanted.driver = scaling_driver::exec;
@@ -178,6 +178,19 @@ TEST_F(Autoscaler, DrainsAndEndsASpareOneWhenViewersHaveLeft) {
   live(15s);
   ASSERT_GE(log->drained.size(), 3u) << last().why;
   EXPECT_FALSE(log->drained[2].drain) << "viewers came back";
+}
+
+TEST_F(Autoscaler, ADrainedEdgeServesForAsLongAsASteeringManifestHoldsAfterItsLastName) {
+  for (auto* name : {"n1-1", "n2-1"})
+    put(name, false, 100);
+  put("n1-2", true, 50).phase = edge_phase::draining;
+  begin({}, {.steering_ttl = 60s});
+  live(10s); // it looks each 5 s: a playlist names the edge now
+  edge("n1-2").named = false;
+  live(69s);
+  EXPECT_TRUE(orders->empty()) << "a player may hear of it after 60 s, and fetch there with what it has";
+  live(6s);
+  EXPECT_EQ(*orders, (std::vector<std::string>{"end n1-2"}));
 }
 
 TEST_F(Autoscaler, EndsNothingWhileReportsAreMissing) {
