@@ -750,6 +750,8 @@ TEST_F(Director, SteeringPrefersTheBackupWhileItsEdgeIsUnwell) {
   const auto unwell = std::string(R"({"VERSION":1,"TTL":10,"PATHWAY-PRIORITY":["backup","edge"]})");
   const auto no_better = std::string(R"({"VERSION":1,"TTL":10,"PATHWAY-PRIORITY":["edge","backup"]})");
   EXPECT_EQ(get(path), std::pair(200, well));
+  EXPECT_EQ(type, "application/vnd.apple.steering-list");
+  EXPECT_EQ(caching, "no-store");
   for (auto phase : {edge_phase::suspect, edge_phase::dead, edge_phase::draining}) {
     hear({{"a", phase}, {"b", edge_phase::serving}, {"c", edge_phase::serving}});
     EXPECT_EQ(get(path), std::pair(200, unwell)) << to_string(phase);
@@ -787,8 +789,6 @@ TEST_F(Director, SteeringAsksPlayersSoonWhileAnEdgeServesOut) {
   std::uint32_t other = 0; // a viewer that never was on it
   while (first.primary[other] == 0 || first.backup[other] == 0)
     ++other;
-  EXPECT_EQ(type, "application/vnd.apple.steering-list");
-  EXPECT_EQ(caching, "no-store");
   auto log = log_of(1, 9, 2);
   log.entries.front().edges = 1;
   state.take(log, now);
@@ -873,10 +873,19 @@ TEST_F(Director, AnEndedStreamTakesNoNewViewersButIsServedToTheEnd) {
 
 TEST_F(Director, SaysThatTheOriginIsSilentRatherThanServeAnOldPlaylist) {
   auto log = log_of(1, 6, 0);
-  log.changed -= 7s; // 1.5 target durations are 6 s
-  state.take(log, now);
-  show();
-  EXPECT_EQ(get("/p/1.0/conf~1/720p.m3u8").first, 503);
+  auto aged = [&](std::chrono::milliseconds age) {
+    log.changed = std::chrono::system_clock::now() - age;
+    ++log.version;
+    state.take(log, now);
+    show();
+    return get("/p/1.0/conf~1/720p.m3u8").first;
+  };
+  EXPECT_EQ(aged(5s), 200);
+  EXPECT_EQ(aged(6001ms), 503) << "1.5 target durations are 6 s";
+  EXPECT_EQ(extra, "Retry-After: 1\r\n");
+  const auto& playlist = state.view()->live.at("conf")->rungs.at(0).whole.playlist;
+  EXPECT_FALSE(playlist.stale(log.changed + 6s));
+  EXPECT_TRUE(playlist.stale(log.changed + 6001ms));
 }
 
 TEST_F(Director, ForgetsEdgeSetsThatTheCoordinatorForgotAndNoListedEntryNames) {
@@ -982,6 +991,36 @@ TEST_F(DirectorInTime, TellsEachSecondWhomItSentWhere) {
   EXPECT_EQ(all, 5u);
 }
 
+TEST_F(DirectorInTime, NobodyWaitsLongerThanThreeTargetDurations) {
+  auto desk = std::make_shared<playlist_desk>(30s, steering::join_options{}, "http://origin");
+  director_state shown;
+  shown.setup.desk = desk;
+  shown.watching.answered = shown.all_origins = true;
+  auto log = log_of(1, 6, 0);
+  log.part_target = 1s;
+  shown.take(log, now());
+  desk->show(shown.view());
+  http::server web{{}};
+  add_director_routes(web, desk);
+  ASSERT_TRUE(web.start());
+  crowd viewers(fmt::format("127.0.0.1:{}", web.port()));
+  auto boss = spawn(stand_in_coordinator, std::make_shared<heard>(), std::make_shared<coordinator_script>());
+  scheduler.clock().current_time = std::chrono::steady_clock::now(); // whoever asks is noted on an HTTP thread, by the machine's clock
+  spawn(director, director_setup{node_name{"here"}, desk, nullptr}, boss);
+  viewers.ask("/p/3.0/conf~1/720p.m3u8?_HLS_msn=6");
+  ASSERT_TRUE(eventually([&] { return desk->waiting() == 1; }));
+  const auto asked = std::chrono::steady_clock::now(); // or before
+  advance(12s - 1ms);
+  EXPECT_EQ(desk->waiting(), 1u);
+  advance(asked + 13s - now()); // it looks once a second
+  EXPECT_EQ(desk->waiting(), 0u);
+  EXPECT_EQ(desk->counts().late.load(), 1u);
+  desk->close(); // else a failure would hold the server up
+  const auto got = viewers.all().front();
+  EXPECT_EQ(got.status, 503);
+  EXPECT_EQ(got.body, "there is nothing new yet\n");
+}
+
 /// What LOG FEED makes of answers.
 class LogFeed : public ::testing::Test {
 public:
@@ -1035,33 +1074,3 @@ TEST_F(LogFeed, AgesCountByTheOriginsClock) {
 
 } // namespace
 } // namespace weir::testing
-TEST_F(DirectorInTime, NobodyWaitsLongerThanThreeTargetDurations) {
-  auto desk = std::make_shared<playlist_desk>(30s, steering::join_options{}, "http://origin");
-  director_state shown;
-  shown.setup.desk = desk;
-  shown.watching.answered = shown.all_origins = true;
-  auto log = log_of(1, 6, 0);
-  log.part_target = 1s;
-  shown.take(log, now());
-  desk->show(shown.view());
-  http::server web{{}};
-  add_director_routes(web, desk);
-  ASSERT_TRUE(web.start());
-  crowd viewers(fmt::format("127.0.0.1:{}", web.port()));
-  auto boss = spawn(stand_in_coordinator, std::make_shared<heard>(), std::make_shared<coordinator_script>());
-  scheduler.clock().current_time = std::chrono::steady_clock::now(); // whoever asks is noted on an HTTP thread, by the machine's clock
-  spawn(director, director_setup{node_name{"here"}, desk, nullptr}, boss);
-  viewers.ask("/p/3.0/conf~1/720p.m3u8?_HLS_msn=6");
-  ASSERT_TRUE(eventually([&] { return desk->waiting() == 1; }));
-  const auto asked = std::chrono::steady_clock::now(); // or before
-  advance(12s - 1ms);
-  EXPECT_EQ(desk->waiting(), 1u);
-  advance(asked + 13s - now()); // it looks once a second
-  EXPECT_EQ(desk->waiting(), 0u);
-  EXPECT_EQ(desk->counts().late.load(), 1u);
-  desk->close(); // else a failure would hold the server up
-  const auto got = viewers.all().front();
-  EXPECT_EQ(got.status, 503);
-  EXPECT_EQ(got.body, "there is nothing new yet\n");
-}
-
