@@ -195,6 +195,29 @@ TEST_F(Origin, ManyWhoWaitAreBoundedAndNobodyIsForgotten) {
   EXPECT_TRUE(state->readers.empty());
 }
 
+TEST(OriginRoutes, SayThatSegmentsAndMapsNeverChange) {
+  auto gate = std::make_shared<viewing::gate>();
+  gate->use(viewing::with_version({.version = 0, .keys = {}, .signed_only = {}}));
+  auto elsewhere = [](const origin::segment_id&, auto done) { done(std::make_shared<const std::string>("media")); };
+  http::server web{{}};
+  add_origin_routes(web, origin_actor{}, nullptr, "token", {}, gate, elsewhere, nullptr);
+  ASSERT_TRUE(web.start());
+  http::client client{{}};
+  const auto longest_window = 12h; // that may be configured
+  for (auto [name, type] : {std::pair{"10.ts", "video/mp2t"}, {"10.m4s", "video/iso.segment"}, {"init.mp4", "video/mp4"}}) {
+    std::promise<http::client_response> answer;
+    http::client_request request;
+    request.url = fmt::format("http://127.0.0.1:{}/s/conf~17/65536/180p/{}", web.port(), name);
+    client.send(std::move(request), [&](expected<http::client_response> r) { answer.set_value(r ? *r : http::client_response{}); });
+    const auto got = answer.get_future().get();
+    EXPECT_EQ(got.status, 200) << name;
+    EXPECT_EQ(got.headers.find("Content-Type"), type);
+    EXPECT_EQ(got.headers.find("Cache-Control"), fmt::format("public, max-age={}, immutable", longest_window / 1s)) << name;
+    EXPECT_EQ(got.headers.find("ETag"), fmt::format("\"65536-{}\"", name));
+    EXPECT_EQ(got.headers.find("Access-Control-Allow-Origin"), "*") << name;
+  }
+}
+
 // --- parts --------------------------------------------------------------------------------------------------------------------------------------
 TEST(OriginRoutes, HoldWhoFetchesThePartThatComesNextUntilItIsThere) {
   auto shelf = std::make_shared<origin::part_shelf>();
