@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import stat
+import time
 
 from weir_node import Encoder, NodeCase, eventually, fetch, main, wait_until_playable
 
@@ -54,6 +55,18 @@ class Access(NodeCase):
         again = self.node.call("POST", "/api/v1/streams", {"name": "once"}, {"Idempotency-Key": "k2"})
         self.assertEqual(self.node.call("POST", "/api/v1/streams", {"name": "once"}, {"Idempotency-Key": "k2"}).json["id"], again.json["id"])
         self.assertEqual(self.node.call("POST", "/api/v1/streams", {"name": "once"}).status, 409)
+
+    def test_a_signed_address_is_good_for_eight_hours_unless_told_otherwise(self):
+        stream = self.node.add_stream("signed", viewing="signed")
+        for wish, lasts in ((None, 8 * 3600), ({}, 8 * 3600), ({"lifetime": "30m"}, 1800)):
+            with self.subTest(wish):
+                before = time.time()
+                given = self.node.change("POST", f"/api/v1/streams/{stream.id}/viewing-tokens", wish)
+                expires = int(given["token"].split(".")[0])
+                self.assertGreaterEqual(expires, before + lasts)
+                self.assertLess(expires, time.time() + lasts + 1, "in whole seconds")
+                self.assertEqual(given["expires"][:19], time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(expires)))
+                self.assertIn(given["token"], given["playback_url"])
 
     def test_the_api_describes_itself(self):
         book = self.node.get("/api/v1/openapi.json")
