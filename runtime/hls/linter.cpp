@@ -494,7 +494,7 @@ std::vector<finding> linter::multivariant(std::string_view url, std::string_view
       wrong("V1", fmt::format("{}: RESOLUTION and FRAME-RATE are needed", v.uri));
     if (!uris.insert(v.uri).second)
       wrong("V4", fmt::format("{} stands there twice", v.uri));
-    rates.insert(get("STABLE-VARIANT-ID"));
+    rates.insert(get("BANDWIDTH")); // each pathway lists them
     if (options_.pathways > 0) {
       if (get("PATHWAY-ID").empty() || get("STABLE-VARIANT-ID").empty())
         wrong("V11", fmt::format("{}: PATHWAY-ID and STABLE-VARIANT-ID are needed", v.uri));

@@ -1,4 +1,4 @@
-// The linter on low-latency playlists: a good one passes, and each rule finds what breaks it.
+// The linter on playlists of few lines: a good one passes, and each rule finds what breaks it.
 #include "runtime/hls/linter.hpp"
 #include "tests/unit/hls/writer.hpp"
 
@@ -7,6 +7,151 @@
 
 namespace weir::hls {
 namespace {
+
+/// A plain media playlist at TD 4 s, in pieces that a test can spoil.
+struct plain_playlist {
+  std::uint64_t first = 100, first_dsn = 3;
+  std::size_t entries = 10;
+  std::string target = "#EXT-X-TARGETDURATION:4\n", independent = "#EXT-X-INDEPENDENT-SEGMENTS\n", hold_back = "12.000", duration = "4.00000";
+  std::string more;          ///< in front of the entries
+  std::string end;           ///< behind them
+  std::uint64_t seam_at = 0; ///< MSN with a discontinuity
+
+  std::string text() const {
+    std::string out = fmt::format("#EXTM3U\n#EXT-X-VERSION:6\n{}{}#EXT-X-SERVER-CONTROL:HOLD-BACK={}\n", target, independent, hold_back);
+    out += fmt::format("#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:{}\n{}", first, first_dsn, more);
+    for (std::uint64_t msn = first; msn < first + entries; ++msn)
+      out += fmt::format("{}#EXT-X-PROGRAM-DATE-TIME:{}\n#EXTINF:{},\nhttp://edge1/s/show~1/7/720p/{}.ts\n", msn == seam_at ? "#EXT-X-DISCONTINUITY\n" : "",
+                         to_rfc3339(start_time + 4s * msn), duration, msn);
+    return out + end;
+  }
+};
+
+struct plain_row {
+  const char* rule;
+  const char* words;
+  std::function<void(plain_playlist&)> spoil;
+};
+
+/// What is found in a good one and then in one that was spoiled so.
+std::string found_in(const std::function<void(plain_playlist&)>& spoil, const char* first_url, const char* then_url) {
+  linter lint;
+  plain_playlist spoiled;
+  spoil(spoiled);
+  EXPECT_TRUE(lint.media(first_url, plain_playlist{}.text(), start_time).empty());
+  return show(lint.media(then_url, spoiled.text(), start_time + 1s));
+}
+
+void expect_found(const plain_row& row, const std::string& found) {
+  EXPECT_TRUE(found.starts_with(std::string(row.rule) + ' ')) << row.words << "\n" << found;
+  EXPECT_NE(found.find(row.words), std::string::npos) << row.rule << "\n" << found;
+}
+
+TEST(Linter, FindsWhatIsWrongInOnePlaylist) {
+  using plain = plain_playlist;
+  const plain_row rows[] = {
+    {"P1", "no EXT-X-TARGETDURATION", [](plain& p) { p.target = ""; }},
+    {"V8", "no EXT-X-INDEPENDENT-SEGMENTS", [](plain& p) { p.independent = ""; }},
+    {"P9", "shorter than three target durations", [](plain& p) { p.entries = 2; }},
+    {"P9", "no entries", [](plain& p) { p.entries = 0; }},
+    {"P14", "PLAYLIST-TYPE", [](plain& p) { p.more = "#EXT-X-PLAYLIST-TYPE:EVENT\n"; }},
+    {"P14", "below three target durations", [](plain& p) { p.hold_back = "11.999"; }},
+  };
+  EXPECT_EQ(found_in([](auto&) {}, "720p", "other"), "");
+  for (auto& row : rows) {
+    linter lint;
+    plain_playlist p;
+    row.spoil(p);
+    expect_found(row, show(lint.media("720p", p.text(), start_time)));
+  }
+  linter lint;
+  plain_playlist over;
+  over.entries = 2;
+  over.end = "#EXT-X-ENDLIST\n";
+  EXPECT_EQ(show(lint.media("720p", over.text(), start_time)), "") << "a stream that is over may be that short";
+}
+
+TEST(Linter, FindsWhatIsNotAsItWasBefore) {
+  using plain = plain_playlist;
+  const plain_row rows[] = {
+    {"P14", "SERVER-CONTROL changed", [](plain& p) { p.hold_back = "13.000"; }},
+    {"P4", "never seen", [](plain& p) { p.first = 111; }},
+    {"P8", "fell", [](plain& p) { p.first = 101, p.first_dsn = 2; }},
+  };
+  EXPECT_EQ(found_in([](auto& p) { p.first = 101; }, "720p", "720p"), "");
+  for (auto& row : rows)
+    expect_found(row, found_in(row.spoil, "720p", "720p"));
+  // What is over stays as it is.
+  plain_playlist over;
+  over.end = "#EXT-X-ENDLIST\n";
+  auto more = over;
+  more.entries = 11;
+  auto found_after_the_end = [&](const plain_playlist& then) {
+    linter lint;
+    lint.media("720p", over.text(), start_time);
+    return show(lint.media("720p", then.text(), start_time + 1s));
+  };
+  EXPECT_EQ(found_after_the_end(over), "");
+  for (auto& then : {plain_playlist{}, more})
+    expect_found({"P16", "after EXT-X-ENDLIST", {}}, found_after_the_end(then));
+}
+
+TEST(Linter, FindsWhatIsNotAsInTheOtherRungs) {
+  using plain = plain_playlist;
+  const plain_row rows[] = {
+    {"P1", "EXT-X-TARGETDURATION is not that of the other variants", [](plain& p) { p.target = "#EXT-X-TARGETDURATION:5\n", p.hold_back = "15.000"; }},
+    {"P14", "EXT-X-SERVER-CONTROL is not that of the other variants", [](plain& p) { p.hold_back = "13.000"; }},
+    {"P3", "elsewhere", [](plain& p) { p.duration = "4.10100"; }},
+    {"P11", "has discontinuity 4 here, 3 elsewhere", [](plain& p) { p.seam_at = 105; }},
+    {"P11", "has discontinuity 2 here, 3 elsewhere", [](plain& p) { p.first_dsn = 2; }},
+    {"P11", "MSN 105 has discontinuity 3 here, 3 elsewhere", [](plain& p) { p.seam_at = 105, p.first_dsn = 2; }},
+  };
+  EXPECT_EQ(found_in([](auto& p) { p.duration = "4.10000"; }, "720p", "360p"), "") << "less than a frame";
+  for (auto& row : rows)
+    expect_found(row, found_in(row.spoil, "720p", "360p"));
+}
+
+TEST(Linter, FindsWhatIsWrongInAMultivariantPlaylist) {
+  bench b;
+  b.slots(1, 1, 5);
+  const auto good = multivariant(b.log.snapshot(), {3, 1}).value();
+  auto found = [](const std::string& text) {
+    linter lint{{100ms, 2, 2}};
+    return show(lint.multivariant("m", text));
+  };
+  struct row {
+    const char* rule;
+    const char* words;
+    std::string from, to;
+    bool all = false; ///< of them, else the first one
+  };
+  const row rows[] = {
+    {"V1", "BANDWIDTH and AVERAGE-BANDWIDTH are needed", "STREAM-INF:BANDWIDTH=3000000,", "STREAM-INF:"},
+    {"V1", "BANDWIDTH and AVERAGE-BANDWIDTH are needed", ",AVERAGE-BANDWIDTH=3000000", ""},
+    {"V1", "no CODECS", ",CODECS=\"avc1.64001f,mp4a.40.2\"", ""},
+    {"V1", "RESOLUTION and FRAME-RATE are needed", ",FRAME-RATE=25.000", ""},
+    {"V1", "RESOLUTION and FRAME-RATE are needed", ",RESOLUTION=1280x720", ""},
+    {"V2", "AVERAGE-BANDWIDTH 3000001 is above BANDWIDTH 3000000", "AVERAGE-BANDWIDTH=3000000", "AVERAGE-BANDWIDTH=3000001"},
+    {"V4", "no variant", good.substr(good.find("#EXT-X-STREAM-INF")), ""},
+    {"V4", "/p/3.1/show~1/720p.m3u8 stands there twice", "/p/3.1.b/show~1/720p.m3u8", "/p/3.1/show~1/720p.m3u8"},
+    {"V4", "1 bit rates, 2 are needed", "BANDWIDTH=800000", "BANDWIDTH=3000000", true},
+    {"V8", "no EXT-X-INDEPENDENT-SEGMENTS", "#EXT-X-INDEPENDENT-SEGMENTS\n", ""},
+    {"V9", "no EXT-X-VERSION", "#EXT-X-VERSION:6\n", ""},
+    {"V11", "PATHWAY-ID and STABLE-VARIANT-ID are needed", ",STABLE-VARIANT-ID=\"360p\"", ""},
+    {"V11", "1 pathways, 2 are needed", "PATHWAY-ID=\"backup\"", "PATHWAY-ID=\"edge\"", true},
+    {"V11", "does not offer the variants of", "PATHWAY-ID=\"backup\",STABLE-VARIANT-ID=\"360p\"", "PATHWAY-ID=\"backup\",STABLE-VARIANT-ID=\"540p\""},
+    {"V11", "EXT-X-CONTENT-STEERING needs", ",PATHWAY-ID=\"edge\"\n", ",PATHWAY-ID=\"other\"\n"},
+    {"V11", "EXT-X-CONTENT-STEERING needs", "#EXT-X-CONTENT-STEERING:", "#EXT-X-OTHER:"},
+  };
+  EXPECT_EQ(found(good), "");
+  for (auto& [rule, words, from, to, all] : rows) {
+    auto text = good;
+    for (auto at = text.find(from); at != std::string::npos; at = all ? text.find(from, at + to.size()) : std::string::npos)
+      text.replace(at, from.size(), to);
+    ASSERT_NE(text, good) << words;
+    expect_found({rule, words, {}}, found(text));
+  }
+}
 
 /// A low-latency playlist at TD 4 s and PT 1 s, in pieces that a test can spoil.
 struct low_latency_playlist {

@@ -25,7 +25,7 @@ inline segment_info make_segment(std::string rung, std::uint64_t slot, timestamp
   s.first_pts = static_cast<std::int64_t>(slot * 360'000); // may wrap for nonsense
   s.duration = duration.count() * 90;
   s.captured = captured;
-  s.bytes = 1'500'000;
+  s.bytes = s.rung == "360p" ? 400'000 : 1'500'000; // at 4 s what two_rungs() says
   return s;
 }
 
