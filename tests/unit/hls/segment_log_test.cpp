@@ -128,6 +128,75 @@ TEST(SegmentLog, KeepsTheClockWithGapsWhileTheSourceIsAwayAndEndsAfterTheGrace) 
   EXPECT_EQ(b.offer(1, "720p", 6), offer_result::ended);
 }
 
+TEST(SegmentLog, KeepsTheClockWithGapsWhereNothingComesOfASourceThatIsThereAndEndsWhenItGivesUp) {
+  log_options options;
+  options.give_up = 60s;
+  bench b;
+  b.log = segment_log("show", options);
+  b.begin(1, "pub1");
+  b.slots(1, 1, 5);
+  const auto silent_since = b.now;
+  linter lint;
+  while (!b.log.ended() && b.now < silent_since + 90s) {
+    b.log.tick(1, b.now += 250ms);
+    auto s = b.log.snapshot();
+    for (std::size_t rung : {0U, 1U})
+      lint.media(s.rungs[rung].info.name, render(s, rung, {}), b.now);
+  }
+  EXPECT_EQ(b.now - silent_since, 60s + 250ms);
+  EXPECT_EQ(show(lint.findings()), "");
+  auto s = b.log.snapshot();
+  ASSERT_EQ(s.entries.size(), 15U) << "one each 1.4 target durations";
+  for (std::size_t i = 5; i < 15; ++i)
+    EXPECT_EQ(s.entries[i].gaps, 3U) << i;
+  for (std::size_t rung : {0U, 1U})
+    EXPECT_TRUE(render(s, rung, {}).ends_with("#EXT-X-ENDLIST\n"));
+  // Nobody said that it is over: the same writer may go on, of which an origin that starts again knows too.
+  auto back = segment_log::from_json(b.log.to_json(), options);
+  ASSERT_TRUE(back) << back.error().text;
+  b.log = std::move(*back);
+  for (std::uint64_t n = 21; n <= 23; ++n) {
+    b.now += 4s;
+    for (auto* rung : {"720p", "360p"})
+      EXPECT_EQ(b.offer(1, rung, n), offer_result::accepted);
+  }
+  s = b.log.snapshot();
+  EXPECT_EQ(s.instance, 2U);
+  EXPECT_FALSE(s.ended);
+  ASSERT_EQ(s.entries.size(), 3U);
+  EXPECT_EQ(s.entries.front().msn, 15U);
+}
+
+TEST(SegmentLog, KeepsWhatAStreamListsThatIsOverAndThenItsSegmentsForOnePlaylistMore) {
+  log_options options;
+  options.keep = 40s;
+  bench b;
+  b.log = segment_log("show", options);
+  b.begin(1, "pub1");
+  b.slots(1, 1, 5);
+  b.log.end(1, b.now);
+  const auto listed = b.log.snapshot().entries;
+  ASSERT_EQ(listed.size(), 5U);
+  auto known = [&] {
+    std::size_t n = 0;
+    for (auto& e : listed)
+      for (auto* rung : {"720p", "360p"})
+        n += b.log.knows({1, 1, rung, e.msn});
+    return n;
+  };
+  b.log.tick(1, b.now + 40s);
+  ASSERT_EQ(b.log.snapshot().entries, listed);
+  EXPECT_TRUE(render(b.log.snapshot(), 0, {}).ends_with("#EXT-X-ENDLIST\n"));
+  EXPECT_TRUE(b.log.take_expired(b.now + 40s).empty());
+  const auto gone = b.now + 40s + 1ms;
+  b.log.tick(1, gone);
+  EXPECT_TRUE(b.log.snapshot().entries.empty());
+  EXPECT_TRUE(b.log.take_expired(gone + 20s - 1ms).empty()) << "who has just loaded it plays it to the end";
+  EXPECT_EQ(known(), 10U);
+  EXPECT_EQ(b.log.take_expired(gone + 20s).size(), 10U);
+  EXPECT_EQ(known(), 0U);
+}
+
 TEST(SegmentLog, BeginsANewInstanceAfterTheEndAndCountsOn) {
   bench b;
   b.slots(1, 1, 5);
@@ -157,18 +226,66 @@ TEST(SegmentLog, LosesNothingWhenThePublisherPausesAndGoesOn) {
   EXPECT_EQ(s.entries.back().dsn, 1U);
 }
 
+/// When segments left the playlist, and when they were named as expired to somebody who asks right before and at each moment at which that can be.
+/// Instance n is writer n's.
+struct expiry_bench : bench {
+  std::map<std::pair<std::uint64_t, std::uint64_t>, timestamp> left;                   ///< by instance and MSN
+  std::map<std::tuple<std::uint64_t, std::uint64_t, std::string>, timestamp> named;    ///< and rung
+  std::map<std::uint64_t, std::chrono::milliseconds> longest;                          ///< playlist of an instance
+  stream_log shown;
+
+  void ask(timestamp when) {
+    for (auto& gone : log.take_expired(when)) {
+      EXPECT_TRUE(named.try_emplace({gone.instance, gone.msn, gone.rung}, when).second) << "each is named once";
+      EXPECT_FALSE(log.knows(gone));
+    }
+  }
+  void live(lease_epoch writer, std::uint64_t n) {
+    ask(now + 4s - 1ms);
+    ask(now + 4s);
+    slot(writer, n);
+    auto s = log.snapshot();
+    for (auto& e : shown.entries)
+      if (s.instance != shown.instance || e.msn < s.entries.front().msn)
+        left[{shown.instance, e.msn}] = now;
+    std::chrono::milliseconds length{};
+    for (auto& e : s.entries)
+      length += std::chrono::milliseconds(e.duration(0) / 90);
+    longest[s.instance] = std::max(longest[s.instance], length);
+    shown = std::move(s);
+    for (auto& [place, when] : left)
+      for (auto* rung : {"720p", "360p"})
+        EXPECT_NE(log.knows({place.first, place.first, rung, place.second}), named.contains({place.first, place.second, rung})) << place.second;
+  }
+};
+
 TEST(SegmentLog, ShortensTheWindowAndNamesExpiredSegmentsLater) {
-  bench b;
-  b.slots(1, 1, 30);
-  auto s = b.log.snapshot();
-  EXPECT_EQ(s.entries.size(), 15U);
-  EXPECT_EQ(s.entries.front().msn, 15U);
-  EXPECT_TRUE(b.log.knows({1, 1, "360p", 14}));
-  std::size_t expired = b.log.take_expired(b.now).size();
-  EXPECT_EQ(b.log.take_expired(b.now).size(), 0U) << "each is named once";
-  expired += b.log.take_expired(b.now + 70s).size();
-  EXPECT_EQ(expired, 30U);
-  EXPECT_FALSE(b.log.knows({1, 1, "360p", 14}));
+  for (std::uint64_t slots : {5U, 40U}) { // of the first instance: nothing has left it when it is over, or most of it
+    expiry_bench b;
+    for (std::uint64_t n = 1; n <= slots; ++n)
+      b.live(1, n);
+    EXPECT_EQ(b.shown.entries.size(), std::min<std::size_t>(slots, 15));
+    EXPECT_EQ(b.shown.entries.front().msn, slots - b.shown.entries.size());
+    b.log.end(1, b.now);
+    b.begin(2, "pub2");
+    for (std::uint64_t n = 50; n <= 90; ++n)
+      b.live(2, n);
+    ASSERT_EQ(b.shown.instance, 2U);
+    std::size_t of_the_first = 0;
+    for (auto& [place, when] : b.left)
+      for (auto* rung : {"720p", "360p"}) {
+        const auto due = when + 4s + b.longest.at(place.first); // P10
+        auto at = b.named.find({place.first, place.second, rung});
+        if (at == b.named.end()) {
+          EXPECT_GT(due + 4s, b.now) << place.second;
+          continue;
+        }
+        of_the_first += place.first == 1;
+        EXPECT_GE(at->second, due) << place.second;
+        EXPECT_LE(at->second, due + 4s) << place.second << ": one segment later at most, which is the one that pushed it out";
+      }
+    EXPECT_EQ(of_the_first, 2 * slots) << "all of the instance that is over";
+  }
 }
 
 TEST(SegmentLog, RefusesNonsenseAndStaysWhole) {
@@ -676,9 +793,11 @@ TEST(SegmentLog, KeepsAMapForAsLongAsASegmentThatNeedsIt) {
   bench b("m1");
   b.slots(1, 1, 10);
   b.begin_with_maps(2, "pub1", "m2");
-  timestamp last_segment{}, map_gone{};
+  timestamp left{}, last_segment{}, map_gone{};
   for (std::uint64_t n = 11; n < 70; ++n) {
     b.slot(2, n);
+    if (left == timestamp{} && b.log.snapshot().entries.front().epoch == 2)
+      left = b.now; // the last one that needs it has left the playlist
     for (auto& gone : b.log.take_expired(b.now)) {
       if (gone.kind == segment_kind::map) {
         EXPECT_EQ(gone.epoch, 1U);
@@ -692,7 +811,8 @@ TEST(SegmentLog, KeepsAMapForAsLongAsASegmentThatNeedsIt) {
     EXPECT_EQ(map_gone == timestamp{}, b.log.knows(map_place(1, "360p"))) << n;
     EXPECT_TRUE(b.log.knows(map_place(2, "360p")));
   }
-  EXPECT_NE(map_gone, timestamp{});
+  EXPECT_NE(left, timestamp{});
+  EXPECT_GE(map_gone, left + 4s + 60s);
   EXPECT_EQ(map_gone, last_segment);
 }
 
