@@ -212,6 +212,87 @@ TEST(SegmentLog, BeginsANewInstanceAfterTheEndAndCountsOn) {
   EXPECT_TRUE(b.log.knows({1, 1, "720p", 0})) << "the old instance's segments stay fetchable for a while";
 }
 
+TEST(SegmentLog, BeginsANewInstanceRatherThanChangeTargetDurationOrHoldBack) {
+  auto shorter = timing_of(hls_profile::quick), further = shorter;
+  shorter.target = 2s;
+  further.hold_back = 14s;
+  for (auto& next : {timing_of(hls_profile::brief), shorter, further}) {
+    bench b;
+    b.slots(1, 1, 5);
+    ASSERT_TRUE(b.log.begin_writer(2, "pub1", two_rungs(), next));
+    b.slot(1, 6);
+    auto s = b.log.snapshot();
+    EXPECT_EQ(s.instance, 1U) << "until the other one brings something";
+    EXPECT_EQ(s.entries.size(), 6U);
+    EXPECT_EQ(s.target, 4s);
+    EXPECT_EQ(s.hold_back, 12s);
+    for (std::uint64_t n = 7; n <= 12; ++n) {
+      b.now += next.target;
+      for (auto* rung : {"720p", "360p"}) {
+        auto segment = make_segment(rung, n, b.now - next.target, next.target);
+        segment.first_pts = static_cast<std::int64_t>(n) * next.target.count() * 90;
+        EXPECT_EQ(b.log.offer(2, segment, b.edges, b.now), offer_result::accepted);
+        s = b.log.snapshot();
+        EXPECT_EQ(s.instance, 2U);
+        EXPECT_EQ(s.target, next.target);
+        EXPECT_EQ(s.hold_back, next.hold_back);
+      }
+    }
+    ASSERT_EQ(s.entries.size(), 6U);
+    EXPECT_EQ(s.entries.front().msn, 6U);
+    EXPECT_EQ(s.entries.front().epoch, 2U);
+    EXPECT_NE(render(s, 0, {}).find(fmt::format("#EXT-X-TARGETDURATION:{}\n", next.target / 1s)), std::string::npos);
+  }
+}
+
+/// Five slots of one writer; then those of another one on a node whose clock is so far off.
+struct moved_bench : bench {
+  std::chrono::milliseconds off;
+  linter lint;
+
+  explicit moved_bench(std::chrono::milliseconds by) : off(by) {
+    slots(1, 1, 5);
+    begin(2, "pub1");
+    for (std::uint64_t n = 6; n <= 15; ++n) {
+      now += 4s;
+      for (auto* rung : {"720p", "360p"})
+        EXPECT_EQ(log.offer(2, make_segment(rung, n, now - 4s + off), edges, now), offer_result::accepted) << n;
+      for (std::size_t rung : {0U, 1U})
+        lint.media(fmt::format("r{}", rung), render(log.snapshot(), rung, {}), now);
+    }
+  }
+};
+
+TEST(SegmentLog, FollowsTheClockOfAnotherNodeInSmallSteps) {
+  for (auto off : {500ms, -500ms}) {
+    moved_bench b(off);
+    auto s = b.log.snapshot();
+    ASSERT_EQ(s.entries.size(), 15U);
+    for (std::size_t i = 1; i < 15; ++i) {
+      const auto step = s.entries[i].time - (s.entries[i - 1].time + 4s);
+      EXPECT_LE(step, 100ms) << i;
+      EXPECT_GE(step, s.entries[i].discontinuity ? 0ms : -100ms) << i;
+      EXPECT_EQ(s.entries[i].discontinuity, i == 5);
+    }
+    EXPECT_LE(std::chrono::abs(s.entries.back().time - (b.now - 4s + off)), 100ms) << "in the end it is that node's";
+    EXPECT_EQ(show(b.lint.findings()), "");
+  }
+}
+
+TEST(SegmentLog, DatesByItsOwnClockWhatComesOfANodeWhoseClockIsWrong) {
+  for (std::chrono::milliseconds off : {1h, -1h}) {
+    moved_bench b(off);
+    auto s = b.log.snapshot();
+    ASSERT_EQ(s.entries.size(), 15U);
+    for (std::size_t i = 0; i < 15; ++i) {
+      EXPECT_EQ(s.entries[i].time, start_time + static_cast<std::int64_t>(i) * 4s) << i;
+      EXPECT_EQ(s.entries[i].msn, i);
+      EXPECT_EQ(s.entries[i].dsn, i < 5 ? 0U : 1U);
+    }
+    EXPECT_EQ(show(b.lint.findings()), "");
+  }
+}
+
 TEST(SegmentLog, LosesNothingWhenThePublisherPausesAndGoesOn) {
   bench b;
   b.slots(1, 1, 5);
