@@ -439,6 +439,46 @@ TEST(SegmentLog, ListsANewRungWithGapsAndForgetsAnOldOneAfterAWindow) {
   EXPECT_EQ(s.entries.back().gaps, 0U);
 }
 
+TEST(SegmentLog, AnotherLadderIsOneDiscontinuityToTheRungsThatStay) {
+  const auto two = two_rungs();
+  const auto middle = make_rung("480p", 480, 1'500'000);
+  const std::vector<std::vector<rung_info>> ladders{two, {two[0], middle, two[1]}, {two[1]}, {middle, two[1]}, two};
+  auto has = [](const std::vector<rung_info>& ladder, std::string_view name) {
+    return std::any_of(ladder.begin(), ladder.end(), [&](auto& r) { return r.name == name; });
+  };
+  bench b;
+  linter lint;
+  std::uint64_t n = 0;
+  for (std::size_t i = 0; i < ladders.size(); ++i) {
+    if (i > 0) {
+      ASSERT_TRUE(b.log.begin_writer(i + 1, "pub1", ladders[i], timing_of(hls_profile::quick)));
+    }
+    for (int k = 0; k < 6; ++k) { // no rung is away for a window
+      b.now += 4s;
+      ++n;
+      for (auto& r : ladders[i])
+        ASSERT_EQ(b.offer(i + 1, r.name, n), offer_result::accepted) << r.name << " " << n;
+      b.log.tick(1, b.now);
+      auto s = b.log.snapshot();
+      if (s.entries.empty())
+        continue;
+      for (std::size_t rung = 0; rung < s.rungs.size(); ++rung)
+        lint.media(s.rungs[rung].info.name, render(s, rung, {}), b.now);
+      auto& newest = s.entries.back();
+      EXPECT_EQ(newest.msn, n - 1);
+      EXPECT_EQ(newest.dsn, i);
+      EXPECT_EQ(newest.discontinuity, i > 0 && k == 0);
+      EXPECT_EQ(newest.time, b.now - 4s);
+      for (auto& e : s.entries)
+        for (std::size_t rung = 0; rung < s.rungs.size(); ++rung)
+          EXPECT_NE(e.gap(rung), has(ladders[e.msn / 6], s.rungs[rung].info.name)) << s.rungs[rung].info.name << " " << e.msn;
+      for (auto& r : s.rungs)
+        EXPECT_EQ(r.active, has(ladders[i], r.info.name)) << r.info.name;
+    }
+  }
+  EXPECT_EQ(show(lint.findings()), "");
+}
+
 TEST(SegmentLog, AWriterCannotChangeItsLadder) {
   bench b;
   b.slots(1, 1, 4);
