@@ -202,17 +202,81 @@ TEST(Playlist, ObeysTheLinter) {
   EXPECT_EQ(show(lint.findings()), "");
 }
 
+/// A log of these rungs at their nominal rates.
+stream_log log_of(const std::vector<rung_info>& rungs) {
+  segment_log log("show");
+  EXPECT_TRUE(log.begin_writer(1, "pub1", rungs, timing_of(hls_profile::quick)));
+  auto now = start_time;
+  for (std::uint64_t n = 1; n <= 5; ++n) {
+    now += 4s;
+    for (auto& r : rungs) {
+      auto s = make_segment(r.name, n, now - 4s);
+      s.bytes = static_cast<std::uint64_t>(r.nominal.bits_per_second) * 4 / 8;
+      EXPECT_EQ(log.offer(1, s, 1, now), offer_result::accepted);
+    }
+  }
+  return log.snapshot();
+}
+
 TEST(Playlist, ListsTheVariantNearestTo2000KbitFirstOnBothPathways) {
-  bench b;
-  b.slots(1, 1, 5);
-  auto p = parse_multivariant_playlist(multivariant(b.log.snapshot(), {7, 2, false}).value());
+  const auto log = log_of({make_rung("1080p", 1080, 6'000'000), make_rung("540p", 540, 1'900'000), make_rung("360p", 360, 800'000)});
+  auto p = parse_multivariant_playlist(multivariant(log, {7, 2, false}).value());
   ASSERT_TRUE(p);
-  ASSERT_EQ(p->variants.size(), 4U);
-  EXPECT_EQ(p->variants[0].uri, "/p/7.2/show~1/720p.m3u8");
-  EXPECT_EQ(p->variants[2].uri, "/p/7.2.b/show~1/720p.m3u8");
-  EXPECT_EQ(p->variants[0].attributes.at("BANDWIDTH"), "3000000");
+  std::vector<std::string> uris;
+  for (auto& v : p->variants)
+    uris.push_back(v.uri);
+  EXPECT_EQ(uris, (std::vector<std::string>{"/p/7.2/show~1/540p.m3u8", "/p/7.2/show~1/1080p.m3u8", "/p/7.2/show~1/360p.m3u8",
+                                            "/p/7.2.b/show~1/540p.m3u8", "/p/7.2.b/show~1/1080p.m3u8", "/p/7.2.b/show~1/360p.m3u8"}));
+  EXPECT_EQ(p->variants[0].attributes.at("BANDWIDTH"), "1900000");
   EXPECT_EQ(p->variants[0].attributes.at("FRAME-RATE"), "25.000");
   EXPECT_EQ(p->steering.at("SERVER-URI"), "/steer/7.2/show");
+}
+
+TEST(Playlist, SaysTheRateOfTheHeaviestSegmentAndTheMeanOfAll) {
+  bench b;
+  std::uint64_t n = 0;
+  auto offer = [&](std::uint64_t megabytes, std::chrono::milliseconds duration = 4s) {
+    b.now += duration;
+    ++n;
+    for (auto* rung : {"720p", "360p"}) {
+      auto s = make_segment(rung, n, b.now - duration, duration);
+      if (s.rung == "720p")
+        s.bytes = megabytes * 1'000'000;
+      ASSERT_EQ(b.log.offer(1, s, 1, b.now), offer_result::accepted);
+    }
+  };
+  auto said = [&](const char* attribute) {
+    auto p = parse_multivariant_playlist(multivariant(b.log.snapshot(), {7, 2}).value()).value();
+    auto its = std::find_if(p.variants.begin(), p.variants.end(), [](auto& v) { return v.uri.ends_with("/720p.m3u8"); });
+    return its->attributes.at(attribute);
+  };
+  for (std::uint64_t megabytes : {1U, 3U, 1U})
+    offer(megabytes);
+  EXPECT_EQ(said("BANDWIDTH"), "6000000");
+  EXPECT_EQ(said("AVERAGE-BANDWIDTH"), "3333333");
+  offer(3, 1900ms);
+  EXPECT_EQ(said("BANDWIDTH"), "6000000") << "shorter than half a target duration: no peak";
+  EXPECT_EQ(said("AVERAGE-BANDWIDTH"), "4604316") << "but part of the mean";
+  offer(2, 2s);
+  EXPECT_EQ(said("BANDWIDTH"), "8000000");
+}
+
+TEST(Playlist, SaysNoHigherVersionThanItNeeds) {
+  for (auto* maps : {"", "m1"}) {
+    bench b(maps);
+    b.slots(1, 1, 5);
+    auto log = b.log.snapshot();
+    auto versions = [&] {
+      return std::pair{parse_multivariant_playlist(multivariant(log, {3, 1}).value()).value().version, parse_media_playlist(render(log, 0, {3, 1})).value().version};
+    };
+    EXPECT_EQ(versions().first, 6U) << maps;
+    EXPECT_EQ(versions().second, 6U) << maps;
+    log.part_target = 1s;
+    EXPECT_EQ(versions().first, 9U) << "deltas";
+    EXPECT_EQ(versions().second, 9U);
+    log = for_time_shift(log);
+    EXPECT_EQ(versions().first, 6U);
+  }
 }
 
 TEST(Playlist, ListsTheCheapestVariantsOnlyWhereTheFarmIsNearlyFull) {
