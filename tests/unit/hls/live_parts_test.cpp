@@ -4,6 +4,8 @@
 
 #include "tests/unit/hls/part_writer.hpp"
 
+#include <set>
+
 namespace weir::hls {
 namespace {
 
@@ -421,6 +423,37 @@ TEST_F(LiveParts, MakeDeltas) {
   for (std::uint64_t n = 0; n < 6; ++n)
     shorter.segment(1, n);
   EXPECT_EQ(shorter.text(0, true), shorter.text(0, false)) << "nothing to leave out";
+}
+
+TEST_F(LiveParts, RepeatInADeltaWhatItsFirstSegmentNeeds) {
+  live_slots(1, 5, 7);
+  begin_with_maps(2, "pub1", "m2");
+  parts.begin_writer(2, 1s);
+  segment(2, 8); // of the discontinuity there are none
+  live_slots(2, 9, 11);
+  std::set<std::uint64_t> first_kept;
+  for (std::uint64_t n = 12; n <= 20; ++n) {
+    live_slot(2, n);
+    const auto whole = parse_media_playlist(text()), delta = parse_media_playlist(text(0, true));
+    ASSERT_TRUE(whole && delta);
+    ASSERT_GT(delta->skipped, 0U);
+    EXPECT_EQ(delta->first_msn, whole->first_msn);
+    EXPECT_EQ(delta->first_dsn, whole->first_dsn);
+    EXPECT_EQ(delta->skipped + delta->entries.size(), whole->entries.size());
+    first_kept.insert(delta->entries.front().msn);
+    for (std::size_t i = 0; i < delta->entries.size(); ++i) {
+      auto &told = delta->entries[i], &same = whole->entries[delta->skipped + i];
+      EXPECT_EQ(told.msn, same.msn);
+      EXPECT_EQ(told.uri, same.uri);
+      EXPECT_EQ(told.map, same.map) << "whose map is told behind those that are left out: MSN " << told.msn;
+      EXPECT_TRUE(told.map.ends_with(fmt::format("/s/show~1/{}/720p/init.mp4", told.msn < 8 ? 1 : 2))) << told.map;
+      EXPECT_TRUE(told.date.has_value());
+      EXPECT_EQ(told.date, same.date);
+      EXPECT_EQ(told.discontinuity, same.discontinuity);
+    }
+  }
+  EXPECT_EQ(*first_kept.begin(), 7U) << "the discontinuity was kept, was the first one, and was left out";
+  EXPECT_EQ(first_kept.size(), 9U);
 }
 
 TEST_F(LiveParts, LeaveEverythingAsItWasWhereThereAreNone) {
