@@ -50,6 +50,17 @@ http {{
   send_timeout 20s;
   reset_timedout_connection on;
 
+  # What the node says goes on as it said it; what nginx says itself, a browser could not read without these (hls.md 11). A time of the header is an answer of the node.
+  map $upstream_header_time $weir_cors {{
+    default "";
+    "" "*";
+    - "*";
+  }}
+  map $weir_cors $weir_exposed {{
+    default "";
+    "*" "Age, Date, Retry-After";
+  }}
+
   upstream node {{
     server {upstream} max_fails=0;
     keepalive 64;
@@ -62,6 +73,8 @@ http {{
     ssl_protocols TLSv1.2 TLSv1.3;
     ssl_session_cache shared:tls:8m;
     ssl_session_timeout 1h;
+    add_header Access-Control-Allow-Origin $weir_cors always;
+    add_header Access-Control-Expose-Headers $weir_exposed always;
     merge_slashes off;
     if ($request_uri ~* "^[^?]*(%2f|%5c|\\\\|/\.\.?(/|\?|$)|/%2e)") {{
       return 400;

@@ -8,6 +8,8 @@
 
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
 
 namespace weir::testing {
 namespace {
@@ -24,11 +26,12 @@ protected:
   nginx::certificate_files first = new_certificate(home, "first"), live{home / "live.pem", home / "live.key"};
   std::mutex lock;
   std::vector<std::string> heads; ///< of requests that came through
-  tiny_http::server node{[this](const tiny_http::request& r) {
-                           std::lock_guard held(lock);
-                           heads.push_back(r.head);
-                           return std::string("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-                         }};
+  std::string node_says = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+  std::optional<tiny_http::server> node{std::in_place, [this](const tiny_http::request& r) {
+                                          std::lock_guard held(lock);
+                                          heads.push_back(r.head);
+                                          return node_says;
+                                        }};
   int port = tiny_http::free_port();
   http_front_actor front;
 
@@ -38,7 +41,7 @@ protected:
     setup.folder = home / "http-front";
     setup.certificate = live;
     setup.config.listen = fmt::format("127.0.0.1:{}", port);
-    setup.config.upstream = fmt::format("127.0.0.1:{}", node.port());
+    setup.config.upstream = fmt::format("127.0.0.1:{}", node->port());
     front = spawn(http_front, std::move(setup));
     ASSERT_TRUE(eventually([&] { return shows(first); }));
   }
@@ -59,6 +62,17 @@ protected:
     std::vector<std::string> arguments{"--cacert", first.certificate, "--path-as-is", "-w", "%{http_version} %{http_code}", url(path)};
     arguments.insert(arguments.begin(), more.begin(), more.end());
     return curl(arguments);
+  }
+  /// The head of its answer, as it came.
+  std::string head_of(const std::string& path, std::vector<std::string> more = {}) const {
+    more.insert(more.end(), {"--http1.1", "-D", home / "head"});
+    EXPECT_TRUE(get(path, std::move(more)).starts_with("1.1 "));
+    std::ifstream file(home / "head");
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  void say(std::string answer) {
+    std::lock_guard held(lock);
+    node_says = std::move(answer);
   }
   std::string last() {
     std::lock_guard held(lock);
@@ -88,6 +102,38 @@ TEST_F(HttpFront, KeepsToItselfWhatIsBetweenMachines) {
   for (auto* path : {"/hooks/..%2fapi/v1/x", "/api/../metrics", "/api/%2e%2e/metrics", "/api/v1/..", "/metrics%2f..%2fapi/v1/x", "/api/v1/%5c..%5cmetrics", "/api/v1/\\..\\metrics"})
     EXPECT_EQ(get(path), "2 400") << path;
   EXPECT_EQ(last(), through) << "nothing of it came to the node";
+}
+
+TEST_F(HttpFront, LetsBrowsersReadWhatItSaysItselfAndLeavesTheNodesWordAlone) {
+  const auto lines = [](const std::string& head) {
+    std::vector<std::string> found;
+    std::istringstream all(head);
+    for (std::string line; std::getline(all, line);)
+      if (line.starts_with("Access-Control-"))
+        found.push_back(line.substr(0, line.find('\r')));
+    return found;
+  };
+  const std::vector<std::string> own{"Access-Control-Allow-Origin: *", "Access-Control-Expose-Headers: Age, Date, Retry-After"};
+  for (const auto& [path, status] : {std::pair{"/nothing", "404"}, {"/p/..%2fmetrics", "400"}}) {
+    const auto head = head_of(path);
+    EXPECT_TRUE(head.starts_with(fmt::format("HTTP/1.1 {} ", status))) << head;
+    EXPECT_EQ(lines(head), own) << head;
+  }
+  const auto large = head_of("/beacon/show", {"-X", "POST", "-H", "Expect:", "-H", "Content-Length: 99999999"});
+  EXPECT_TRUE(large.starts_with("HTTP/1.1 413 ")) << large;
+  EXPECT_EQ(lines(large), own);
+  // The node has the header on what players fetch, and on nothing else.
+  const std::vector<std::string> nodes{"Access-Control-Allow-Origin: *", "Access-Control-Expose-Headers: Age, Weir-Reason"};
+  for (int status : {200, 404, 502, 503, 504}) {
+    say(tiny_http::response(status, "ok", nodes[0] + "\r\n" + nodes[1] + "\r\n"));
+    EXPECT_EQ(lines(head_of("/p/3.1/show~1/720p.m3u8")), nodes) << status;
+    say(tiny_http::response(status, "ok"));
+    EXPECT_TRUE(lines(head_of("/api/v1/streams")).empty()) << status;
+  }
+  node.reset();
+  const auto restarts = head_of("/p/3.1/show~1/720p.m3u8");
+  EXPECT_TRUE(restarts.starts_with("HTTP/1.1 502 ")) << restarts;
+  EXPECT_EQ(lines(restarts), own);
 }
 
 TEST_F(HttpFront, TakesARenewedCertificateOver) {
