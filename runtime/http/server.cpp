@@ -376,7 +376,8 @@ struct worker : std::enable_shared_from_this<worker> {
     if (all->count.active.fetch_add(1, std::memory_order_relaxed) >= all->options.connection_limit) {
       all->count.active.fetch_sub(1, std::memory_order_relaxed);
       bump(all->count.refused);
-      constexpr std::string_view full = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
+      const auto full = fmt::format("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n{}Retry-After: 1\r\nConnection: close\r\n\r\n",
+                                    cors_for_unread() ? cors_lines : std::string_view());
       if (::send(link.native_handle(), full.data(), full.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         log::debug("http", "refusal-unsent", "server={}", all->options.name);
       return;
@@ -504,6 +505,9 @@ struct worker : std::enable_shared_from_this<worker> {
         return true;
     return false;
   }
+
+  /// For a request whose path nobody has read: it may have been a player's.
+  bool cors_for_unread() const { return !all->cors_prefixes.empty(); }
 
   std::shared_ptr<shared_state> all;
   asio::io_context io;
@@ -716,7 +720,8 @@ bool cannot_be_header(std::string_view text) {
 bool session::take_header() {
   while (in_begin < in_end && (in[in_begin] == '\r' || in[in_begin] == '\n')) // an empty line before a request is tolerated (RFC 9112 2.2)
     ++in_begin;
-  http10 = head = cors = false;
+  http10 = head = false;
+  cors = home.cors_for_unread();
   route = nullptr;
   if (home.all->watch)
     since = steady::now();
@@ -884,6 +889,7 @@ void session::begin_request(std::size_t used) {
   if (target.path == "*") {
     if (p.verb != parsing::verb::options)
       return refuse(400, weir::error_code::invalid_input, "* is for OPTIONS");
+    cors = false;
     refusal = empty_response(204).with("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
   } else {
     auto path = normalise_path(target.path);

@@ -212,11 +212,22 @@ TEST_F(HttpServer, AnswersHeadWithoutABody) {
 
 TEST_F(HttpServer, SendsCorsExactlyOnceOnEveryStatusOfAMarkedRouteAndNowhereElse) {
   start();
-  const std::string_view line = "Access-Control-Allow-Origin: *\r\n";
+  const auto once = [](const std::string& answer) {
+    EXPECT_EQ(count_of(answer, "Access-Control-Allow-Origin: "), 1U) << answer;
+    EXPECT_EQ(count_of(answer, "\r\nAccess-Control-Allow-Origin: *\r\n"), 1U) << answer;
+    EXPECT_EQ(count_of(answer, "Access-Control-Expose-Headers: "), 1U) << answer;
+    EXPECT_EQ(count_of(answer, "\r\nAccess-Control-Expose-Headers: Age, Date, Retry-After, "), 1U) << answer;
+  };
   for (const auto& answer : {get("/shared"), get("/shared", "If-None-Match: \"ten\"\r\n"), get("/shared", "Range: bytes=99-\r\n"), get("/s/absent"),
                              ask("PATCH /s/a HTTP/1.1\r\nHost: x\r\n\r\n"), ask("OPTIONS /s/a HTTP/1.1\r\nHost: x\r\n\r\n")})
-    EXPECT_EQ(count_of(answer, line), 1U) << answer;
-  for (const auto& answer : {get("/hello"), get("/nowhere"), ask("OPTIONS /hello HTTP/1.1\r\nHost: x\r\n\r\n")})
+    once(answer);
+  // Nobody has read which path these want.
+  for (const auto& [answer, status] : {std::pair{get("/s/%zz"), 400}, {get("/s/../../a"), 400}, {get("/s/" + std::string(9000, 'a')), 414},
+                                       {get("/s/a", "A: " + std::string(9000, 'a') + "\r\n"), 431}, {ask("BREW /s/a HTTP/1.1\r\nHost: x\r\n\r\n"), 501}}) {
+    EXPECT_EQ(status_of(answer), status);
+    once(answer);
+  }
+  for (const auto& answer : {get("/hello"), get("/nowhere"), ask("OPTIONS /hello HTTP/1.1\r\nHost: x\r\n\r\n"), ask("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")})
     EXPECT_EQ(count_of(answer, "Access-Control"), 0U) << answer;
 }
 
@@ -450,7 +461,10 @@ TEST_F(HttpServer, RefusesConnectionsOverItsLimit) {
   wire two(port);
   ASSERT_TRUE(becomes_true([&] { return web->counters().active == 2; }));
   wire three(port);
-  EXPECT_EQ(status_of(three.read_all()), 503);
+  const auto full = three.read_all();
+  EXPECT_EQ(status_of(full), 503);
+  EXPECT_EQ(count_of(full, "\r\nRetry-After: 1\r\n"), 1U) << full;
+  EXPECT_EQ(count_of(full, "\r\nAccess-Control-Allow-Origin: *\r\n"), 1U) << "it may be a player that asks: " << full;
   EXPECT_EQ(web->counters().refused, 1U);
 }
 
