@@ -178,6 +178,18 @@ http {{
     default $upstream_cache_status;
     "" $weir_front;
   }}
+  # An answer that becomes 416, because it has not the range asked for, goes through the headers twice.
+  map "$status $upstream_status" $weir_cors {{
+    volatile;
+    default "*";
+    "416 416" "*";
+    "~^416 " "";
+  }}
+  map $weir_cors $weir_exposed {{
+    volatile;
+    default "";
+    "*" "Age, Date, Retry-After, Content-Length, Content-Range";
+  }}
   js_import weir from {script};
   js_set $weir_viewing weir.judge;
   log_format weir '{format}';
@@ -202,8 +214,8 @@ http {{
   server {{
     listen {listen}{http2}{reuseport};{tls}
     # `always`: a 404 or 502 without them is a network error in a browser.
-    add_header Access-Control-Allow-Origin "*" always;
-    add_header Access-Control-Expose-Headers "Age, Date, Retry-After, Content-Length, Content-Range" always;
+    add_header Access-Control-Allow-Origin $weir_cors always;
+    add_header Access-Control-Expose-Headers $weir_exposed always;
     add_header Access-Control-Allow-Methods "GET, HEAD, OPTIONS" always;
     add_header Access-Control-Allow-Headers "Range" always;
     add_header Access-Control-Max-Age "86400" always;

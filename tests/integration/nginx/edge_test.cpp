@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <barrier>
 #include <fmt/format.h>
+#include <functional>
 #include <future>
 #include <gtest/gtest.h>
 #include <sys/un.h>
@@ -142,7 +143,24 @@ private:
   process curl_;
 };
 
-constexpr std::string_view cors = "Access-Control-Allow-Origin: *";
+std::string address(const tiny_http::server& origin) { return "127.0.0.1:" + std::to_string(origin.port()); }
+
+/// How many of two hundred viewers who ask at one instant, each for the target of its number, get this body.
+int served_of_two_hundred(int port, std::string_view body, const std::function<std::string(int)>& target) {
+  std::atomic<int> served{0};
+  std::barrier together(200);
+  std::vector<std::jthread> viewers;
+  for (int i = 0; i < 200; ++i)
+    viewers.emplace_back([&, i] {
+      together.arrive_and_wait();
+      const auto got = tiny_http::ask(port, target(i));
+      served += got.status == 200 && got.body == body;
+    });
+  viewers.clear();
+  return served;
+}
+
+constexpr std::string_view cors = "Access-Control-Allow-Origin: *", exposed = "Access-Control-Expose-Headers: Age, Date, Retry-After";
 
 std::size_t count(std::string_view text, std::string_view part) {
   std::size_t n = 0;
@@ -161,18 +179,7 @@ TEST(Edge, FetchesAColdSegmentOnceForTwoHundredViewers) {
   });
   edge one(origin);
   one.start();
-  std::atomic<int> served{0};
-  std::barrier together(200);
-  std::vector<std::thread> viewers;
-  for (int i = 0; i < 200; ++i)
-    viewers.emplace_back([&, i] {
-      together.arrive_and_wait();
-      const auto got = tiny_http::ask(one.port, "/s/hall~17/1/720p/5.ts?session=" + std::to_string(i));
-      served += got.status == 200 && got.body == body;
-    });
-  for (auto& viewer : viewers)
-    viewer.join();
-  EXPECT_EQ(served, 200);
+  EXPECT_EQ(served_of_two_hundred(one.port, body, [](int i) { return fmt::format("/s/hall~17/1/720p/5.ts?session={}", i); }), 200);
   EXPECT_EQ(origin.requests(), 1);
 
   // Its log says the same.
@@ -204,19 +211,33 @@ TEST(Edge, FetchesAColdSegmentOnceForTwoHundredViewers) {
 TEST(Edge, KeepsTheCorsHeaderExactlyOnceOnEveryStatus) {
   tiny_http::server origin([](const auto& request) {
     const auto status = request.target().ends_with("/404.ts") ? 404 : request.target().ends_with("/503.ts") ? 503 : 200;
-    return tiny_http::response(status, "x", "Access-Control-Allow-Origin: https://elsewhere\r\nVary: Origin\r\nSet-Cookie: a=b\r\n");
+    return tiny_http::response(status, "x",
+                               "Access-Control-Allow-Origin: https://elsewhere\r\nAccess-Control-Expose-Headers: X-Own\r\n"
+                               "Accept-Ranges: bytes\r\nVary: Origin\r\nSet-Cookie: a=b\r\n");
   });
+  const auto once = [](const tiny_http::answer& got, int status, const std::string& what) {
+    EXPECT_EQ(got.status, status) << what;
+    EXPECT_EQ(count(got.head, "Access-Control-Allow-Origin"), 1u) << what;
+    EXPECT_EQ(count(got.head, "Access-Control-Expose-Headers"), 1u) << what;
+    EXPECT_TRUE(got.has(cors) && got.has(exposed)) << what << "\n" << got.head;
+    EXPECT_FALSE(got.has("Set-Cookie") || got.has("Vary")) << what;
+  };
   edge one(origin);
   one.start();
   for (const auto& [target, method, status] : {std::tuple{"/s/a/1/r/1.ts", "GET", 200}, {"/s/a/1/r/404.ts", "GET", 404}, {"/s/a/1/r/503.ts", "GET", 503},
                                                {"/other", "GET", 404}, {"/s/../etc/passwd", "GET", 404}, {"/s/a/1/r/1.ts", "OPTIONS", 204},
-                                               {"/s/a/1/r/1.ts", "POST", 405}, {"/s/a/1/r/1.ts", "DELETE", 405}, {"/other", "PUT", 405}}) {
-    const auto got = tiny_http::ask(one.port, target, method);
-    EXPECT_EQ(got.status, status) << method << " " << target;
-    EXPECT_EQ(count(got.head, "Access-Control-Allow-Origin"), 1u) << method << " " << target;
-    EXPECT_TRUE(got.has(cors)) << method << " " << target;
-    EXPECT_FALSE(got.has("Set-Cookie") || got.has("Vary"));
+                                               {"/s/a/1/r/1.ts", "POST", 405}, {"/s/a/1/r/1.ts", "DELETE", 405}, {"/other", "PUT", 405}})
+    once(tiny_http::ask(one.port, target, method), status, fmt::format("{} {}", method, target));
+  for (const auto& [range, status] : {std::pair{"0-0", 206}, {"7-", 416}})
+    once(tiny_http::ask(one.port, "/s/a/1/r/1.ts", "GET", fmt::format("Range: bytes={}\r\n", range)), status, range);
+  for (const auto* page : {"https://one", "https://two"}) {
+    const auto again = tiny_http::ask(one.port, "/s/a/1/r/1.ts", "GET", fmt::format("Origin: {}\r\n", page));
+    once(again, 200, page);
+    EXPECT_TRUE(again.has("X-Cache: HIT")) << "neither a cookie nor Vary makes a viewer's copy of its own: " << again.head;
   }
+  edge alone({"127.0.0.1:" + std::to_string(tiny_http::free_port())});
+  alone.start();
+  once(tiny_http::ask(alone.port, "/s/a/1/r/1.ts"), 502, "nobody is there");
 }
 
 namespace {
@@ -335,18 +356,7 @@ struct signed_edge {
 TEST(EdgeViewing, OneOriginRequestForTwoHundredViewersWithTokensOfTheirOwn) {
   signed_edge at;
   at.one.start();
-  std::atomic<int> served{0};
-  std::barrier together(200);
-  std::vector<std::thread> viewers;
-  for (int i = 0; i < 200; ++i)
-    viewers.emplace_back([&, i] {
-      together.arrive_and_wait();
-      const auto got = tiny_http::ask(at.one.port, at.signed_path("/s/hall~17/1/720p/5.ts?session=" + std::to_string(i), 60 + i));
-      served += got.status == 200 && got.body == at.body;
-    });
-  for (auto& viewer : viewers)
-    viewer.join();
-  EXPECT_EQ(served, 200);
+  EXPECT_EQ(served_of_two_hundred(at.one.port, at.body, [&](int i) { return at.signed_path(fmt::format("/s/hall~17/1/720p/5.ts?session={}", i), 60 + i); }), 200);
   EXPECT_EQ(at.origin.requests(), 1);
 }
 
@@ -555,6 +565,9 @@ TEST(EdgeParts, KeepsNoErrorAndTheCorsHeaderExactlyOnce) {
     EXPECT_EQ(count(got.head, "Access-Control-Allow-Origin"), 1u) << got.head;
     EXPECT_EQ(count(got.head, "X-Cache"), status == 200 ? 1u : 0u) << got.head;
   }
+  const auto beyond = tiny_http::ask(at.one.port, part_path(0), "GET", "Range: bytes=7-\r\n");
+  EXPECT_EQ(beyond.status, 416) << "the front says so itself";
+  EXPECT_EQ(count(beyond.head, "Access-Control-Allow-Origin"), 1u) << beyond.head;
   EXPECT_EQ(at.ask(part_path(0), "OPTIONS").status, 204);
   EXPECT_EQ(at.ask(at.signed_path(part_path(0), 60), "OPTIONS").status, 204);
   EXPECT_EQ(at.ask(part_path(0), "POST").status, 405);
@@ -600,7 +613,7 @@ TEST(Edge, ForgetsThatSomethingWasAbsentAfterASecond) {
 TEST(Edge, AsksTheOtherOriginWhenOneDoesNotHaveItOrIsDead) {
   tiny_http::server without([](const auto&) { return tiny_http::response(404, ""); });
   tiny_http::server with([](const auto&) { return tiny_http::response(200, "here"); });
-  edge one({"127.0.0.1:" + std::to_string(without.port()), "127.0.0.1:" + std::to_string(tiny_http::free_port()), "127.0.0.1:" + std::to_string(with.port())});
+  edge one({address(without), "127.0.0.1:" + std::to_string(tiny_http::free_port()), address(with)});
   one.start();
   for (int i = 0; i < 6; ++i)
     EXPECT_EQ(tiny_http::ask(one.port, "/s/a/1/r/" + std::to_string(i) + ".ts").body, "here");

@@ -110,7 +110,7 @@ TEST(EdgeConfig, FollowsTheRulesForCaches) {
                            "proxy_cache_background_update off;", "proxy_cache_key $uri;", "keepalive 32;", "server 10.0.0.1:8080 max_fails=1 fail_timeout=10s;",
                            "server [fd00::1]:8080 max_fails=1 fail_timeout=10s;", "server 10.0.0.1:8080 backup max_fails=0;", "server [fd00::1]:8080 backup max_fails=0;",
                            "proxy_next_upstream error timeout http_404 http_500 http_502 http_503 http_504;", "proxy_next_upstream_tries 2;",
-                           "Access-Control-Allow-Origin \"*\" always;", "proxy_hide_header Access-Control-Allow-Origin;", "stub_status;",
+                           "add_header Access-Control-Allow-Origin $weir_cors always;", "proxy_hide_header Access-Control-Allow-Origin;", "stub_status;",
                            "access_log syslog:server=unix:/run/weir/edge/log.sock,nohostname,tag=weir_edge weir;", "proxy_cache_valid 404 410 1s;", "use_temp_path=off"})
     EXPECT_TRUE(holds(text, part)) << part;
   EXPECT_FALSE(holds(text, "reuseport")) << "one worker needs none, and a forgotten nginx would keep its share";
