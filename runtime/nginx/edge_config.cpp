@@ -39,10 +39,10 @@ function judge(r) {
 export default { judge };
 )";
 
-/// A refusal's text as nginx takes it.
+/// A refusal as nginx takes it.
 std::string said(viewing::verdict v) {
   auto line = viewing::words(v);
-  return fmt::format("return 403 \"{}\\n\";", line.substr(0, line.find('\n')));
+  return fmt::format("return {} \"{}\\n\";", v == viewing::verdict::unheard ? 503 : 403, line.substr(0, line.find('\n')));
 }
 
 } // namespace
@@ -107,7 +107,12 @@ expected<std::string> render(const edge_config& config) {
         return 204;
       }
       set $args "";)";
-  const auto signed_viewing = fmt::format(R"(
+  // While no key is known nobody's token can be judged, and players give up after a 403.
+  const auto signed_viewing = config.viewing_keys.empty() ? fmt::format(R"(
+      if ($request_method = OPTIONS) {{
+        return 204;
+      }}
+      {})", said(viewing::verdict::unheard)) : fmt::format(R"(
       if ($request_method = OPTIONS) {{
         return 204;
       }}
@@ -178,6 +183,11 @@ http {{
     default $upstream_cache_status;
     "" $weir_front;
   }}
+  # Of what nobody else was asked for: the others say it themselves.
+  map "$status $upstream_status" $weir_wait {{
+    default "";
+    "503 " 1;
+  }}
   # An answer that becomes 416, because it has not the range asked for, goes through the headers twice.
   map "$status $upstream_status" $weir_cors {{
     volatile;
@@ -220,7 +230,8 @@ http {{
     add_header Access-Control-Allow-Headers "Range" always;
     add_header Access-Control-Max-Age "86400" always;
     add_header Timing-Allow-Origin "*" always;
-    add_header X-Cache $upstream_cache_status always;{says_name}
+    add_header X-Cache $upstream_cache_status always;
+    add_header Retry-After $weir_wait always;{says_name}
     if ($request_method !~ ^(GET|HEAD|OPTIONS)$) {{
       return 405;
     }}

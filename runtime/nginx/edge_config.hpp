@@ -28,7 +28,7 @@ struct edge_config {
   int worker_connections = 8192;
   std::chrono::seconds drain{30};           ///< a reload lets transfers of the former configuration end for so long
   std::string js_module = "/usr/lib/nginx/modules/ngx_http_js_module.so"; ///< it checks the tokens; empty: it is compiled in
-  std::vector<viewing_key> viewing_keys;    ///< whose tokens count; without any all are refused
+  std::vector<viewing_key> viewing_keys;    ///< whose tokens count; while there are none nothing is known of them: 503
   std::string worker_user;                  ///< when we are root: user of the workers, with a group of the same name (www-data); empty: root
 };
 

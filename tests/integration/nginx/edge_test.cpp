@@ -412,6 +412,25 @@ TEST(EdgeViewing, NotThereYetIsNeverForbidden) {
   EXPECT_EQ(tiny_http::ask(at.one.port, at.signed_path("/s/hall~17/1/720p/5.ts"), "POST").status, 405);
 }
 
+TEST(EdgeViewing, SaysThatItKnowsNobodyYetUntilItHasAKey) {
+  signed_edge at;
+  at.one.config.viewing_keys.clear();
+  at.one.config.parts = "127.0.0.1:1";
+  at.one.start();
+  for (const auto* path : {"/s/hall~17/1/720p/5.ts", "/s/hall~17/1/720p/5.0.m4s"}) {
+    const auto got = tiny_http::ask(at.one.port, at.signed_path(path));
+    EXPECT_EQ(got.status, 503) << path;
+    EXPECT_EQ(count(got.head, "Retry-After: 1"), 1u) << got.head;
+    EXPECT_EQ(count(got.head, "Access-Control-Allow-Origin"), 1u) << got.head;
+    EXPECT_TRUE(got.has(cors)) << got.head;
+    EXPECT_NE(got.body.find("try again"), std::string::npos) << got.body;
+  }
+  EXPECT_EQ(tiny_http::ask(at.one.port, at.signed_path("/s/hall~17/1/720p/5.ts"), "OPTIONS").status, 204);
+  EXPECT_EQ(tiny_http::ask(at.one.port, "/t/no-token/s/hall~17/1/720p/5.ts").status, 403) << "no key makes that one good";
+  EXPECT_EQ(tiny_http::ask(at.one.port, "/s/other~1/1/r/1.ts").status, 200) << "open streams wait for no key";
+  EXPECT_EQ(at.origin.requests(), 1);
+}
+
 TEST(EdgeViewing, LeavesOpenStreamsAsTheyAreAndCountsAll) {
   signed_edge at;
   at.one.start();

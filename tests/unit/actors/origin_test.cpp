@@ -218,6 +218,31 @@ TEST(OriginRoutes, SayThatSegmentsAndMapsNeverChange) {
   }
 }
 
+TEST(OriginRoutes, SayThatTheyKnowNobodyYetUntilTheyHaveHeardWhoMayWatchWhat) {
+  auto gate = std::make_shared<viewing::gate>();
+  http::server web{{}};
+  add_origin_routes(web, origin_actor{}, nullptr, "token", {}, gate, nullptr, std::make_shared<origin::part_shelf>());
+  ASSERT_TRUE(web.start());
+  http::client client{{}};
+  auto get = [&](std::string_view path) {
+    http::client_request request;
+    request.url = fmt::format("http://127.0.0.1:{}{}", web.port(), path);
+    auto got = client.call(std::move(request));
+    return got ? *got : http::client_response{};
+  };
+  const std::string segment = "/s/conf~17/65536/180p/10.0.m4s";
+  const auto with_token = fmt::format("/t/{}{}", viewing::make_token(viewing::key_of(std::string(32, 'k')), "conf", 4'000'000'000), segment);
+  for (auto& path : {segment, with_token}) {
+    const auto got = get(path);
+    EXPECT_EQ(got.status, 503) << path;
+    EXPECT_EQ(got.headers.find("Retry-After"), "1") << path;
+    EXPECT_EQ(got.headers.find("Access-Control-Allow-Origin"), "*") << path;
+  }
+  gate->use(viewing::with_version({.version = 0, .keys = {}, .signed_only = {}}));
+  EXPECT_EQ(get(segment).status, 404) << "it is open, and not there";
+  EXPECT_EQ(get(with_token).status, 403);
+}
+
 // --- parts --------------------------------------------------------------------------------------------------------------------------------------
 TEST(OriginRoutes, HoldWhoFetchesThePartThatComesNextUntilItIsThere) {
   auto shelf = std::make_shared<origin::part_shelf>();

@@ -182,10 +182,12 @@ TEST(EdgeConfig, RefusesToCarryAnInjection) {
 TEST(EdgeConfig, ChecksViewingTokensBeforeTheCacheAndKeepsThemOutOfItsKeys) {
   auto config = good_edge();
   const auto text = render(config);
+  EXPECT_TRUE(holds(text, "return 503")) << "while none is known";
   for (const auto* part : {"load_module /usr/lib/nginx/modules/ngx_http_js_module.so;", "js_import weir from viewing.js;", "proxy_cache_key \"signed $weir_object\";"})
     EXPECT_TRUE(holds(text, part)) << part;
   config.viewing_keys = {{"ignored", std::string(40, 'k')}};
   EXPECT_TRUE(holds(render(config), "dc4c5d17 " + std::string(40, 'k') + ";")) << "its id follows from the secret";
+  EXPECT_FALSE(holds(render(config), "return 503")) << "a key that is not among those is wrong";
   config.js_module.clear();
   EXPECT_FALSE(holds(render(config), "load_module"));
 }
@@ -194,6 +196,7 @@ TEST(EdgeConfig, HandsPartsToTheirFrontWithAndWithoutAToken) {
   auto config = good_edge();
   EXPECT_FALSE(holds(render(config), "m4s")) << "without a front they are as segments are";
   config.parts = "127.0.0.1:4711";
+  config.viewing_keys = {viewing_key{"ignored", std::string(40, 'k')}};
   const auto text = render(config);
   ASSERT_TRUE(text) << text.error().text;
   EXPECT_TRUE(holds(text, "server 127.0.0.1:4711 max_fails=0;"));
