@@ -13,7 +13,8 @@ namespace weir::nginx {
 
 namespace {
 
-/// What nobody asks for goes from the cache. It is not the validity: viewers who wind back still get what the cache has.
+/// What nobody has asked for that long goes from the cache, however long it is valid: the cache is memory. Who winds back to it in a long window has it fetched again;
+/// the origin has the whole window.
 constexpr std::chrono::seconds unasked_for = std::chrono::minutes(10);
 
 /// nginx's own secure_link knows MD5 only. The form of the token is checked by the location's pattern; what is not "good" here, an exception included, is refused.

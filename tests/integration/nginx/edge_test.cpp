@@ -208,6 +208,39 @@ TEST(Edge, FetchesAColdSegmentOnceForTwoHundredViewers) {
   EXPECT_EQ(one.log->unreadable(), 0u);
 }
 
+TEST(Edge, FetchesASegmentOnceThatTakesLongerThanNginxsOwnPatience) {
+  const std::string body(50000, 's');
+  tiny_http::server origin([&](const auto&) {
+    std::this_thread::sleep_for(6s); // nginx alone lets each viewer ask for itself after 5
+    return tiny_http::response(200, body);
+  });
+  edge one(origin);
+  one.start();
+  EXPECT_EQ(served_of_two_hundred(one.port, body, [](int) { return "/s/hall~17/1/720p/5.ts"; }), 200);
+  EXPECT_EQ(origin.requests(), 1);
+}
+
+TEST(Edge, ServesRangesOfWhatItHasFetchedWhole) {
+  std::atomic<bool> asked_for_a_part{false};
+  tiny_http::server origin([&](const auto& request) {
+    asked_for_a_part = asked_for_a_part || request.head.find("Range:") != std::string::npos;
+    return tiny_http::response(200, "0123456789", "Accept-Ranges: bytes\r\nETag: \"1\"\r\n");
+  });
+  edge one(origin);
+  one.start();
+  for (const auto* cache : {"X-Cache: MISS", "X-Cache: HIT"}) {
+    const auto part = tiny_http::ask(one.port, "/s/a/1/r/1.m4s", "GET", "Range: bytes=2-4\r\n");
+    EXPECT_EQ(part.status, 206);
+    EXPECT_EQ(part.body, "234");
+    EXPECT_TRUE(part.has("Content-Range: bytes 2-4/10") && part.has(cache)) << part.head;
+  }
+  const auto whole = tiny_http::ask(one.port, "/s/a/1/r/1.m4s");
+  EXPECT_EQ(whole.body, "0123456789");
+  EXPECT_TRUE(whole.has("X-Cache: HIT")) << whole.head;
+  EXPECT_EQ(origin.requests(), 1);
+  EXPECT_FALSE(asked_for_a_part);
+}
+
 TEST(Edge, KeepsTheCorsHeaderExactlyOnceOnEveryStatus) {
   tiny_http::server origin([](const auto& request) {
     const auto status = request.target().ends_with("/404.ts") ? 404 : request.target().ends_with("/503.ts") ? 503 : 200;

@@ -2,8 +2,11 @@
 #include "runtime/nginx/http_front_config.hpp"
 #include "runtime/nginx/ingest_config.hpp"
 #include "runtime/nginx/values.hpp"
+#include "schemas/config.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <tuple>
 
 using namespace weir;
 using namespace weir::nginx;
@@ -114,6 +117,27 @@ TEST(EdgeConfig, FollowsTheRulesForCaches) {
                            "access_log syslog:server=unix:/run/weir/edge/log.sock,nohostname,tag=weir_edge weir;", "proxy_cache_valid 404 410 1s;", "use_temp_path=off"})
     EXPECT_TRUE(holds(text, part)) << part;
   EXPECT_FALSE(holds(text, "reuseport")) << "one worker needs none, and a forgotten nginx would keep its share";
+}
+
+TEST(EdgeConfig, KeepsWhatIsAskedForAsLongAsAnyWindowAndNothingElse) {
+  const auto text = render(good_edge());
+  const auto longest = std::apply([](const auto&... f) {
+    auto most = 0ms;
+    const auto look = [&](const auto& one) {
+      if constexpr (requires { most = one.allowed->max; })
+        if (one.name == "window" || one.name == "dvr_window")
+          most = std::max<std::chrono::milliseconds>(most, one.allowed->max);
+    };
+    (look(f), ...);
+    return most;
+  }, origin_options::fields());
+  EXPECT_GE(longest, 1h);
+  EXPECT_GE(edge_config{}.segment_validity, longest);
+  EXPECT_TRUE(holds(text, fmt::format("proxy_cache_valid 200 206 {}s;", edge_config{}.segment_validity.count())));
+  EXPECT_TRUE(holds(text, " inactive=600s;")) << "a long window is the origin's to keep: who winds back to what nobody fetches has it fetched again";
+  auto brief = good_edge();
+  brief.segment_validity = 60s;
+  EXPECT_TRUE(holds(render(brief), " inactive=60s;"));
 }
 
 TEST(EdgeConfig, WaitsLongerForAnOriginThatNobodyElseStandsInFor) {
