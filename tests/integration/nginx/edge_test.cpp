@@ -761,6 +761,8 @@ TEST(Edge, SpeaksTlsWithHttp2AndWithoutIt) {
   EXPECT_EQ(asked({"--http2"}), "200 2 4 *");
   EXPECT_EQ(asked({"--http1.1"}), "200 1.1 4 *");
   EXPECT_EQ(asked({"--tls-max", "1.2"}), "200 2 4 *");
+  const auto outdated = curl({"-S", "-k", "--tlsv1.1", "--tls-max", "1.1", "--ciphers", "DEFAULT@SECLEVEL=0", one.url("/s/a/1/r/1.ts")});
+  EXPECT_NE(outdated.find("alert protocol version(35)"), std::string::npos) << "it is nginx that refuses: " << outdated;
   EXPECT_EQ(origin.requests(), 1);
   EXPECT_EQ(std::filesystem::status(one.at->file("edge.pem")).permissions(), std::filesystem::perms::owner_read | std::filesystem::perms::owner_write) << "it holds the key";
   EXPECT_TRUE(parse_stub_status(tiny_http::ask(one.status_port, "/status").body)) << "its figures stay plain";

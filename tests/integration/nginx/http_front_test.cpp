@@ -89,6 +89,8 @@ TEST_F(HttpFront, SpeaksHttp2AndTellsWhoAsks) {
   EXPECT_NE(head.find(fmt::format("Host: 127.0.0.1:{}\r\n", port)), std::string::npos) << head;
   EXPECT_EQ(get("/p/3.1/show~1/720p.m3u8?_HLS_msn=3&_HLS_part=1", {"--http1.1"}), "1.1 200");
   EXPECT_TRUE(last().starts_with("GET /p/3.1/show~1/720p.m3u8?_HLS_msn=3&_HLS_part=1 HTTP/1.1\r\n")) << last();
+  const auto outdated = curl({"-S", "-k", "--tlsv1.1", "--tls-max", "1.1", "--ciphers", "DEFAULT@SECLEVEL=0", url("/livez")});
+  EXPECT_NE(outdated.find("alert protocol version(35)"), std::string::npos) << "it is nginx that refuses: " << outdated;
 }
 
 TEST_F(HttpFront, KeepsToItselfWhatIsBetweenMachines) {
