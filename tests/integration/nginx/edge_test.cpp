@@ -18,6 +18,7 @@
 #include <functional>
 #include <future>
 #include <gtest/gtest.h>
+#include <list>
 #include <sys/un.h>
 
 using namespace weir;
@@ -671,6 +672,57 @@ TEST(Edge, AsksTheOtherOriginWhenOneDoesNotHaveItOrIsDead) {
     EXPECT_EQ(tiny_http::ask(one.port, "/s/a/1/r/" + std::to_string(i) + ".ts").body, "here");
 }
 
+TEST(Edge, AsksTheNextOriginWhateverTheOthersFailWith) {
+  std::list<tiny_http::server> failing;
+  std::vector<std::string> origins;
+  for (int status : {500, 502, 503, 504}) {
+    failing.emplace_back([status](const auto&) { return tiny_http::response(status, "failed"); });
+    origins.push_back(address(failing.back()));
+  }
+  tiny_http::server with([](const auto&) { return tiny_http::response(200, "here"); });
+  origins.push_back(address(with));
+  edge one(origins);
+  one.start();
+  const auto got = tiny_http::ask(one.port, "/s/a/1/r/1.ts");
+  EXPECT_EQ(got.status, 200);
+  EXPECT_EQ(got.body, "here");
+  for (auto& each : failing)
+    EXPECT_EQ(each.requests(), 1) << "each had its turn";
+}
+
+TEST(Edge, LeavesAnOriginThatHangsForAnotherWithinTwoSecondsAndThenAlone) {
+  std::promise<void> end;
+  tiny_http::server hangs([ended = end.get_future().share()](const auto&) {
+    ended.wait();
+    return tiny_http::response(200, "late");
+  });
+  tiny_http::server with([](const auto&) { return tiny_http::response(200, "here"); });
+  edge one({address(hangs), address(with)});
+  one.start();
+  const auto asked = std::chrono::steady_clock::now();
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(tiny_http::ask(one.port, fmt::format("/s/a/1/r/{}.ts", i)).body, "here");
+    EXPECT_EQ(hangs.requests(), 1) << "whoever comes next does not wait for it again";
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - asked, 4s) << "2 s, and what a busy machine adds";
+  end.set_value();
+}
+
+TEST(Edge, KeepsItsConnectionToAnOriginWhateverIsAskedFor) {
+  tiny_http::server origin([](const auto& request) {
+    const bool there = request.target().starts_with("/s/a/");
+    return tiny_http::response(there ? 200 : 404, there ? "here" : "absent");
+  });
+  edge one(origin);
+  one.start();
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(tiny_http::ask(one.port, fmt::format("/s/a/1/r/{}.ts", i)).status, 200);
+    EXPECT_EQ(tiny_http::ask(one.port, fmt::format("/s/nobody-{}~1/1/r/1.ts", i)).status, 404);
+  }
+  EXPECT_EQ(origin.requests(), 40);
+  EXPECT_EQ(origin.connections(), 1u) << "nor does a stream that does not exist cost one";
+}
+
 TEST(Edge, ServesFromItsCacheWhileTheOriginIsGone) {
   auto origin = std::make_unique<tiny_http::server>([](const auto&) { return tiny_http::response(200, "kept", "Cache-Control: no-store\r\n"); });
   edge one(*origin);
@@ -728,6 +780,22 @@ TEST(Edge, ReloadsWithoutLeavingAViewerUnanswered) {
     }
   }
   EXPECT_EQ(unanswered, 0) << served << " were answered";
+}
+
+TEST(Edge, LetsNoDownloadKeepTheFormerWorkerForLongerThanItsDrain) {
+  const std::string body(long_body, 's');
+  tiny_http::server origin([&](const auto&) { return tiny_http::response(200, body); });
+  edge one(origin);
+  one.config.drain = 1s;
+  one.start();
+  slow_download under_way(one.home, fmt::format("http://127.0.0.1:{}/s/a/1/r/1.ts", one.port));
+  const auto former = workers_in(one.at->path());
+  ASSERT_EQ(former.size(), 1u);
+  one.nginx.signal(SIGHUP);
+  ASSERT_TRUE(eventually([&] { return std::ranges::any_of(workers_in(one.at->path()), [&](pid_t pid) { return pid != former.front(); }); }));
+  EXPECT_TRUE(eventually([&] { return std::ranges::count(workers_in(one.at->path()), former.front()) == 0; }, 5s)) << "before nginx gives up a viewer that takes nothing";
+  EXPECT_EQ(tiny_http::ask(one.port, "/s/a/1/r/1.ts").body.size(), long_body);
+  EXPECT_NE(under_way.end(), fmt::format("200 {}", long_body));
 }
 
 TEST(Edge, ComesBackAtItsPortWithinASecondWhicheverOfItsProcessesIsKilled) {

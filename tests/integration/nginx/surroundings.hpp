@@ -53,6 +53,17 @@ inline std::vector<pid_t> nginx_in(const std::string& path) {
   return out;
 }
 
+/// Those of them that serve viewers, also while they are shutting down.
+inline std::vector<pid_t> workers_in(const std::string& path) {
+  auto all = nginx_in(path);
+  std::erase_if(all, [](pid_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline");
+    std::string title;
+    return !std::getline(file, title, '\0') || !title.starts_with("nginx: worker process");
+  });
+  return all;
+}
+
 inline pid_t master_of(const weir::nginx::prefix& prefix) {
   pid_t pid = 0;
   std::ifstream(prefix.file("nginx.pid")) >> pid;

@@ -123,13 +123,17 @@ public:
   }
   int port() const { return port_; }
   int requests() const { return requests_; }
+  std::size_t connections() const {
+    const std::lock_guard lock(mutex_);
+    return connections_.size();
+  }
 
 private:
   handler handler_;
   int listener_;
   int port_;
   std::atomic<int> requests_{0};
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::list<int> open_;
   std::list<std::thread> connections_;
   std::thread accepter_;
