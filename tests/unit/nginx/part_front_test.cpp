@@ -1,5 +1,6 @@
 // The front for parts between viewers that ask and origins that answer when a test says so.
 #include "runtime/nginx/part_front.hpp"
+#include "tests/integration/nginx/tiny_http.hpp"
 #include "tests/unit/http/crowd.hpp"
 #include "tests/unit/nginx/held_origin.hpp"
 
@@ -154,6 +155,33 @@ TEST(PartFront, GivesUpInTheEnd) {
   EXPECT_EQ(with_status(viewers.all(), 504), 2);
   EXPECT_EQ(hangs.asked(), 1);
   EXPECT_EQ(front->now().waiting, 0u);
+}
+
+TEST(PartFront, GivesNoByteOfAPartBeforeItHasAll) {
+  const std::string bytes(100'000, 'p');
+  tiny_http::server stalls([&](const auto&) {
+    const auto whole = tiny_http::response(200, bytes);
+    return whole.substr(0, whole.size() - bytes.size() / 2);
+  });
+  held_origin with;
+  const auto address = fmt::format("127.0.0.1:{}", stalls.port());
+  auto front = front_of({address, with.address()}, {.origins = {}, .hold = 60s, .hurry = 1s});
+  crowd viewers(front->address());
+  viewers.ask(part(1, 0));
+  viewers.ask(part(1, 0));
+  ASSERT_TRUE(eventually([&] { return front->now().waiting == 2; }));
+  EXPECT_EQ(with.answer(200, "whole"), part(1, 0)) << "it is left for another as one that says nothing";
+  for (auto& got : viewers.all())
+    EXPECT_EQ(got.body, "whole") << "not behind a half of the other's";
+
+  front = front_of({address}, {.origins = {}, .hold = 2s});
+  crowd unlucky(front->address());
+  unlucky.ask(part(1, 0));
+  unlucky.ask(part(1, 0));
+  for (auto& got : unlucky.all()) {
+    EXPECT_EQ(got.status, 504);
+    EXPECT_EQ(got.body.find("pp"), std::string::npos);
+  }
 }
 
 TEST(PartFront, OneTokenThatTheOriginRefusesSpoilsNothingForOthers) {
