@@ -4,6 +4,7 @@
 #include "tests/unit/http/crowd.hpp"
 
 #include <arpa/inet.h>
+#include <ctime>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <libdeflate.h>
@@ -256,6 +257,27 @@ TEST_F(Reload, WaitsForTheNextPartAndIsAnsweredOnceWhenItIsListed) {
   EXPECT_EQ(desk->waiting(), 0u);
   EXPECT_EQ(desk->counts().waited.load(), 33u);
   EXPECT_EQ(desk->counts().playlists.load(), 33u) << "each was answered once";
+}
+
+TEST_F(Reload, AnswersSayWhenTheyWereMadeAndNothingOlder) {
+  show(log_of(100, 2));
+  desk->with_admission([&](auto& admission) { admission.use(tables.newest()); });
+  auto said = [](const http::client_response& got) { return std::string(got.headers.find("Date").value_or("no date")); };
+  auto fresh = [&](const http::client_response& got) {
+    std::tm when{};
+    EXPECT_NE(strptime(said(got).c_str(), "%a, %d %b %Y %H:%M:%S GMT", &when), nullptr) << said(got);
+    EXPECT_NEAR(static_cast<double>(timegm(&when)), static_cast<double>(std::time(nullptr)), 12.0) << "three target durations";
+    EXPECT_FALSE(got.headers.find("Last-Modified")) << "some players refuse what is older than that";
+  };
+  for (auto* at : {"/hls/conf/index.m3u8", "/p/3.1/conf~1/720p.m3u8", "/p/3.1/conf~1/720p.m3u8?_HLS_msn=100", "/steer/3.1/conf"}) {
+    const auto got = viewers->one(at);
+    EXPECT_EQ(got.status, 200) << at;
+    fresh(got);
+  }
+  viewers->ask(path("_HLS_msn=101&_HLS_part=2"));
+  ASSERT_TRUE(wait_for(1));
+  show(log_of(100, 3));
+  fresh(viewers->all().front());
 }
 
 TEST_F(Reload, RefusesWhatCannotBeAskedFor) {
