@@ -205,11 +205,9 @@ TEST(OriginRoutes, SayThatSegmentsAndMapsNeverChange) {
   http::client client{{}};
   const auto longest_window = 12h; // that may be configured
   for (auto [name, type] : {std::pair{"10.ts", "video/mp2t"}, {"10.m4s", "video/iso.segment"}, {"init.mp4", "video/mp4"}}) {
-    std::promise<http::client_response> answer;
     http::client_request request;
     request.url = fmt::format("http://127.0.0.1:{}/s/conf~17/65536/180p/{}", web.port(), name);
-    client.send(std::move(request), [&](expected<http::client_response> r) { answer.set_value(r ? *r : http::client_response{}); });
-    const auto got = answer.get_future().get();
+    const auto got = client.call(std::move(request)).value_or(http::client_response{});
     EXPECT_EQ(got.status, 200) << name;
     EXPECT_EQ(got.headers.find("Content-Type"), type);
     EXPECT_EQ(got.headers.find("Cache-Control"), fmt::format("public, max-age={}, immutable", longest_window / 1s)) << name;
