@@ -4,6 +4,7 @@
 #include "runtime/media/ts_writer.hpp"
 #include "tests/integration/media/pipeline_run.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <fmt/format.h>
 #include <fstream>
@@ -48,6 +49,31 @@ std::map<std::string, std::vector<std::int64_t>> keys_of(const pipeline_run& run
       for (auto pts : report->key_pts)
         keys[s.info.rung].push_back(pts);
   return keys;
+}
+
+/// Packets of transport stream with payload, by PID.
+struct counted_packets {
+  std::map<int, int> pids;
+  std::vector<std::string> breaks; ///< where a continuity counter does not go on
+};
+counted_packets count_packets(const std::vector<made_segment>& segments) {
+  counted_packets all;
+  std::map<int, int> counters;
+  for (auto& s : segments) {
+    if (s.info.discontinuity)
+      counters.clear();
+    EXPECT_EQ(s.bytes.size() % 188, 0u);
+    for (std::size_t at = 0; at + 188 <= s.bytes.size(); at += 188) {
+      auto byte = [&](std::size_t i) { return static_cast<int>(static_cast<unsigned char>(s.bytes[at + i])); };
+      EXPECT_EQ(byte(0), 0x47);
+      const int pid = (byte(1) & 0x1f) << 8 | byte(2), counter = byte(3) & 0x0f, payload = (byte(3) & 0x10) != 0;
+      all.pids[pid] += payload;
+      if (auto before = counters.find(pid); before != counters.end() && counter != (before->second + payload) % 16)
+        all.breaks.push_back(fmt::format("PID {} in slot {} at {}: {} after {}", pid, s.info.slot, at, counter, before->second));
+      counters[pid] = counter;
+    }
+  }
+  return all;
 }
 
 TEST(HlsPipeline, CutsAlignedSegmentsThatDecodeAlone) {
@@ -398,6 +424,35 @@ TEST(HlsPipeline, BuildsItsRungsAnewWhenThePictureChangesItsSize) {
   ASSERT_EQ(low.size(), 4u);
   for (std::size_t i = 0; i < low.size(); ++i)
     EXPECT_EQ(low[i].info.discontinuity, i == 2) << i;
+}
+
+TEST(HlsPipeline, CountsThePacketsOfEachPidOnUpToADiscontinuity) {
+  scratch_folder folder;
+  make_clip(folder, "1.ts", picture + tone + x264 + aac + "-t 5 -muxdelay 0");
+  make_clip(folder, "2.ts", "-f lavfi -i testsrc2=s=240x180:r=25 " + tone + x264 + aac + "-t 5 -muxdelay 0 -output_ts_offset 5");
+  ASSERT_EQ(std::system(fmt::format("cat {} {} > {}", folder.file("1.ts"), folder.file("2.ts"), folder.file("a.ts")).c_str()), 0);
+  for (auto audio : {audio_packing::muxed, audio_packing::separate}) {
+    SCOPED_TRACE(to_string(audio));
+    auto settings = hls_of(folder.file("a.ts"));
+    settings.audio = audio;
+    settings.ladder.preset = "veryfast"; // reorders pictures
+    pipeline_run run(settings);
+    run.finish();
+    ASSERT_EQ(run.rungs.size(), 2u);
+    for (auto rung : {"180p", "90p", "audio"}) {
+      SCOPED_TRACE(rung);
+      const auto made = run.of(rung);
+      if (audio == audio_packing::muxed && made.empty())
+        continue;
+      ASSERT_EQ(made.size(), 5u);
+      EXPECT_EQ(std::ranges::count_if(made, [](auto& s) { return s.info.discontinuity; }), 1);
+      const auto counted = count_packets(made);
+      EXPECT_EQ(counted.breaks, std::vector<std::string>{});
+      EXPECT_EQ(counted.pids.size(), audio == audio_packing::muxed ? 5u : 4u) << "three tables, and the streams";
+      for (auto& [pid, packets] : counted.pids)
+        EXPECT_GE(packets, 5) << pid << " in each segment";
+    }
+  }
 }
 
 TEST(HlsPipeline, AddsSoundThatComesLate) {
