@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fmt/format.h>
 #include <map>
 extern "C" {
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include <libavutil/pixdesc.h>
 }
 
 namespace weir::media {
@@ -69,6 +71,8 @@ expected<media_report> decode_all(AVFormatContext& in) {
       report.width = static_cast<std::uint32_t>(p.width);
       report.height = static_cast<std::uint32_t>(p.height);
       report.avc = avc_name(p.extradata, static_cast<std::size_t>(p.extradata_size));
+      if (const auto* name = av_color_transfer_name(p.color_trc); name && p.color_trc != AVCOL_TRC_UNSPECIFIED)
+        report.transfer = name;
     } else {
       report.audio = avcodec_get_name(p.codec_id);
       report.channels = static_cast<std::uint32_t>(p.ch_layout.nb_channels);
@@ -115,6 +119,8 @@ expected<media_report> decode_all(AVFormatContext& in) {
   for (auto& [stream, d] : decoders) {
     avcodec_send_packet(d.get(), nullptr);
     receive(*d, stream);
+    if (d->codec_id == AV_CODEC_ID_AAC && d->profile != FF_PROFILE_UNKNOWN) // libav counts its profiles from 0, audio object types begin with 1
+      report.aac = fmt::format("mp4a.40.{}", d->profile + 1);
   }
   return report;
 }

@@ -13,6 +13,8 @@ namespace weir::media {
 struct media_report {
   std::string video, audio;         ///< codecs; empty: no such stream
   std::string avc;                  ///< "avc1.64001f", from the parameter sets in the stream
+  std::string aac;                  ///< "mp4a.40.2", as it was decoded; empty: no such sound
+  std::string transfer;             ///< function of the picture, as the stream says: "bt709"; empty: it says none
   std::uint32_t width = 0, height = 0;
   std::uint32_t channels = 0, sample_rate = 0;
   std::int64_t pictures = 0;        ///< decoded

@@ -13,6 +13,13 @@
 namespace weir::media {
 namespace {
 
+/// That a segment is what players were told of its rung.
+void check_announced(const rung_info& told, const media_report& made) {
+  EXPECT_EQ(made.width, told.width);
+  EXPECT_EQ(made.height, told.height);
+  EXPECT_EQ(made.avc + (made.avc.empty() || made.aac.empty() ? "" : ",") + made.aac, told.codecs);
+}
+
 /// What holds for every run, whatever the source: each segment decodes alone and is what its record says.
 void check_segments(const pipeline_run& run, ticks frame = 90'000 / 25 + 90) {
   ASSERT_FALSE(run.rungs.empty());
@@ -24,6 +31,10 @@ void check_segments(const pipeline_run& run, ticks frame = 90'000 / 25 + 90) {
     EXPECT_EQ(report->errors, 0) << s.info.rung << " slot " << s.info.slot;
     EXPECT_GT(s.info.duration, 0);
     EXPECT_LE(s.info.duration, 2 * 90'000 + frame);
+    {
+      SCOPED_TRACE(fmt::format("{} slot {}", s.info.rung, s.info.slot));
+      check_announced(run.announced(s), *report);
+    }
     const bool has_picture = !report->video.empty();
     if (has_picture) {
       EXPECT_TRUE(report->starts_with_key);
@@ -365,6 +376,8 @@ TEST(HlsPipeline, PacksSoundAloneAndACopiedPictureInFragments) {
   for (std::size_t i = 0; i < a.size(); ++i) {
     auto report = probe_bytes(map_of(passed, "180p") + a[i].bytes), there = probe_bytes(b[i].bytes);
     ASSERT_TRUE(report && there);
+    check_announced(passed.announced(a[i]), *report);
+    check_announced(in_ts.announced(b[i]), *there);
     EXPECT_EQ(report->errors, 0);
     EXPECT_EQ(report->pictures, there->pictures);
     EXPECT_EQ(report->first_pts, there->first_pts);

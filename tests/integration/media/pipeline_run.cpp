@@ -83,7 +83,7 @@ bool pipeline_run::receive_until(const std::function<bool()>& until, millisecond
     if (!got)
       return false;
     if (auto* r = std::get_if<segment_report>(&got->what)) {
-      segments.push_back({r->segment, read_sealed(got->media.get(), r->segment.bytes).value()});
+      segments.push_back({r->segment, read_sealed(got->media.get(), r->segment.bytes).value(), rungs.size()});
       segments.back().info.keys = r->keys;
     } else if (auto* p = std::get_if<part_report>(&got->what))
       parts.push_back({p->part, read_sealed(got->media.get(), p->part.bytes).value(), beats.empty() ? -1 : beats.back().last_read_pts, segments.size()});
@@ -132,6 +132,14 @@ std::vector<made_part> pipeline_run::parts_of(const std::string& rung, std::uint
     if (p.info.rung == rung && p.info.slot == slot)
       out.push_back(p);
   return out;
+}
+
+rung_info pipeline_run::announced(const made_segment& s) const {
+  for (std::size_t i = 0; s.ladders > 0 && i < rungs.at(s.ladders - 1).rungs.size(); ++i)
+    if (auto& r = rungs[s.ladders - 1].rungs[i]; r.name == s.info.rung)
+      return r;
+  ADD_FAILURE() << "a segment of " << s.info.rung << ", which was not announced";
+  return {};
 }
 
 configure in_fmp4(configure c) {

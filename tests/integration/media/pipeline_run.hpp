@@ -35,6 +35,7 @@ void end_process(pid_t pid);
 struct made_segment {
   segment_info info;
   std::string bytes;
+  std::size_t ladders; ///< how many had been announced when it came: it is of the newest
 };
 
 struct made_part {
@@ -71,6 +72,8 @@ public:
   /// Of one rung, in order.
   std::vector<made_segment> of(const std::string& rung) const;
   std::vector<made_part> parts_of(const std::string& rung, std::uint64_t slot) const;
+  /// What was announced of the rung that it is of.
+  rung_info announced(const made_segment& s) const;
 
 private:
   parent_channel channel_;
