@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <set>
 
 namespace weir::media {
 namespace {
@@ -108,6 +109,39 @@ TEST(HlsAudio, IsOneSeriesBesideRungsOfPicturesAlone) {
       EXPECT_LE(all.quiet, 2) << "from the first picture on";
     }
     ASSERT_FALSE(run.beats.empty());
+  }
+}
+
+/// Of each packet of sound: its times, its size and a hash of its bytes, as ffmpeg has them.
+std::vector<std::string> sound_of(const scratch_folder& folder, const pipeline_run& run, const std::string& rung) {
+  const auto path = folder.file("sound.media");
+  std::ofstream out(path, std::ios::binary);
+  out << map_of(run, rung);
+  for (auto& s : run.of(rung))
+    out << s.bytes;
+  out.close();
+  const auto command = "ffmpeg -v error -nostdin -copyts -i " + path + " -map 0:a -c copy -f framemd5 -";
+  std::unique_ptr<FILE, int (*)(FILE*)> in(::popen(command.c_str(), "r"), ::pclose);
+  std::vector<std::string> packets;
+  for (char line[300]; in && std::fgets(line, sizeof line, in.get());)
+    if (line[0] != '#')
+      packets.emplace_back(line);
+  return packets;
+}
+
+TEST(HlsAudio, IsOfTheSameBytesInAllRungs) {
+  scratch_folder folder;
+  auto clip = make_clip(folder, "a.flv", picture + "-f lavfi -i anoisesrc=r=48000 " + x264 + aac + "-t 7");
+  for (auto container : {media_container::ts, media_container::fmp4}) {
+    SCOPED_TRACE(to_string(container));
+    auto settings = hls_of(clip);
+    settings.container = container;
+    pipeline_run run(settings);
+    run.finish();
+    const auto top = sound_of(folder, run, "180p"), low = sound_of(folder, run, "90p");
+    EXPECT_NEAR(double(top.size()), 7.0 * 48'000 / 1024, 2);
+    EXPECT_EQ(std::set(top.begin(), top.end()).size(), top.size()) << "else a hash would tell nothing";
+    EXPECT_EQ(top, low);
   }
 }
 
