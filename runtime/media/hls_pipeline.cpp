@@ -57,6 +57,15 @@ bool has_idr(const AVPacket& packet) {
   return false;
 }
 
+/// Why H.264 of that kind is nothing that every player shows; empty: it is.
+std::string not_for_players(const declared_picture& picture) {
+  const auto profile = picture.profile & 0xff; // without libav's marks for constraints
+  if ((profile == FF_PROFILE_H264_BASELINE || profile == FF_PROFILE_H264_MAIN || profile == FF_PROFILE_H264_HIGH) && picture.level <= 52)
+    return {};
+  const auto* name = avcodec_profile_name(AV_CODEC_ID_H264, picture.profile);
+  return fmt::format("players need not show H.264 of profile {} and level {}.{}", name ? name : "unknown", picture.level / 10, picture.level % 10);
+}
+
 /// The source's own picture on its way to the top rung.
 struct passing {
   av<AVBSFContext> annex_b;
@@ -92,6 +101,7 @@ struct hls_pipeline::state {
   av<AVCodecParameters> video_stream, audio_stream;
   std::unique_ptr<stream_decoder> video, audio;
   std::int64_t fps_milli = 0, announced_fps = 0;
+  std::optional<declared_picture> declared; ///< by the newest parameter sets
   std::vector<source_item> looked_at; ///< packets before the ladder is planned
   bool looking = true;
   bool expects_video = false, expects_sound = false;
@@ -125,6 +135,7 @@ struct hls_pipeline::state {
   std::size_t could_leave_out = 0;
   std::optional<std::int64_t> regrade_after; ///< the newest slot of the present rungs, while a change of them is decided
   std::vector<std::string> said_left_out;
+  bool said_hdr = false;
 
   // The time line: after a jump of the publisher's clock ours goes on with the next segment.
   ticks shift = 0;
@@ -340,7 +351,13 @@ struct hls_pipeline::state {
     regrade_after.reset();
     guard.applied(left_out, steady_clock::now());
     say_what_is_left_out(*whole);
+    say_what_is_not_converted(picture);
     return {};
+  }
+
+  void say_what_is_not_converted(const AVFrame& picture) {
+    if (picture.color_trc == AVCOL_TRC_SMPTE2084 && !std::exchange(said_hdr, true))
+      (void)out.send(trouble{end_cause::none, "the source's picture is HDR (PQ), of which no rung is converted: many players show it pale; have it sent as SDR or HLG"});
   }
 
   // Told when it has happened: after the ladder that it is about.
@@ -440,7 +457,7 @@ struct hls_pipeline::state {
     if (!rungs.empty() && (shape != planned_for || (pass && pass->broken)))
       plan_anew = true;
     if (rungs.empty() || (plan_anew && cut.slot(pts) > slot) || (regrade_after && cut.slot(pts) > *regrade_after)) {
-      if (pass && (plan_anew || pass->broken || !may_copy(shape))) {
+      if (pass && (plan_anew || pass->broken || !may_copy(picture, shape))) {
         pass.reset();
         to_copy.clear();
       }
@@ -493,10 +510,10 @@ struct hls_pipeline::state {
   }
 
   // --- the top rung as it comes --------------------------------------------------------------------------------------------------------------
-  bool may_copy(const picture_shape& shape) const {
+  bool may_copy(const AVFrame& picture, const picture_shape& shape) const {
     auto wanted = plan_ladder(settings.ladder, shape);
     return wanted && shape.sar_num == shape.sar_den && wanted->front().width == shape.width && wanted->front().height == shape.height &&
-           wanted->front().every == 1;
+           wanted->front().every == 1 && picture.color_trc != AVCOL_TRC_ARIB_STD_B67; // an encoder can name that as what it is listed as
   }
 
   // Packets between the first key frame and the first decoded picture wait here, and those of the segment with which other rungs begin.
@@ -509,6 +526,11 @@ struct hls_pipeline::state {
   void pass_on(av<AVPacket> packet) {
     given = std::max(given, cut.slot(packet->pts));
     rungs[0]->copy(std::move(packet));
+  }
+
+  void stop_passing(const std::string& why) {
+    (void)out.send(trouble{end_cause::none, why + "; the top rung is encoded" + (rungs.empty() ? "" : " from the next segment on")});
+    pass->broken = true;
   }
 
   expected<void> pass_packet(const AVPacket& packet) {
@@ -531,10 +553,8 @@ struct hls_pipeline::state {
       }
       if (!pass->broken && idr && cut.past_point(pts) <= frame)
         pass->key_slot = cut.slot(pts);
-      else if (!pass->broken && (idr || cut.slot(pts) > *pass->key_slot)) {
-        pass->broken = true; // a key frame off the grid, or a segment without one
-        (void)out.send(trouble{end_cause::none, "key frames of the source left the grid; the top rung is encoded from the next segment on"});
-      }
+      else if (!pass->broken && (idr || cut.slot(pts) > *pass->key_slot))
+        stop_passing("key frames of the source left the grid"); // or a segment has none
       // The segment that is being written is completed even so.
       if (cut.slot(pts) > *pass->key_slot)
         continue;
@@ -608,6 +628,22 @@ struct hls_pipeline::state {
     return sound ? sound->encode(frame, [&](av<AVPacket> encoded) { share(std::move(encoded)); }) : expected<void>{};
   }
 
+  void follow_parameter_sets(const AVPacket& packet) {
+    const auto now = video->declared(packet);
+    if (!now || now == declared)
+      return;
+    declared = now;
+    if (pass && !pass->broken) {
+      const auto why = not_for_players(*now);
+      if (!why.empty())
+        stop_passing(why);
+      if (pass->broken && rungs.empty()) { // so it has no say in where segments begin
+        pass.reset();
+        to_copy.clear();
+      }
+    }
+  }
+
   expected<void> take_video(const AVPacket& packet) {
     if (!video) {
       auto opened = stream_decoder::open(*video_stream);
@@ -620,6 +656,7 @@ struct hls_pipeline::state {
           pass = std::move(*p);
       may_pass = false; // tried once: what has left the grid does not come back
     }
+    follow_parameter_sets(packet);
     if (pass)
       WEIR_TRY(pass_packet(packet));
     return video->decode(packet, [&](AVFrame& frame) { return take_picture(frame); });

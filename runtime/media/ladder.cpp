@@ -7,16 +7,21 @@
 namespace weir::media {
 namespace {
 
+/// A second, in level 5.2 of H.264: players need not show higher ones.
+constexpr std::int64_t most_macroblocks = 2'073'600;
+
 constexpr std::array presets{"ultrafast", "superfast", "veryfast", "faster", "fast", "medium"};
 
 std::uint32_t even(double pixels) { return std::max(16u, static_cast<std::uint32_t>(pixels / 2 + 0.5) * 2); }
 
 rung_plan plan_rung(const rung_spec& rung, std::string name, std::uint32_t height, const picture_shape& source) {
   const auto shape = double(source.width) * source.sar_num / (double(source.height) * source.sar_den);
+  const auto width = std::min(even(height * shape), 4096u);
+  const auto macroblocks = std::int64_t{(width + 15) / 16} * ((height + 15) / 16);
   // 1 % of slack: 59.94 and what a clock in milliseconds makes of 60 count as 60.
-  const auto most = std::int64_t{rung.max_fps} * 1010;
+  const auto most = std::min(std::int64_t{rung.max_fps} * 1010, most_macroblocks * 1000 / macroblocks);
   const auto every = static_cast<std::uint32_t>(std::max<std::int64_t>(1, (source.fps_milli + most - 1) / most));
-  return {std::move(name), std::min(even(height * shape), 4096u), height, every, source.fps_milli / every, rung.video};
+  return {std::move(name), width, height, every, source.fps_milli / every, rung.video};
 }
 
 } // namespace

@@ -25,6 +25,12 @@ std::vector<key_frame> within_segment(std::vector<key_frame> keys, ticks first_p
   return keys;
 }
 
+/// A rung is listed without VIDEO-RANGE, so players take it for SDR. HLG is made to be shown as that, and the function of BT.2020 is what it is called then. PQ is
+/// not: under another name those would show it wrongly, too, that can convert it.
+AVColorTransferCharacteristic listed_transfer(AVColorTransferCharacteristic of_source) {
+  return of_source == AVCOL_TRC_ARIB_STD_B67 ? AVCOL_TRC_BT2020_10 : of_source;
+}
+
 expected<av<AVCodecContext>> open_x264(const rung_setup& setup) {
   auto* codec = avcodec_find_encoder_by_name("libx264");
   av<AVCodecContext> context(codec ? avcodec_alloc_context3(codec) : nullptr);
@@ -47,7 +53,7 @@ expected<av<AVCodecContext>> open_x264(const rung_setup& setup) {
     e.max_b_frames = 0;
   e.colorspace = setup.like->colorspace;
   e.color_primaries = setup.like->color_primaries;
-  e.color_trc = setup.like->color_trc;
+  e.color_trc = listed_transfer(setup.like->color_trc);
   e.color_range = setup.like->format == AV_PIX_FMT_YUV420P ? setup.like->color_range : AVCOL_RANGE_MPEG;
   e.chroma_sample_location = setup.like->chroma_location;
   e.flags |= AV_CODEC_FLAG_GLOBAL_HEADER; // so that the parameter sets are known before the first picture …

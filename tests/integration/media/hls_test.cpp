@@ -538,5 +538,57 @@ TEST(HlsPipeline, EncodesTheTopRungOnceKeyFramesLeaveTheGrid) {
   }
 }
 
+bool said(const pipeline_run& run, const std::string& what) {
+  return std::ranges::any_of(run.troubles, [&](auto& t) { return t.text.find(what) != std::string::npos; });
+}
+
+/// Whether every player shows it: H.264 of 8 bits and 4:2:0 (Baseline, Main, High), up to level 5.2.
+bool for_players(const std::string& codecs) {
+  unsigned profile = 0, constraints = 0, level = 0;
+  return std::sscanf(codecs.c_str(), "avc1.%2x%2x%2x", &profile, &constraints, &level) == 3 && (profile == 66 || profile == 77 || profile == 100) && level <= 52;
+}
+
+TEST(HlsPipeline, EncodesWhatPlayersNeedNotShowInsteadOfCopyingIt) {
+  scratch_folder folder;
+  const std::string kept = "-f lavfi -i testsrc2=s=320x180:r=25 -c:v libx264 -preset veryfast -bf 0 -g 25 -sc_threshold 0 -t 4 ";
+  for (auto [name, kind] : {std::pair{"High", "-pix_fmt yuv420p -x264-params level=5.2"}, {"High 10", "-pix_fmt yuv420p10le"}, {"High 4:2:2", "-pix_fmt yuv422p"},
+                            {"High 4:4:4 Predictive", "-pix_fmt yuv444p"}, {"level 6.0", "-pix_fmt yuv420p -x264-params level=6.0"}}) {
+    SCOPED_TRACE(name);
+    const bool copied = name == std::string("High");
+    auto settings = hls_of(make_clip(folder, "a.mkv", kept + kind));
+    for (bool pass_top : {true, false}) {
+      settings.ladder.pass_top = pass_top;
+      pipeline_run run(settings);
+      run.finish();
+      check_segments(run);
+      ASSERT_EQ(run.rungs.size(), 1u);
+      EXPECT_EQ(run.rungs[0].passed_through, copied && pass_top);
+      EXPECT_EQ(said(run, "players need not show"), !copied && pass_top);
+      EXPECT_EQ(said(run, name), !copied && pass_top);
+      for (auto& rung : run.rungs[0].rungs)
+        EXPECT_TRUE(for_players(rung.codecs)) << rung.codecs;
+      EXPECT_EQ(run.of("180p").size(), 2u);
+    }
+  }
+}
+
+TEST(HlsPipeline, CallsNothingHdrThatIsListedAsSdr) {
+  scratch_folder folder;
+  for (auto [source, made] : {std::pair{"arib-std-b67", "bt2020-10"}, {"smpte2084", "smpte2084"}, {"bt709", "bt709"}}) {
+    SCOPED_TRACE(source);
+    auto clip = make_clip(folder, "a.mkv", picture + fmt::format("{} -color_trc {} -color_primaries bt2020 -colorspace bt2020nc -t 4", x264, source));
+    auto settings = hls_of(clip);
+    settings.ladder.pass_top = true;
+    pipeline_run run(settings);
+    run.finish();
+    check_segments(run);
+    ASSERT_EQ(run.rungs.size(), 1u);
+    EXPECT_EQ(run.rungs[0].passed_through, source != std::string("arib-std-b67"));
+    EXPECT_EQ(said(run, "HDR"), source == std::string("smpte2084")) << "it can be called nothing else";
+    for (auto& s : run.segments)
+      EXPECT_EQ(probe_bytes(s.bytes)->transfer, made) << s.info.rung;
+  }
+}
+
 } // namespace
 } // namespace weir::media

@@ -49,6 +49,15 @@ TEST(Ladder, ReducesTheFrameRateByWholeFactors) {
   EXPECT_EQ(plan_ladder(four_rungs(), {1920, 1080, 1, 1, 100'000}).value()[2].every, 4u);
 }
 
+TEST(Ladder, StaysWithinTheHighestLevelThatPlayersShow) {
+  ladder_spec l;
+  l.rungs = {{"2160p", 2160, bit_rate{20'000'000}, 120}, {"1080p", 1080, bit_rate{5'000'000}, 120}};
+  auto plan = plan_ladder(l, {3840, 2160, 1, 1, 120'000}).value();
+  EXPECT_EQ(plan[0].fps_milli, 60'000);
+  EXPECT_EQ(plan[1].fps_milli, 120'000);
+  EXPECT_EQ(plan_ladder(l, {3840, 2160, 1, 1, 60'000}).value()[0].every, 1u);
+}
+
 TEST(Ladder, LeavesOutFromTheTopAndKeepsTheLastOne) {
   const auto whole = plan_ladder(four_rungs(), {1920, 1080, 1, 1, 25'000}).value();
   auto names = [](const std::vector<rung_plan>& plan) {
