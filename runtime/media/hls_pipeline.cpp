@@ -33,6 +33,8 @@ constexpr std::size_t pictures_for_a_rate = 12;
 constexpr ticks longest_wait_for_sound = ticks_per_second;
 constexpr ticks longest_hole_of_sound = ticks_per_second / 10; ///< that is none: the encoder counts on
 
+bool near_rate(std::int64_t a, std::int64_t b) { return std::abs(a - b) * 50 < b; }
+
 /// Frames a second × 1000 from the spacing of pictures, on a common rate where it is near one; `announced` is what the container says.
 std::int64_t frame_rate(std::vector<ticks> pts, std::int64_t announced) {
   std::sort(pts.begin(), pts.end());
@@ -40,11 +42,10 @@ std::int64_t frame_rate(std::vector<ticks> pts, std::int64_t announced) {
   std::int64_t measured = 0;
   if (pts.size() > 2)
     measured = (static_cast<std::int64_t>(pts.size()) - 1) * ticks_per_second * 1000 / (pts.back() - pts.front());
-  auto near = [](std::int64_t a, std::int64_t b) { return std::abs(a - b) * 50 < b; };
-  if (announced >= 1'000 && announced <= 240'000 && (measured == 0 || near(measured, announced)))
+  if (announced >= 1'000 && announced <= 240'000 && (measured == 0 || near_rate(measured, announced)))
     return announced;
   for (std::int64_t usual : {24'000, 25'000, 30'000, 48'000, 50'000, 60'000, 15'000, 20'000, 12'000, 10'000, 120'000})
-    if (measured != 0 && near(measured, usual))
+    if (measured != 0 && near_rate(measured, usual))
       return usual;
   return std::clamp<std::int64_t>(measured, measured == 0 ? 25'000 : 1'000, 240'000);
 }
@@ -628,13 +629,16 @@ struct hls_pipeline::state {
     return sound ? sound->encode(frame, [&](av<AVPacket> encoded) { share(std::move(encoded)); }) : expected<void>{};
   }
 
+  // Only what the encoder declares: pictures that come late, or irregularly, are measured as any rate.
   void follow_parameter_sets(const AVPacket& packet) {
     const auto now = video->declared(packet);
     if (!now || now == declared)
       return;
-    declared = now;
+    const auto before = std::exchange(declared, now);
     if (pass && !pass->broken) {
-      const auto why = not_for_players(*now);
+      auto why = not_for_players(*now);
+      if (why.empty() && before)
+        why = "the source has changed its parameter sets";
       if (!why.empty())
         stop_passing(why);
       if (pass->broken && rungs.empty()) { // so it has no say in where segments begin
@@ -642,6 +646,9 @@ struct hls_pipeline::state {
         to_copy.clear();
       }
     }
+    // Who declares another rate than it sends tells nothing by a change either.
+    if (before && near_rate(fps_milli, before->fps_milli) && now->fps_milli >= 1'000 && now->fps_milli <= 240'000)
+      fps_milli = now->fps_milli;
   }
 
   expected<void> take_video(const AVPacket& packet) {

@@ -439,6 +439,49 @@ TEST(HlsPipeline, BuildsItsRungsAnewWhenThePictureChangesItsSize) {
     EXPECT_EQ(low[i].info.discontinuity, i == 2) << i;
 }
 
+TEST(HlsPipeline, BuildsItsRungsAnewWhenTheEncoderDeclaresAnotherFrameRate) {
+  scratch_folder folder;
+  const std::string faster = "-f lavfi -i testsrc2=s=320x180:r=50 ";
+  // In the stream as transport streams have it, and beside it as RTMP has it: the tags of another publisher behind those of the first one.
+  for (auto [container, head] : {std::pair{"ts", 0}, std::pair{"flv", 13}}) {
+    SCOPED_TRACE(container);
+    auto name = [&](const char* n) { return fmt::format("{}.{}", n, container); };
+    make_clip(folder, name("1"), picture + tone + x264 + aac + "-t 3 -muxdelay 0");
+    make_clip(folder, name("2"), faster + tone + x264 + aac + "-t 5 -muxdelay 0 -output_ts_offset 3");
+    const auto both = folder.file(name("both"));
+    ASSERT_EQ(std::system(fmt::format("cp {} {}; tail -c +{} {} >> {}", folder.file(name("1")), both, head + 1, folder.file(name("2")), both).c_str()), 0);
+    pipeline_run run(hls_of(both));
+    run.finish();
+    check_segments(run);
+    ASSERT_EQ(run.rungs.size(), 2u);
+    for (std::size_t i = 0; i < 2; ++i) {
+      EXPECT_EQ(run.rungs[0].rungs.at(i).fps_milli, 25'000);
+      EXPECT_EQ(run.rungs[1].rungs.at(i).fps_milli, 50'000);
+    }
+    EXPECT_EQ(run.inputs.back().fps_milli, 50'000);
+    for (auto rung : {"180p", "90p"}) {
+      auto made = run.of(rung);
+      ASSERT_EQ(made.size(), 4u);
+      for (std::size_t i = 0; i < made.size(); ++i)
+        EXPECT_EQ(made[i].info.discontinuity, i == 2) << rung << " " << i;
+      EXPECT_EQ(probe_bytes(made[2].bytes)->pictures, 100);
+    }
+  }
+}
+
+TEST(HlsPipeline, KeepsItsRungsWhilePicturesComeAtAnyRateThatIsNotDeclared) {
+  scratch_folder folder;
+  // 25 pictures a second are declared; from 3 s on half of them come, from 6 s on each with up to 12 ms of jitter.
+  const auto odd = "-vf select='lt(t\\,3)+gte(t\\,6)+not(mod(n\\,2))',settb=1/1000,setpts='PTS+gte(T\\,6)*12*random(0)' -vsync vfr -enc_time_base 1/1000 ";
+  pipeline_run run(hls_of(make_clip(folder, "a.flv", picture + tone + odd + x264 + "-x264-params fps=25:force-cfr=0 " + aac + "-t 8")));
+  run.finish();
+  EXPECT_EQ(run.rungs.size(), 1u);
+  EXPECT_EQ(run.rungs[0].rungs[0].fps_milli, 25'000);
+  ASSERT_EQ(run.of("180p").size(), 4u);
+  for (auto& s : run.segments)
+    EXPECT_FALSE(s.info.discontinuity);
+}
+
 TEST(HlsPipeline, CountsThePacketsOfEachPidOnUpToADiscontinuity) {
   scratch_folder folder;
   make_clip(folder, "1.ts", picture + tone + x264 + aac + "-t 5 -muxdelay 0");
@@ -540,6 +583,30 @@ TEST(HlsPipeline, EncodesTheTopRungOnceKeyFramesLeaveTheGrid) {
 
 bool said(const pipeline_run& run, const std::string& what) {
   return std::ranges::any_of(run.troubles, [&](auto& t) { return t.text.find(what) != std::string::npos; });
+}
+
+TEST(HlsPipeline, EncodesTheTopRungOnceTheSourceChangesItsProfile) {
+  scratch_folder folder;
+  const std::string coded = "-c:v libx264 -preset veryfast -bf 0 -g 25 -sc_threshold 0 -pix_fmt yuv420p ";
+  make_clip(folder, "1.ts", picture + tone + coded + "-profile:v high " + aac + "-t 4 -muxdelay 0 -output_ts_offset 10");
+  make_clip(folder, "2.ts", picture + tone + coded + "-profile:v main " + aac + "-t 4 -muxdelay 0 -output_ts_offset 14");
+  ASSERT_EQ(std::system(fmt::format("cat {} {} > {}", folder.file("1.ts"), folder.file("2.ts"), folder.file("a.ts")).c_str()), 0);
+  auto settings = hls_of(folder.file("a.ts"));
+  settings.ladder.pass_top = true;
+  pipeline_run run(settings);
+  run.finish();
+  check_segments(run);
+  ASSERT_EQ(run.rungs.size(), 2u);
+  EXPECT_TRUE(run.rungs[0].passed_through);
+  EXPECT_FALSE(run.rungs[1].passed_through);
+  EXPECT_TRUE(said(run, "changed its parameter sets"));
+  EXPECT_FALSE(said(run, "left the grid"));
+  for (auto rung : {"180p", "90p"}) {
+    auto made = run.of(rung);
+    ASSERT_EQ(made.size(), 4u);
+    for (std::size_t i = 0; i < made.size(); ++i)
+      EXPECT_EQ(made[i].info.discontinuity, i == 2) << rung << " " << i;
+  }
 }
 
 /// Whether every player shows it: H.264 of 8 bits and 4:2:0 (Baseline, Main, High), up to level 5.2.
