@@ -103,27 +103,22 @@ expected<std::string> render(const edge_config& config) {
   const auto says_name = config.name.empty() ? std::string() : fmt::format("\n    add_header {} {} always;", edge_name_header, config.name);
 
   // What a location does before it asks anybody.
-  const std::string open_viewing = R"(
+  const std::string preflight = R"(
       if ($request_method = OPTIONS) {
         return 204;
-      }
+      })";
+  const std::string without_query = R"(
       set $args "";)";
-  // While no key is known nobody's token can be judged, and players give up after a 403.
-  const auto signed_viewing = config.viewing_keys.empty() ? fmt::format(R"(
-      if ($request_method = OPTIONS) {{
-        return 204;
-      }}
-      {})", said(viewing::verdict::unheard)) : fmt::format(R"(
-      if ($request_method = OPTIONS) {{
-        return 204;
-      }}
+  const auto judged = fmt::format(R"(
       if ($weir_viewing = expired) {{
         {}
       }}
       if ($weir_viewing != good) {{
         {}
-      }}
-      set $args "";)", said(viewing::verdict::expired), said(viewing::verdict::wrong));
+      }})", said(viewing::verdict::expired), said(viewing::verdict::wrong));
+  const auto open_viewing = preflight + without_query;
+  // While no key is known nobody's token can be judged, and players give up after a 403.
+  const auto signed_viewing = preflight + (config.viewing_keys.empty() ? "\n      " + said(viewing::verdict::unheard) : judged + without_query);
   // Parts go by the cache, whose lock would keep whoever waits for one half a second longer. An origin may hold one as long as the lock, and the front has the last word.
   std::string parts_upstream, open_parts, signed_parts;
   if (!config.parts.empty()) {
