@@ -131,9 +131,7 @@ TEST(SegmentLog, KeepsTheClockWithGapsWhileTheSourceIsAwayAndEndsAfterTheGrace) 
 TEST(SegmentLog, KeepsTheClockWithGapsWhereNothingComesOfASourceThatIsThereAndEndsWhenItGivesUp) {
   log_options options;
   options.give_up = 60s;
-  bench b;
-  b.log = segment_log("show", options);
-  b.begin(1, "pub1");
+  bench b(options);
   b.slots(1, 1, 5);
   const auto silent_since = b.now;
   linter lint;
@@ -170,9 +168,7 @@ TEST(SegmentLog, KeepsTheClockWithGapsWhereNothingComesOfASourceThatIsThereAndEn
 TEST(SegmentLog, KeepsWhatAStreamListsThatIsOverAndThenItsSegmentsForOnePlaylistMore) {
   log_options options;
   options.keep = 40s;
-  bench b;
-  b.log = segment_log("show", options);
-  b.begin(1, "pub1");
+  bench b(options);
   b.slots(1, 1, 5);
   b.log.end(1, b.now);
   const auto listed = b.log.snapshot().entries;

@@ -52,6 +52,7 @@ struct bench {
   edge_epoch edges = 1;
 
   bench() { begin(1, "pub1"); }
+  explicit bench(log_options options) : log("show", options) { begin(1, "pub1"); }
   explicit bench(std::string_view maps) { begin_with_maps(1, "pub1", maps); }
   void begin(lease_epoch epoch, std::string_view publication) {
     auto begun = log.begin_writer(epoch, publication, two_rungs(), timing_of(hls_profile::quick));
