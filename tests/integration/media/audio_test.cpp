@@ -244,9 +244,7 @@ TEST(HlsAudio, HasTheHolesOfThePictures) {
 TEST(HlsAudio, FollowsACopiedPictureToo) {
   scratch_folder folder;
   auto clip = make_clip(folder, "a.flv", picture + tone + "-c:v libx264 -preset veryfast -bf 2 -g 25 -sc_threshold 0 -pix_fmt yuv420p " + aac + "-t 9");
-  auto settings = in_fmp4(separate(hls_of(clip)));
-  settings.ladder.pass_top = true;
-  pipeline_run run(settings);
+  pipeline_run run(passing_top(in_fmp4(separate(hls_of(clip)))));
   run.finish();
   ASSERT_TRUE(run.rungs.at(0).passed_through);
   check_series(run);

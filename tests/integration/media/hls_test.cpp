@@ -365,8 +365,8 @@ TEST(HlsPipeline, PacksSoundAloneAndACopiedPictureInFragments) {
     EXPECT_EQ(report->audio, "aac");
     EXPECT_GT(report->samples, 10'000);
   }
-  auto settings = hls_of(make_clip(folder, "b.flv", picture + tone + "-c:v libx264 -preset veryfast -bf 2 -g 25 -sc_threshold 0 -pix_fmt yuv420p " + aac + "-t 6"));
-  settings.ladder.pass_top = true;
+  auto settings =
+    passing_top(hls_of(make_clip(folder, "b.flv", picture + tone + "-c:v libx264 -preset veryfast -bf 2 -g 25 -sc_threshold 0 -pix_fmt yuv420p " + aac + "-t 6")));
   pipeline_run passed(in_fmp4(settings)), in_ts(settings);
   passed.finish();
   in_ts.finish();
@@ -547,9 +547,7 @@ TEST(HlsPipeline, AddsAPictureThatComesLate) {
 TEST(HlsPipeline, CopiesTheTopRungWhileKeyFramesAllow) {
   scratch_folder folder;
   auto clip = make_clip(folder, "a.flv", picture + tone + "-c:v libx264 -preset ultrafast -g 25 -bf 2 -pix_fmt yuv420p " + aac + "-t 6 -output_ts_offset 0.36");
-  auto settings = hls_of(clip);
-  settings.ladder.pass_top = true;
-  pipeline_run run(settings);
+  pipeline_run run(passing_top(hls_of(clip)));
   run.finish();
   check_segments(run);
   ASSERT_EQ(run.rungs.size(), 1u);
@@ -579,9 +577,7 @@ TEST(HlsPipeline, EncodesTheTopRungOnceKeyFramesLeaveTheGrid) {
   scratch_folder folder;
   // Key frames each 1.4 s: the second one is off the grid.
   auto clip = make_clip(folder, "a.flv", picture + tone + "-c:v libx264 -preset ultrafast -g 35 -sc_threshold 0 -pix_fmt yuv420p " + aac + "-t 8");
-  auto settings = hls_of(clip);
-  settings.ladder.pass_top = true;
-  pipeline_run run(settings);
+  pipeline_run run(passing_top(hls_of(clip)));
   run.finish();
   check_encoded_from(run, 1);
 }
@@ -596,9 +592,7 @@ TEST(HlsPipeline, EncodesTheTopRungOnceTheSourceChangesItsProfile) {
   make_clip(folder, "1.ts", picture + tone + coded + "-profile:v high " + aac + "-t 4 -muxdelay 0 -output_ts_offset 10");
   make_clip(folder, "2.ts", picture + tone + coded + "-profile:v main " + aac + "-t 4 -muxdelay 0 -output_ts_offset 14");
   ASSERT_EQ(std::system(fmt::format("cat {} {} > {}", folder.file("1.ts"), folder.file("2.ts"), folder.file("a.ts")).c_str()), 0);
-  auto settings = hls_of(folder.file("a.ts"));
-  settings.ladder.pass_top = true;
-  pipeline_run run(settings);
+  pipeline_run run(passing_top(hls_of(folder.file("a.ts"))));
   run.finish();
   check_encoded_from(run, 2);
   EXPECT_TRUE(said(run, "changed its parameter sets"));
@@ -640,9 +634,7 @@ TEST(HlsPipeline, CallsNothingHdrThatIsListedAsSdr) {
   for (auto [source, made] : {std::pair{"arib-std-b67", "bt2020-10"}, {"smpte2084", "smpte2084"}, {"bt709", "bt709"}}) {
     SCOPED_TRACE(source);
     auto clip = make_clip(folder, "a.mkv", picture + fmt::format("{} -color_trc {} -color_primaries bt2020 -colorspace bt2020nc -t 4", x264, source));
-    auto settings = hls_of(clip);
-    settings.ladder.pass_top = true;
-    pipeline_run run(settings);
+    pipeline_run run(passing_top(hls_of(clip)));
     run.finish();
     check_segments(run);
     ASSERT_EQ(run.rungs.size(), 1u);

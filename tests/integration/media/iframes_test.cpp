@@ -94,8 +94,8 @@ TEST(KeyFrames, OfSegmentsInPartsAreThoseOfTheWhole) {
 
 TEST(KeyFrames, OfACopiedPictureAreTheSources) {
   scratch_folder folder;
-  auto settings = hls_of(make_clip(folder, "a.flv", picture + tone + "-c:v libx264 -preset veryfast -bf 2 -g 50 -sc_threshold 0 -pix_fmt yuv420p " + aac + "-t 8"));
-  settings.ladder.pass_top = true;
+  auto settings =
+    passing_top(hls_of(make_clip(folder, "a.flv", picture + tone + "-c:v libx264 -preset veryfast -bf 2 -g 50 -sc_threshold 0 -pix_fmt yuv420p " + aac + "-t 8")));
   for (auto& one : {settings, in_fmp4(settings)}) {
     pipeline_run run(one);
     run.finish();

@@ -183,9 +183,7 @@ TEST(HlsParts, OfSoundAloneAndOfACopiedPicture) {
     EXPECT_EQ(report->errors, 0);
   }
   auto reordered = make_clip(folder, "b.flv", picture + tone + "-c:v libx264 -preset veryfast -bf 2 -g 25 -sc_threshold 0 -pix_fmt yuv420p " + aac + "-t 6");
-  auto settings = in_parts_of(milliseconds(500), hls_of(reordered));
-  settings.ladder.pass_top = true;
-  pipeline_run passed(settings);
+  pipeline_run passed(passing_top(in_parts_of(milliseconds(500), hls_of(reordered))));
   passed.finish();
   ASSERT_TRUE(passed.rungs.at(0).passed_through);
   check_steady_parts(passed);

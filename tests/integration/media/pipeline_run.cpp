@@ -142,6 +142,11 @@ rung_info pipeline_run::announced(const made_segment& s) const {
   return {};
 }
 
+configure passing_top(configure c) {
+  c.ladder.pass_top = true;
+  return c;
+}
+
 configure in_fmp4(configure c) {
   c.container = media_container::fmp4;
   return c;

@@ -81,6 +81,7 @@ private:
 };
 
 configure in_fmp4(configure c);
+configure passing_top(configure c);
 /// The map of a rung in the newest ladder.
 std::string map_of(const pipeline_run& run, const std::string& rung);
 /// Types of the boxes, "moof mdat"; "?" where they do not fill the bytes.
