@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <fmt/format.h>
+#include <optional>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -62,7 +63,7 @@ template <class Pipeline>
 int serve(const configure& settings, child_channel& channel) {
   pulse progress;
   Pipeline pipeline(settings, channel, progress);
-  heartbeat_thread heart(progress, channel);
+  std::optional<heartbeat_thread> heart(std::in_place, progress, channel);
   last_word end(channel);
   std::atomic<bool> done{false};
 
@@ -95,6 +96,7 @@ int serve(const configure& settings, child_channel& channel) {
   } catch (const std::exception& e) {
     report = {end_cause::encoder_error, 0, e.what()};
   }
+  heart.reset(); // its last word comes before the end, after which nobody listens
   end.say(report);
   done = true;
   listener.join();

@@ -119,6 +119,7 @@ heartbeat_thread::heartbeat_thread(pulse& source, child_channel& channel) {
       (void)channel.send(source.beat(steady_clock::now()));
       wake_.wait_for(lock, milliseconds(250), [this] { return stopping_; });
     }
+    (void)channel.send(source.beat(steady_clock::now()));
   });
 }
 

@@ -42,7 +42,7 @@ private:
   std::deque<moment> history_; ///< of the last 10 s
 };
 
-/// Sends a heartbeat every 250 ms while it lives.
+/// Sends a heartbeat every 250 ms while it lives, and one as it ends: totals of the last quarter of a second (pictures left out, bytes) count too.
 class heartbeat_thread {
 public:
   heartbeat_thread(pulse& source, child_channel& channel);
