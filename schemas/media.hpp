@@ -193,6 +193,7 @@ struct hls_timing {
   std::chrono::milliseconds gop;       ///< IDR grid
   std::chrono::milliseconds window;    ///< W
   std::chrono::milliseconds hold_back; ///< HB
+  std::chrono::milliseconds part{};    ///< PART-TARGET, which is the writer's to say; 0: no parts
 };
 constexpr hls_timing timing_of(hls_profile p) {
   using namespace std::chrono_literals;

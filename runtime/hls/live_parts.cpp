@@ -11,10 +11,8 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr std::size_t writer_limit = 16;
 constexpr std::size_t segment_limit = 64;                 ///< three target durations have fewer
 constexpr std::uint64_t most_ahead = 2;                   ///< segments whose parts come before the log has the ones in front of them
-constexpr auto tolerance = 5ms;                           ///< time stamps are rounded
 constexpr std::int64_t pts_limit = std::int64_t{1} << 48; ///< as segment_log's
 
 constexpr std::int64_t ticks(milliseconds d) { return d.count() * 90; }
@@ -34,23 +32,16 @@ const log_entry* entry_of(const stream_log& log, std::uint64_t msn) {
 
 } // namespace
 
-void live_parts::begin_writer(lease_epoch epoch, milliseconds target) {
-  auto& t = targets_[epoch];
-  t = {target, std::max(target, t.longest)};
-  if (targets_.size() > writer_limit)
-    targets_.erase(targets_.begin());
-}
-
 expected<std::optional<part_place>> live_parts::locate(lease_epoch epoch, const part_info& part, const segment_log& log, std::uint64_t undecided) const {
   auto refuse = [&](error_code code, std::string_view why) {
     return fail(code, fmt::format("part {} of slot {} in rung {:?}: {}", part.part, part.slot, part.rung.substr(0, 32), why));
   };
-  auto target = targets_.find(epoch);
-  if (target == targets_.end())
-    return refuse(error_code::not_found, "its writer is not known");
-  if (target->second.announced == 0ms)
+  const auto target = log.part_target_of(epoch);
+  if (!target)
+    return epoch < log.epoch() ? refuse(error_code::conflict, "another writer has taken over") : refuse(error_code::not_found, "its writer is not known");
+  if (*target == 0ms)
     return refuse(error_code::unsupported, "its writer has said that it makes no parts");
-  if (!is_address_word(part.rung, 16) || part.part >= parts_of_a_segment || part.duration <= 0 || part.duration > ticks(target->second.announced + tolerance) || part.first_pts <= -pts_limit ||
+  if (!is_address_word(part.rung, 16) || part.part >= parts_of_a_segment || part.duration <= 0 || part.duration > ticks(*target) || part.first_pts <= -pts_limit ||
       part.first_pts >= pts_limit || part.bytes == 0)
     return refuse(error_code::invalid_input, "a number that cannot be");
   auto msn = log.msn_of(epoch, part.slot);
@@ -88,8 +79,6 @@ void live_parts::enter(const part_place& place, const part_info& part) {
   if (s.parts.size() <= part.part)
     s.parts.resize(part.part + 1);
   s.parts[part.part].emplace(part.rung, arrival{part.duration, part.independent, part.last});
-  auto& longest = targets_[place.epoch].longest;
-  longest = std::max(longest, milliseconds((part.duration + 89) / 90));
   if (segments_.size() > segment_limit) // nothing is shown
     segments_.erase(segments_.begin());
 }
@@ -137,8 +126,7 @@ void live_parts::open(stream_log& shown, segment_log& log, edge_epoch edges, tim
   auto& newest = shown.entries.back();
   const auto msn = newest.msn + 1;
   const auto active = active_rungs(shown);
-  auto target = targets_.find(newest.epoch);
-  if (shown.ended || log.instance() != shown.instance || target == targets_.end() || target->second.announced == 0ms || active == 0 || (newest.gaps & active) != 0)
+  if (shown.ended || log.instance() != shown.instance || active == 0 || (newest.gaps & active) != 0)
     return;
   auto known = segments_.find(msn);
   auto* s = known != segments_.end() ? &known->second : nullptr;
@@ -197,40 +185,23 @@ void live_parts::list(stream_log& shown) const {
 bool live_parts::fill(stream_log& shown, segment_log& log, edge_epoch edges, timestamp now) {
   shown.parts.clear();
   shown.open = {};
-  if (shown.instance != instance_) {
-    instance_ = shown.instance;
-    target_ = 0ms;
-  }
-  auto make_room_for = [&](lease_epoch epoch, std::uint64_t instance) {
-    if (auto own = targets_.find(epoch); own != targets_.end() && instance == shown.instance)
-      target_ = std::max(target_, own->second.longest);
-  };
   // Numbers move when the clock has filled a place that a segment came for after all: what was to be there is now of another segment.
   std::erase_if(segments_, [&](auto& one) {
     auto& [msn, s] = one;
     return !s.closed && s.listed == 0 && s.instance == log.instance() && s.epoch == log.epoch() && log.msn_of(s.epoch, s.slot) != msn;
   });
-  make_room_for(log.epoch(), log.instance());
-  for (auto& [msn, s] : segments_)
-    make_room_for(s.epoch, s.instance);
-  target_ = std::min(target_, shown.target);
   if (!shown.entries.empty() && !shown.ended) { // of a stream that is over segments have it all
     close(shown);
-    if (target_ > 0ms)
+    if (shown.part_target > 0ms)
       open(shown, log, edges, now);
     drop(shown);
     list(shown);
   }
-  // A writer without parts goes on: players must not stand as near as if there were any.
-  auto in_charge = targets_.find(log.epoch());
-  const bool over = in_charge != targets_.end() && in_charge->second.announced == 0ms && shown.parts.empty() && shown.open.epoch == 0 && log.instance() == shown.instance;
-  const auto seen = over ? 0ms : target_;
-  const bool changed = seen != shown_target_ || shown.parts != shown_parts_ || !(shown.open == shown_open_);
+  const bool changed = shown.parts != shown_parts_ || !(shown.open == shown_open_);
   if (changed) // a start after this one is later, and so are its numbers
     version_ = std::max(version_ + 1, static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(now.time_since_epoch()).count()));
   shown_parts_ = shown.parts;
   shown_open_ = shown.open;
-  shown.part_target = shown_target_ = seen;
   shown.parts_version = version_;
   return changed;
 }

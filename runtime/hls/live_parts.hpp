@@ -30,10 +30,6 @@ struct part_place {
 
 class live_parts {
 public:
-  /// A writer announces how long its parts are at most; 0: it makes none.
-  void begin_writer(lease_epoch epoch, std::chrono::milliseconds target);
-  bool knows(lease_epoch epoch) const { return targets_.contains(epoch); }
-
   /// Where a part belongs; MSNs below `undecided` are listed. Nothing: nobody will ever see it, because its segment is listed as a whole. Changes nothing.
   /// Fails: not_found (no such writer), unsupported (it makes no parts), invalid_input, conflict (another writer is in charge; its segment is listed already, or far
   /// away), already_exists.
@@ -52,10 +48,6 @@ private:
     bool independent = false;
     bool last = false;
   };
-  struct target_of {
-    std::chrono::milliseconds announced{}; ///< 0: it makes no parts
-    std::chrono::milliseconds longest{};   ///< not below; time stamps are rounded
-  };
   using rungs_of_part = std::map<std::string, arrival>;
   struct segment {
     std::uint64_t instance = 0;
@@ -72,12 +64,8 @@ private:
   void drop(const stream_log& shown);
   void open(stream_log& shown, segment_log& log, edge_epoch edges, timestamp now);
   void list(stream_log& shown) const;
-  
-  std::map<lease_epoch, target_of> targets_;                 ///< of writers that were announced to this process
-  std::map<std::uint64_t, segment> segments_;                ///< by MSN: those that have listed parts, and those that may come to
-  std::uint64_t instance_ = 0;
-  std::chrono::milliseconds target_{};                       ///< of the instance: grows, so that no part was ever longer
-  std::chrono::milliseconds shown_target_{};
+
+  std::map<std::uint64_t, segment> segments_; ///< by MSN: those that have listed parts, and those that may come to
   std::uint64_t version_ = 0;
   std::vector<log_part> shown_parts_;
   open_segment shown_open_;

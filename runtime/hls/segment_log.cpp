@@ -58,8 +58,11 @@ bool plausible_time(timestamp captured, timestamp now) { return captured <= now 
 
 bool plausible(const hls_timing& t) {
   return t.target >= 1s && t.target <= 60s && t.target % 1s == 0ms && t.window >= 3 * t.target && t.window <= 24h && t.hold_back >= 3 * t.target &&
-         t.hold_back <= t.window;
+         t.hold_back <= t.window && (t.part == 0ms || (t.part >= shortest_part_target && t.part <= t.target));
 }
+
+/// Whether a playlist may go on from one to the other: nothing of these may change while anybody loads it (P1, P14, hls.md 6).
+bool same_playlist(const hls_timing& a, const hls_timing& b) { return a.target == b.target && a.hold_back == b.hold_back && a.part == b.part; }
 
 } // namespace
 
@@ -116,7 +119,7 @@ expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view pub
   if (epoch == 0 || epoch >= number_limit || publication.empty() || !printable(publication, 256))
     return fail(error_code::invalid_input, fmt::format("writer of stream {}: epoch {} or its publication's name cannot be", stream_, epoch));
   if (!plausible(timing))
-    return fail(error_code::invalid_input, fmt::format("writer of stream {}: target {} and window {} do not make a playlist", stream_, to_string(timing.target), to_string(timing.window)));
+    return fail(error_code::invalid_input, fmt::format("writer of stream {}: target {}, window {} and parts of {} do not make a playlist", stream_, to_string(timing.target), to_string(timing.window), to_string(timing.part)));
   if (rungs.empty() || rungs.size() > max_rungs || !std::all_of(rungs.begin(), rungs.end(), [](auto& r) { return plausible(r); }))
     return fail(error_code::invalid_input, fmt::format("writer of stream {}: 1 to {} rungs with name, size and codecs are needed", stream_, max_rungs));
   if (!fit_together(rungs))
@@ -135,10 +138,15 @@ expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view pub
   bool same_run = begun_ && epoch == writer_epoch_ && publication == publication_;
   if (same_run) {
     auto& now_known = announced_.at(epoch);
+    // Saved by a Weir that did not keep it; or announced to an origin that takes no parts any more.
+    if (timing_.part == 0ms)
+      timing_.part = timing.part;
+    else if (timing.part == 0ms)
+      timing.part = timing_.part;
     bool same_names = rungs.size() == now_known.rungs.size() && std::all_of(rungs.begin(), rungs.end(), [&](auto& r) {
       return std::any_of(now_known.rungs.begin(), now_known.rungs.end(), [&](auto& k) { return k.name == r.name; });
     });
-    if (!same_names || timing.target != timing_.target || timing.hold_back != timing_.hold_back)
+    if (!same_names || !same_playlist(timing, timing_))
       return fail(error_code::conflict, fmt::format("writer of stream {} changes its ladder within epoch {}", stream_, epoch));
     for (auto& r : rungs)
       for (auto& known : rungs_)
@@ -150,6 +158,11 @@ expected<void> segment_log::begin_writer(lease_epoch epoch, std::string_view pub
     announced_.erase(announced_.begin()->first == writer_epoch_ ? std::next(announced_.begin()) : announced_.begin());
   ++version_;
   return {};
+}
+
+std::optional<std::chrono::milliseconds> segment_log::part_target_of(lease_epoch epoch) const {
+  auto w = announced_.find(epoch);
+  return w == announced_.end() ? std::nullopt : std::optional(w->second.timing.part);
 }
 
 tl::expected<segment_place, offer_result> segment_log::locate(lease_epoch epoch, const segment_info& segment, timestamp now) const {
@@ -277,7 +290,7 @@ tl::expected<segment_log::plan, offer_result> segment_log::plan_of(lease_epoch e
       return refuse(offer_result::duplicate);
     return plan{seam::aside, index, instance_, msn};
   }
-  if (ended_ || w.timing.target != timing_.target || w.timing.hold_back != timing_.hold_back || w.maps.empty() != (map_ == 0) || moves_sound(w)) {
+  if (ended_ || !same_playlist(w.timing, timing_) || w.maps.empty() != (map_ == 0) || moves_sound(w)) {
     fresh.kind = seam::new_instance;
     fresh.instance = instance_ + 1;
     return fresh;
@@ -392,7 +405,7 @@ bool segment_log::on_our_clock(const segment_info& segment) const {
 
 /// Whether what this writer brings is to be kept beside what the one in charge does: the same rungs of the same source.
 bool segment_log::stands_by(const writer& w) const {
-  return w.standby && !ended_ && w.maps.empty() == (map_ == 0) && w.publication == publication_ && w.timing.target == timing_.target && w.timing.hold_back == timing_.hold_back &&
+  return w.standby && !ended_ && w.maps.empty() == (map_ == 0) && w.publication == publication_ && same_playlist(w.timing, timing_) &&
          std::all_of(w.rungs.begin(), w.rungs.end(), [&](auto& r) { return std::any_of(rungs_.begin(), rungs_.end(), [&](auto& k) { return k.active && k.info.name == r.name; }); }) &&
          static_cast<std::size_t>(std::count_if(rungs_.begin(), rungs_.end(), [](auto& k) { return k.active; })) == w.rungs.size();
 }
@@ -1096,6 +1109,7 @@ stream_log segment_log::snapshot() const {
   if (auto live = std::max(options_.live_window, timing_.target * 6); options_.live_window > 0ms && live < timing_.window)
     s.live_window = live;
   s.hold_back = timing_.hold_back;
+  s.part_target = timing_.part;
   s.changed = last_listed_;
   s.ended = ended_;
   if (!open_)

@@ -23,6 +23,8 @@
 
 namespace weir::hls {
 
+inline constexpr std::chrono::milliseconds shortest_part_target{20}; ///< not of each part
+
 struct log_options {
   std::chrono::milliseconds grace = std::chrono::seconds(30);   ///< source away for longer: the stream has ended
   std::chrono::milliseconds give_up = std::chrono::minutes(10); ///< no segment for so long although the source is there: ended too
@@ -85,12 +87,15 @@ public:
 
   /// Announces a writer. It takes over with its first accepted segment; until then an older one may go on (drain hands over
   /// without a hole). The same epoch again with the same publication renews its rungs. Fails: fenced, invalid_input.
-  /// Another target duration than the running instance's ends that instance at the take-over, because TD may never change (P1).
+  /// Another target duration than the running instance's ends that instance at the take-over, because TD may never change (P1); so does another part target.
   /// What a `standby` brings is kept aside for as long as the writer in charge brings the same slots; when one is missing, the standby's takes its place,
   /// without a discontinuity where both make the same rungs, and the standby is in charge from then on.
   /// `maps` is a digest of the maps of all its rungs; empty: its segments are MPEG-TS. A writer whose maps are those in force goes on with these; they never change
   /// within an epoch. From one container to the other begins a new instance, because nothing ends the reach of a map but another one.
   expected<void> begin_writer(lease_epoch epoch, std::string_view publication, std::vector<rung_info> rungs, hls_timing timing, bool standby = false, std::string_view maps = {});
+
+  /// How long parts of that writer are at most; 0: it makes none. None: it is unknown.
+  std::optional<std::chrono::milliseconds> part_target_of(lease_epoch epoch) const;
 
   /// Whose maps serve this writer's segments under that instance; 0: it is unknown, or makes MPEG-TS.
   lease_epoch maps_of(lease_epoch epoch, std::uint64_t instance) const;

@@ -18,9 +18,11 @@ using nlohmann::json;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr std::uint64_t schema_version = 4; ///< with renditions and widths
-/// What is written while no rung is a rendition and all edges serve the stream …
-constexpr std::uint64_t schema_before_newest = 3;
+constexpr std::uint64_t schema_version = 5; ///< with targets of parts
+/// What is written while there are no parts …
+constexpr std::uint64_t schema_without_parts = 4;
+/// … no rung is a rendition and all edges serve the stream …
+constexpr std::uint64_t schema_without_renditions = 3;
 /// … no key frames are known, and no segment has a map: whoever goes back to the Weir before them can read it.
 constexpr std::uint64_t schema_without_keys = 2;
 constexpr std::uint64_t schema_without_maps = 1;
@@ -136,14 +138,21 @@ std::uint64_t key_number(const strict_object& o, const json& from) {
   return from.get<std::uint64_t>();
 }
 
-json timing_to_json(const hls_timing& t) {
-  return {{"target", to_number(t.target)}, {"gop", to_number(t.gop)}, {"window", to_number(t.window)}, {"hold_back", to_number(t.hold_back)}};
+json timing_to_json(const hls_timing& t, bool with_part) {
+  json j{{"target", to_number(t.target)}, {"gop", to_number(t.gop)}, {"window", to_number(t.window)}, {"hold_back", to_number(t.hold_back)}};
+  if (with_part)
+    j["part"] = to_number(t.part);
+  return j;
 }
 
-hls_timing timing_from_json(const json& from, const std::string& where) {
+hls_timing timing_from_json(const json& from, const std::string& where, bool with_part) {
   strict_object o(from, where);
   hls_timing t{o.span("target"), o.span("gop"), o.span("window"), o.span("hold_back")};
+  if (with_part)
+    t.part = o.span("part");
   o.end();
+  if (t.part > t.target)
+    o.bad("has parts that are longer than segments");
   return t;
 }
 
@@ -154,16 +163,17 @@ std::string segment_log::to_json() const {
   const bool has_maps = map_ != 0 || !maps_.empty() || std::any_of(announced_.begin(), announced_.end(), [](auto& w) { return !w.second.maps.empty(); }) ||
                          std::any_of(entries_.begin(), entries_.end(), [](auto& e) { return e.map != 0; }) ||
                          std::any_of(expiring_.begin(), expiring_.end(), [](auto& e) { return e.place.kind != segment_kind::ts; });
-  const bool newest = width_ != 0 || std::any_of(entries_.begin(), entries_.end(), [](auto& e) { return e.width != 0; }) ||
+  const bool with_parts = timing_.part != milliseconds(0) || std::any_of(announced_.begin(), announced_.end(), [](auto& w) { return !w.second.standby && w.second.timing.part != milliseconds(0); });
+  const bool with_renditions = with_parts || width_ != 0 || std::any_of(entries_.begin(), entries_.end(), [](auto& e) { return e.width != 0; }) ||
                                std::any_of(rungs_.begin(), rungs_.end(), [](auto& r) { return r.info.rendition; }) ||
                                std::any_of(announced_.begin(), announced_.end(), [](auto& w) {
                                  return !w.second.standby && std::any_of(w.second.rungs.begin(), w.second.rungs.end(), [](auto& r) { return r.rendition; });
                                });
-  const bool with_keys = newest || keys_from_ || std::any_of(waiting_.begin(), waiting_.end(), [](auto& w) {
+  const bool with_keys = with_renditions || keys_from_ || std::any_of(waiting_.begin(), waiting_.end(), [](auto& w) {
     return std::any_of(w.second.rungs.begin(), w.second.rungs.end(), [](auto& r) { return !r.second.keys.empty(); });
   });
   const bool with_maps = with_keys || has_maps;
-  j["schema"] = newest ? schema_version : with_keys ? schema_before_newest : with_maps ? schema_without_keys : schema_without_maps;
+  j["schema"] = with_parts ? schema_version : with_renditions ? schema_without_parts : with_keys ? schema_without_renditions : with_maps ? schema_without_keys : schema_without_maps;
   j["stream"] = stream_;
   j["instance"] = instance_;
   j["version"] = version_;
@@ -175,7 +185,7 @@ std::string segment_log::to_json() const {
   j["begun"] = begun_;
   j["open"] = open_;
   j["ended"] = ended_;
-  j["timing"] = timing_to_json(timing_);
+  j["timing"] = timing_to_json(timing_, with_parts);
   j["offset"] = fmt::format("{}", offset_); // modulo 2^64: text, so that no reader rounds it
   j["next_slot"] = next_slot_;
   j["seam_pending"] = seam_pending_;
@@ -195,14 +205,14 @@ std::string segment_log::to_json() const {
       continue; // announces itself again
     json rungs = json::array();
     for (auto& r : w.rungs)
-      rungs.push_back(rung_to_json(r, newest));
-    writers.push_back({{"epoch", epoch}, {"publication", w.publication}, {"rungs", std::move(rungs)}, {"timing", timing_to_json(w.timing)}});
+      rungs.push_back(rung_to_json(r, with_renditions));
+    writers.push_back({{"epoch", epoch}, {"publication", w.publication}, {"rungs", std::move(rungs)}, {"timing", timing_to_json(w.timing, with_parts)}});
     if (with_maps)
       writers.back()["maps"] = w.maps;
   }
   auto& rungs = j["rungs"] = json::array();
   for (auto& r : rungs_)
-    rungs.push_back({{"info", rung_to_json(r.info, newest)}, {"active", r.active}, {"failing", r.failing}, {"late", r.late}, {"good", r.good},
+    rungs.push_back({{"info", rung_to_json(r.info, with_renditions)}, {"active", r.active}, {"failing", r.failing}, {"late", r.late}, {"good", r.good},
                      {"left", to_number(r.left)}, {"peak", r.peak}, {"bits", r.bits}, {"ticks", r.ticks}});
   if (with_keys)
     for (std::size_t i = 0; i < rungs_.size(); ++i)
@@ -215,7 +225,7 @@ std::string segment_log::to_json() const {
       entries.back()["map"] = e.map;
     if (with_keys)
       entries.back()["keys"] = e.keys;
-    if (newest)
+    if (with_renditions)
       entries.back()["width"] = e.width;
   }
   auto& waiting_slots = j["waiting"] = json::array();
@@ -241,7 +251,7 @@ std::string segment_log::to_json() const {
     for (auto& m : maps_)
       sets.push_back({{"instance", m.instance}, {"epoch", m.epoch}, {"digest", m.digest}, {"rungs", m.rungs}});
   }
-  if (newest)
+  if (with_renditions)
     j["width"] = width_;
   if (with_keys)
     j["keys_from"] = keys_from_ ? json(*keys_from_) : json(nullptr);
@@ -263,7 +273,8 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       return fail(error_code::newer_schema, fmt::format("segment log has schema {}, this Weir knows {}", schema, schema_version));
     if (schema < schema_without_maps)
       o.bad("has no known schema");
-    const bool with_maps = schema > schema_without_maps, with_keys = schema > schema_without_keys, newest = schema > schema_before_newest;
+    const bool with_maps = schema > schema_without_maps, with_keys = schema > schema_without_keys, with_renditions = schema > schema_without_renditions,
+               with_parts = schema > schema_without_parts;
     segment_log log(o.text("stream", 64), options);
     log.instance_ = o.count("instance");
     log.version_ = o.count("version");
@@ -275,7 +286,7 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
     log.begun_ = o.flag("begun");
     log.open_ = o.flag("open");
     log.ended_ = o.flag("ended");
-    log.timing_ = timing_from_json(o.member("timing"), "timing");
+    log.timing_ = timing_from_json(o.member("timing"), "timing", with_parts);
     auto offset = o.text("offset", 20);
     auto [offset_end, offset_error] = std::from_chars(offset.data(), offset.data() + offset.size(), log.offset_);
     if (offset_error != std::errc{} || offset_end != offset.data() + offset.size())
@@ -292,22 +303,22 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
     log.longest_ = o.span("longest");
     log.fenced_ = o.count("fenced");
     log.refused_ = o.count("refused");
-    log.width_ = newest ? static_cast<std::uint32_t>(o.count("width", width_limit)) : 0;
+    log.width_ = with_renditions ? static_cast<std::uint32_t>(o.count("width", width_limit)) : 0;
     for (auto& item : o.list("writers", 8)) {
       strict_object w(item, "writer");
       auto epoch = w.count("epoch");
-      writer one{w.text("publication", 256), {}, timing_from_json(w.member("timing"), "writer's timing")};
+      writer one{w.text("publication", 256), {}, timing_from_json(w.member("timing"), "writer's timing", with_parts)};
       if (with_maps)
         one.maps = w.text("maps", 64);
       for (auto& r : w.list("rungs", max_rungs))
-        one.rungs.push_back(rung_from_json(r, "writer's rung", newest));
+        one.rungs.push_back(rung_from_json(r, "writer's rung", with_renditions));
       w.end();
       if (one.rungs.empty() || one.timing.target.count() <= 0 || !log.announced_.emplace(epoch, std::move(one)).second)
         w.bad("is empty or there twice");
     }
     for (auto& item : o.list("rungs", max_rungs)) {
       strict_object r(item, "rung");
-      rung_state one{rung_from_json(r.member("info"), "rung", newest)};
+      rung_state one{rung_from_json(r.member("info"), "rung", with_renditions)};
       one.active = r.flag("active");
       one.failing = r.flag("failing");
       one.late = static_cast<std::uint32_t>(r.count("late", UINT32_MAX));
@@ -345,7 +356,7 @@ expected<segment_log> segment_log::from_json(std::string_view text, log_options 
       if (with_keys)
         for (auto& number : e.list("keys", 4 * max_rungs * segment_keys_limit))
           one.keys.push_back(static_cast<std::int64_t>(key_number(e, number)));
-      one.width = newest ? static_cast<std::uint32_t>(e.count("width", width_limit)) : 0;
+      one.width = with_renditions ? static_cast<std::uint32_t>(e.count("width", width_limit)) : 0;
       e.end();
       if (one.durations.size() != 1 && one.durations.size() != log.rungs_.size())
         e.bad("has not one duration per rung");

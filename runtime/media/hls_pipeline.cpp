@@ -231,14 +231,7 @@ struct hls_pipeline::state {
     silent = false;
     return {};
   }
-  /// The longest part, in ticks: one of sound has whole frames of it.
-  ticks longest_part() const {
-    if (part == 0 || !is_apart() || !sound)
-      return part;
-    const std::int64_t rate = sound->parameters().sample_rate, frame = 1024;
-    const auto frames = (part * rate + frame * ticks_per_second - 1) / (frame * ticks_per_second);
-    return std::max(part, (frames * frame * ticks_per_second + rate - 1) / rate);
-  }
+  std::chrono::milliseconds announced_part() const { return announced_target(settings.part, part, settings.audio == audio_packing::separate); }
 
   expected<void> add_rung(rung_setup setup) {
     setup.cut = cut;
@@ -246,11 +239,11 @@ struct hls_pipeline::state {
     setup.discontinuity = produced;
     setup.container = settings.container;
     setup.part = part;
+    setup.longest_part = to_ticks(announced_part());
     if (sound) {
       setup.sound = !is_apart() || rungs.empty() ? &sound->parameters() : nullptr;
       setup.sound_rate = settings.ladder.audio;
       setup.sound_apart = is_apart() ? audio_rung : "";
-      setup.longest_part = to_ticks(announced_target(longest_part()));
     }
     auto made = rung::open(setup, progress, [this](const segment_info& s, memory_file f) { deliver("segment", s, s.first_pts, std::move(f)); },
                            [this](const part_info& p, ticks segment, memory_file f) { deliver("a part of segment", p, segment, std::move(f)); });
@@ -277,7 +270,7 @@ struct hls_pipeline::state {
     }
     report.grid_offset = cut.offset;
     report.passed_through = pass.has_value();
-    report.part = announced_target(longest_part());
+    report.part = announced_part();
     progress.outputs(names);
     (void)out.send(report);
   }

@@ -137,14 +137,14 @@ expected<std::unique_ptr<rung>> rung::open(const rung_setup& setup, pulse& progr
     return fail(writer.error());
   r->writer_ = std::move(*writer);
   if (apart) {
-    const auto longest_part = setup.part > 0 ? setup.longest_part : 0;
-    auto rendition = audio_rendition::open({setup.sound_apart, setup.sound, setup.sound_rate, setup.container, longest_part, setup.discontinuity}, progress,
+    auto rendition = audio_rendition::open({setup.sound_apart, setup.sound, setup.sound_rate, setup.container, setup.longest_part, setup.discontinuity}, progress,
                                            r->deliver_, r->deliver_part_);
     if (!rendition)
       return fail(rendition.error());
     r->apart_ = std::move(*rendition);
   }
   r->part_.target = setup.part;
+  r->part_.longest = setup.longest_part;
   r->part_.frame = r->length_;
   r->thread_ = std::thread([self = r.get()] { self->run(); });
   return r;
@@ -339,7 +339,7 @@ expected<void> rung::end_part(segment_writer::part_end where, ticks end, std::op
   part.part = part_.number++;
   part.first_pts = part_.begin;
   // A picture that alone lasts too long cannot be split: what it lasts beyond is a hole of the source. Nor does the rounding of a source that counts milliseconds count.
-  part.duration = std::clamp<ticks>(end - part_.begin, 1, to_ticks(announced_target(part_.target)));
+  part.duration = std::clamp<ticks>(end - part_.begin, 1, part_.longest);
   part.independent = !has_picture_ || part_.has_key || (newest_too && part_.newest_is_key);
   part.last = last;
   part.discontinuity = discontinuity_;

@@ -43,7 +43,7 @@ struct rung_setup {
   std::string sound_apart = {};                   ///< it goes into a rendition of that name; empty: between the pictures
   media_container container = media_container::ts;
   ticks part = 0;                                 ///< low latency: no part of a segment is longer; 0: no parts
-  ticks longest_part = 0;                         ///< as it is announced, for sound that is apart
+  ticks longest_part = 0;                         ///< as it is announced
 };
 
 class rung {
@@ -115,6 +115,7 @@ private:
   ticks first_pts_ = 0, last_end_ = 0, length_ = 0;
   struct {
     ticks target = 0;    ///< 0: no parts
+    ticks longest = 0;   ///< as it is announced
     ticks frame = 0;     ///< how long a picture lasts if nothing is odd
     ticks reordering = 0; ///< of the segment's first picture: parts are measured by decode times, which grow, and told on the scale of the other ones
     std::uint32_t number = 0;

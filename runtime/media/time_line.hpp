@@ -40,8 +40,22 @@ constexpr ticks part_target(std::chrono::milliseconds part, std::int64_t fps_mil
   const auto pictures = std::max<std::int64_t>(1, part.count() * fps_milli / 1'000'000);
   return (pictures * ticks_per_second * 1000 + fps_milli - 1) / fps_milli;
 }
-/// What is announced of it: in whole milliseconds, so that none is longer.
-constexpr std::chrono::milliseconds announced_target(ticks target) { return std::chrono::milliseconds{(target + 89) / 90}; }
+/// What is announced of parts of `part` ticks (hls.md 6): none is longer, and none but a segment's last is shorter than 85 % of it. That is `wanted` wherever it can
+/// be, so that it stays what it is when a source comes whose pictures have another rate. `sound_apart` has whole frames of 1024 samples, of which nobody knows yet
+/// whether they are of 44.1 or of 48 kHz.
+constexpr std::chrono::milliseconds announced_target(std::chrono::milliseconds wanted, ticks part, bool sound_apart = false) {
+  ticks longest = part, shortest = part;
+  for (const std::int64_t rate : {44'100, 48'000}) {
+    const auto frame = 1024 * ticks_per_second, frames = part * rate / frame;
+    if (!sound_apart || part == 0)
+      break;
+    shortest = std::min(shortest, frames * frame / rate);
+    if (frames * frame < part * rate)
+      longest = std::max(longest, ((frames + 1) * frame + rate - 1) / rate);
+  }
+  const bool as_wanted = longest <= to_ticks(wanted) && shortest * 100 >= to_ticks(wanted) * 85;
+  return as_wanted ? wanted : std::chrono::milliseconds{(longest + 89) / 90};
+}
 
 /// Extends time stamps of a few bits (33 in TS, 32 bits of milliseconds in FLV) to 64, each to the value nearest to the one before.
 class unwrapper {

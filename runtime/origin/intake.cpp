@@ -21,7 +21,6 @@ constexpr std::size_t held_bytes_limit = std::size_t{256} << 20; ///< of all str
 constexpr std::size_t answer_limit = 8;                          ///< writers that bring the same segment at a time
 constexpr std::size_t writer_limit = 16;                         ///< whose last offset is remembered
 constexpr auto save_again_after = 500ms;
-constexpr milliseconds shortest_part = 20ms; ///< the target, not each one
 constexpr milliseconds shared_deadline = 5s; ///< longer than a store waits for other origins, and than it takes until another one is told to take over
 
 error log_names(const error& e, std::string_view stream, std::string_view dir) { return e.in(fmt::format("log of stream {} in {}", stream, dir)); }
@@ -95,8 +94,10 @@ expected<void> intake::announce(const std::string& stream, lease_epoch epoch, co
   if (options_.window > 0ms)
     timing.window = std::max(options_.window, timing.target * 6);
   timing.window = std::max(timing.window, options_.dvr_window);
-  if (part != 0ms && (part < shortest_part || part > timing.target || maps.empty()))
-    return fail(error_code::invalid_input, fmt::format("parts of {}: of fragmented MP4 they are at least {} and at most a segment long", to_string(part), to_string(shortest_part)));
+  if (options_.shelf) // else viewers get none, whatever the writer makes
+    timing.part = part;
+  if (part != 0ms && (part < hls::shortest_part_target || part > timing.target || maps.empty()))
+    return fail(error_code::invalid_input, fmt::format("parts of {}: of fragmented MP4 they are at least {} and at most a segment long", to_string(part), to_string(hls::shortest_part_target)));
   if (!maps.empty() && maps.size() != rungs.size())
     return fail(error_code::invalid_input, fmt::format("{} maps for {} rungs", maps.size(), rungs.size()));
   writer_maps by_rung;
@@ -115,13 +116,6 @@ expected<void> intake::announce(const std::string& stream, lease_epoch epoch, co
   auto done = at->second.begin_writer(epoch, publication, std::move(rungs), timing, standby, digest);
   if (!done && done.error().code == error_code::fenced)
     ++counted_.fenced;
-  if (auto& l = lines_[stream]; done && options_.shelf && (part != 0ms || l.parts)) {
-    if (!l.parts)
-      l.parts.emplace();
-    l.parts->begin_writer(epoch, part);
-    if (l.unannounced == epoch)
-      l.unannounced = 0;
-  }
   if (done && !by_rung.empty()) {
     auto& known = lines_[stream].maps;
     known.erase(known.begin(), known.lower_bound(logs_.at(stream).epoch()));
@@ -141,8 +135,6 @@ void intake::offer(offered_segment segment, steady_time now, timestamp wall) {
   const auto stream = segment.stream;
   wall_ = wall;
   auto& l = lines_[stream];
-  if (l.unannounced != 0 && l.unannounced == segment.writer_epoch) // it announces itself and brings this one again
-    return segment.answer(fail(hls::refusal(hls::offer_result::unknown_writer, segment.info.rung, segment.info.slot)));
   for (auto& [other, u] : l.uploads)
     if ((u.at == phase::held || u.at == phase::storing) && u.segment.writer_epoch == segment.writer_epoch && u.segment.info.rung == segment.info.rung &&
         u.segment.info.slot == segment.info.slot) {
@@ -311,11 +303,8 @@ expected<void> intake::offer_part(const std::string& stream, lease_epoch epoch, 
     return fail(hls::refusal(hls::offer_result::unknown_writer, part.rung, part.slot));
   wall_ = wall;
   auto& l = lines_[stream];
-  if (!l.parts || !l.parts->knows(epoch)) {
-    if (epoch == log->second.epoch())
-      l.unannounced = epoch;
-    return fail(hls::refusal(hls::offer_result::unknown_writer, part.rung, part.slot));
-  }
+  if (!l.parts)
+    l.parts.emplace();
   auto shown = shown_.find(stream);
   auto place = l.parts->locate(epoch, part, log->second, shown == shown_.end() || shown->second.entries.empty() ? 0 : shown->second.entries.back().msn + 1);
   if (!place) {
@@ -338,7 +327,11 @@ expected<void> intake::offer_part(const std::string& stream, lease_epoch epoch, 
 /// What viewers see of parts. True when it is other than before.
 bool intake::show_parts(const std::string& stream, line& l, steady_time now) {
   auto shown = shown_.find(stream);
-  if (!l.parts || shown == shown_.end())
+  if (!options_.shelf || shown == shown_.end())
+    return false;
+  if (!l.parts && shown->second.part_target > 0ms)
+    l.parts.emplace();
+  if (!l.parts)
     return false;
   const bool changed = l.parts->fill(shown->second, logs_.at(stream), edges_, wall_);
   options_.shelf->follow(shown->second, now);

@@ -160,8 +160,7 @@ private:
     std::map<lease_epoch, writer_maps> maps;      ///< as announced; not saved: whoever begins anew makes writers announce themselves
     std::map<std::uint64_t, map_put> map_puts;    ///< by ticket: those that the store has
     std::deque<map_put> maps_put;                 ///< by this process: surely there
-    std::optional<hls::live_parts> parts;         ///< once a writer said that it makes any
-    lease_epoch unannounced = 0;                  ///< brought parts, and this process does not know of which length: its next segment makes it announce itself
+    std::optional<hls::live_parts> parts;         ///< once there are to be any
     steady_time maps_not_before{};                ///< of the next try, after a store refused one
     bool unsaved = false;                         ///< changed since the log was last handed out
     std::uint64_t saving = 0;                     ///< the ticket under which it is being saved; 0: it is not

@@ -20,10 +20,11 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   stream_log shown;
   edge_epoch edges = 1;
   const std::vector<rung_info> rungs{{"a", 640, 360, 25'000, "avc1.64001f", {1'000'000}}, {"b", 320, 180, 25'000, "avc1.64001f", {400'000}}};
-  if (!log.begin_writer(1, "fuzz", rungs, timing_of(hls_profile::low_latency), false, "maps"))
+  auto timing = timing_of(hls_profile::low_latency);
+  timing.part = std::chrono::seconds(1);
+  if (!log.begin_writer(1, "fuzz", rungs, timing, false, "maps"))
     std::abort();
   log.maps_stored(1, log.instance());
-  parts.begin_writer(1, std::chrono::seconds(1));
   auto end_slot = [&](std::uint64_t slot) {
     now += std::chrono::seconds(4);
     for (auto& r : rungs)

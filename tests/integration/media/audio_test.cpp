@@ -268,7 +268,7 @@ TEST(HlsAudio, GoesOnWithOtherRungs) {
 TEST(HlsAudio, HasPartsWhereThePicturesHaveThem) {
   scratch_folder folder;
   auto clip = make_clip(folder, "a.flv", picture + tone + x264 + aac + "-t 9");
-  for (auto [part, announced] : {std::pair{milliseconds(500), milliseconds(491)}, std::pair{milliseconds(200), milliseconds(214)}}) { // 480 ms are 23 frames, 200 ms ten
+  for (auto [part, announced] : {std::pair{milliseconds(500), milliseconds(500)}, std::pair{milliseconds(200), milliseconds(214)}}) { // 480 ms are 23 frames, 200 ms ten
     SCOPED_TRACE(part.count());
     auto settings = in_fmp4(separate(hls_of(clip)));
     settings.part = part;

@@ -104,8 +104,9 @@ TEST(HlsParts, AreTheSegmentAndDecodeOneAfterTheOther) {
   pipeline_run run(settings);
   run.finish();
   ASSERT_EQ(run.end->cause, end_cause::source_ended) << run.end->text;
-  EXPECT_EQ(run.rungs.at(0).part, milliseconds(480)) << "twelve pictures: a thirteenth would be too much";
+  EXPECT_EQ(run.rungs.at(0).part, milliseconds(500));
   check_steady_parts(run);
+  EXPECT_EQ(run.parts[0].info.duration, to_ticks(milliseconds(480))) << "twelve pictures: a thirteenth would be too much";
   EXPECT_EQ(cuts_of(run, "180p"), cuts_of(run, "90p"));
   ASSERT_EQ(run.of("180p").size(), 3u);
   EXPECT_EQ(run.parts_of("180p", run.of("180p")[1].info.slot).size(), 5u) << "four of 12 pictures, one of 2";
@@ -131,8 +132,8 @@ TEST(HlsParts, AreCutAtTheSameTimesInRungsOfDifferentRates) {
     const char* rate;
     milliseconds part, announced;
   };
-  for (auto [rate, part, announced] : {row{"50", milliseconds(1000), milliseconds(1000)}, row{"50", milliseconds(333), milliseconds(320)},
-                                       row{"60000/1001", milliseconds(1000), milliseconds(968)}}) {
+  for (auto [rate, part, announced] : {row{"50", milliseconds(1000), milliseconds(1000)}, row{"50", milliseconds(333), milliseconds(333)},
+                                       row{"60000/1001", milliseconds(1000), milliseconds(1000)}, row{"60000/1001", milliseconds(200), milliseconds(167)}}) {
     SCOPED_TRACE(fmt::format("{} {}", rate, part.count()));
     auto clip = make_clip(folder, "a.flv", fmt::format("-f lavfi -i testsrc2=s=320x180:r={} ", rate) + tone + x264 + aac + "-t 5");
     pipeline_run run(in_parts_of(part, hls_of(clip, rungs)));
@@ -147,6 +148,25 @@ TEST(HlsParts, AreCutAtTheSameTimesInRungsOfDifferentRates) {
       EXPECT_EQ(high[i].first, low[i].first) << i;
       EXPECT_NEAR(double(high[i].second), double(low[i].second), double(rounding)) << i;
     }
+  }
+}
+
+TEST(HlsParts, KeepTheirTargetWhateverTheRateOfTheSource) {
+  scratch_folder folder;
+  std::vector<std::string> parts;
+  for (auto [number, rate] : {std::pair{0, "25"}, std::pair{3, "30"}, std::pair{6, "24"}, std::pair{9, "60000/1001"}}) {
+    const auto part = fmt::format("{}.ts", number);
+    make_clip(folder, part, fmt::format("-f lavfi -i testsrc2=s=320x180:r={} ", rate) + tone + x264 + aac + fmt::format("-t 3 -muxdelay 0 -output_ts_offset {}", number));
+    parts.push_back(folder.file(part));
+  }
+  ASSERT_EQ(std::system(fmt::format("cat {} > {}", fmt::join(parts, " "), folder.file("a.ts")).c_str()), 0);
+  for (auto part : {milliseconds(333), milliseconds(1000)}) {
+    pipeline_run run(in_parts_of(part, hls_of(folder.file("a.ts"))));
+    run.finish();
+    ASSERT_EQ(run.rungs.size(), 4u);
+    for (auto& r : run.rungs)
+      EXPECT_EQ(r.part, part) << r.rungs.at(0).fps_milli;
+    check_parts(run);
   }
 }
 
@@ -174,7 +194,7 @@ TEST(HlsParts, OfSoundAloneAndOfACopiedPicture) {
   scratch_folder folder;
   pipeline_run sound(in_parts_of(milliseconds(1000), hls_of(make_clip(folder, "a.flv", tone + aac + "-t 5"))));
   sound.finish();
-  EXPECT_EQ(sound.rungs.at(0).part, milliseconds(982)) << "46 frames of 1024 samples";
+  EXPECT_EQ(sound.rungs.at(0).part, milliseconds(1000));
   check_steady_parts(sound);
   EXPECT_TRUE(std::ranges::all_of(sound.parts, [](auto& p) { return p.info.independent; }));
   for (auto& p : sound.parts) {

@@ -108,7 +108,6 @@ TEST_F(LiveParts, AreNoneBehindADiscontinuityOrOfIt) {
 TEST_F(LiveParts, AreNoneWhereTheWriterChanges) {
   both(1, 5, 0);
   begin_with_maps(2, "pub1", "m1");
-  parts.begin_writer(2, 1s);
   EXPECT_EQ(part(2, "720p", 5, 0).error().code, error_code::conflict) << "it is not in charge";
   offer(2, "720p", 5);
   show(); // nothing new is listed
@@ -210,10 +209,9 @@ TEST_F(LiveParts, OfWritersThatCannotBeAreRefused) {
   };
   EXPECT_EQ(code(1, good), error_code::none);
   EXPECT_EQ(code(9, good), error_code::not_found);
-  parts.begin_writer(9, 0ms);
+  ASSERT_TRUE(log.begin_writer(9, "pub1", two_rungs(), timing_of(hls_profile::low_latency), false, "m1"));
   EXPECT_EQ(code(9, good), error_code::unsupported);
-  EXPECT_EQ(with([](auto& p) { p.duration = 90'000 + 451; }), error_code::invalid_input) << "longer than it has said";
-  EXPECT_EQ(with([](auto& p) { p.duration = 90'000 + 450; }), error_code::none);
+  EXPECT_EQ(with([](auto& p) { p.duration = 90'000 + 1; }), error_code::invalid_input) << "longer than it has said";
   EXPECT_EQ(with([](auto& p) { p.duration = 0; }), error_code::invalid_input);
   EXPECT_EQ(with([](auto& p) { p.part = parts_of_a_segment; }), error_code::invalid_input);
   EXPECT_EQ(with([](auto& p) { p.rung = "../x"; }), error_code::invalid_input);
@@ -227,20 +225,60 @@ TEST_F(LiveParts, OfWritersThatCannotBeAreRefused) {
   EXPECT_EQ(code(1, good), error_code::already_exists);
 }
 
-TEST_F(LiveParts, ThatAreALittleLongerMakeTheTargetLonger) {
+// Players that have loaded a playlist go by its PART-TARGET and PART-HOLD-BACK for as long as they play it.
+TEST_F(LiveParts, OfAnotherTargetOrNoneAreOfANewInstance) {
   EXPECT_EQ(shown.part_target, 1s);
-  auto p = make_part("720p", 5, 0, now, 4, 90'031);
-  ASSERT_TRUE(part(1, p));
-  EXPECT_EQ(shown.part_target, 1001ms) << "before it is listed";
-  p.rung = "360p";
-  ASSERT_TRUE(part(1, p));
-  EXPECT_NE(lines("#EXT-X-PART-INF").find("PART-TARGET=1.001\n"), std::string::npos);
-  begin_with_maps(2, "pub1", "m1");
-  parts.begin_writer(2, 500ms);
-  offer(2, "720p", 5);
-  offer(2, "360p", 5);
+  EXPECT_EQ(lines("#EXT-X-PART-INF"), "#EXT-X-PART-INF:PART-TARGET=1.000\n");
+  lease_epoch writer = 1;
+  std::uint64_t instance = 1, slot = 5;
+  for (auto target : {500ms, 1200ms, 0ms, 1000ms}) {
+    SCOPED_TRACE(target.count());
+    timing.part = target;
+    const auto before = shown.part_target;
+    begin_with_maps(++writer, "pub1", "m1");
+    log.maps_stored(writer, instance + 1);
+    offer(writer, "720p", slot);
+    EXPECT_EQ(log.snapshot().instance, instance + 1);
+    EXPECT_EQ(shown.part_target, before) << "what is seen stays until viewers hear of the other one";
+    for (; slot < 5 + writer * 4; ++slot)
+      segment(writer, slot);
+    EXPECT_EQ(shown.instance, ++instance);
+    EXPECT_EQ(shown.part_target, target);
+    EXPECT_EQ(lines("#EXT-X-PART-INF").empty(), target == 0ms);
+    EXPECT_EQ(shown.open.hint_msn, target == 0ms ? 0 : shown.entries.back().msn + 1);
+  }
+  begin_with_maps(++writer, "pub1", "m1"); // of the same target
+  segment(writer, slot++);
+  live_slots(writer, slot, slot + 2);
+  EXPECT_EQ(shown.instance, instance);
+  EXPECT_EQ(shown.part_target, 1s);
+  EXPECT_EQ(shown.parts.back().msn, shown.entries.back().msn);
+}
+
+TEST_F(LiveParts, KeepTheirTargetWhenTheLogIsReadAgain) {
+  const auto text = log.to_json();
+  auto again = segment_log::from_json(text);
+  ASSERT_TRUE(again) << again.error().text;
+  EXPECT_EQ(again->to_json(), text);
+  EXPECT_EQ(again->snapshot().part_target, 1s);
+  EXPECT_EQ(again->part_target_of(1), 1s);
+  log = std::move(*again);
+  parts = {};
   show();
-  EXPECT_EQ(shown.part_target, 1001ms) << "no part of this playlist was ever longer";
+  both(1, 5, 0);
+  EXPECT_EQ(shown.parts.back().msn, 5U) << "its writer need not say it again";
+  // Within a run it stays what it is. Of a log that was saved without, it is what the writer says.
+  timing.part = 500ms;
+  EXPECT_EQ(log.begin_writer(1, "pub1", two_rungs(), timing, false, "m1").error().code, error_code::conflict);
+  timing.part = 0ms;
+  EXPECT_TRUE(log.begin_writer(1, "pub1", two_rungs(), timing, false, "m1"));
+  EXPECT_EQ(log.snapshot().part_target, 1s);
+  bench before("m1");
+  before.slots(1, 1, 4);
+  before.timing.part = 1s;
+  before.begin_with_maps(1, "pub1", "m1");
+  EXPECT_EQ(before.log.snapshot().part_target, 1s);
+  EXPECT_EQ(before.log.snapshot().instance, 1U);
 }
 
 TEST_F(LiveParts, CountTheirOwnVersion) {
@@ -428,7 +466,6 @@ TEST_F(LiveParts, MakeDeltas) {
 TEST_F(LiveParts, RepeatInADeltaWhatItsFirstSegmentNeeds) {
   live_slots(1, 5, 7);
   begin_with_maps(2, "pub1", "m2");
-  parts.begin_writer(2, 1s);
   segment(2, 8); // of the discontinuity there are none
   live_slots(2, 9, 11);
   std::set<std::uint64_t> first_kept;
@@ -463,7 +500,6 @@ TEST_F(LiveParts, LeaveEverythingAsItWasWhereThereAreNone) {
   auto base = [](edge_epoch) { return std::string_view("http://a"); };
   const auto before = prepared_playlist(usual, 0).text(1, base);
   live_parts none;
-  none.begin_writer(1, 0ms);
   EXPECT_FALSE(none.fill(usual, plain.log, 1, plain.now));
   EXPECT_EQ(usual, plain.log.snapshot());
   EXPECT_EQ(prepared_playlist(usual, 0, true).text(1, base), before) << "there are no deltas";

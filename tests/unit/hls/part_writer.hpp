@@ -23,7 +23,7 @@ struct part_bench : bench {
   live_parts parts;
   stream_log shown;
 
-  explicit part_bench(std::chrono::milliseconds target = 1s) : bench("m1") { parts.begin_writer(1, target); }
+  explicit part_bench(std::chrono::milliseconds target = 1s) : bench("m1", target) {}
 
   std::uint64_t undecided() const { return shown.entries.empty() ? 0 : shown.entries.back().msn + 1; }
   expected<std::optional<part_place>> part(lease_epoch epoch, const part_info& p) {

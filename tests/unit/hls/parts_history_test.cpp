@@ -26,6 +26,7 @@ struct seen_playlist {
   };
   std::map<std::uint64_t, segment> segments;
   std::string hint; ///< its URI
+  std::string promises; ///< lines: what holds for as long as it is loaded
   std::uint64_t end = 0; ///< MSN behind the last entry
   bool ended = false;
 };
@@ -47,6 +48,8 @@ seen_playlist take_apart(const std::string& text) {
     if (line.starts_with("#EXT-X-MEDIA-SEQUENCE:")) {
       p.segments.clear();
       msn = std::stoull(line.substr(22));
+    } else if (line.starts_with("#EXT-X-PART-INF:") || line.starts_with("#EXT-X-SERVER-CONTROL:") || line.starts_with("#EXT-X-TARGETDURATION:")) {
+      p.promises += line + '\n';
     } else if (line.starts_with("#EXT-X-PROGRAM-DATE-TIME:")) {
       s.date = line;
     } else if (line.starts_with("#EXT-X-PART:")) {
@@ -106,7 +109,9 @@ struct parts_life {
   parts_life() { begin(false); }
   void begin(bool as_standby) {
     const auto next = std::max(epoch, standby.value_or(0)) + 1;
-    RC_ASSERT(log.begin_writer(next, "pub", two_rungs(), timing_of(hls_profile::low_latency), as_standby, fmt::format("m{}", next / 4)).has_value());
+    auto timing = timing_of(hls_profile::low_latency);
+    timing.part = next % 5 == 0 ? 0s : 1s;
+    RC_ASSERT(log.begin_writer(next, "pub", two_rungs(), timing, as_standby, fmt::format("m{}", next / 4)).has_value());
     if (log.lacks_maps(next, log.instance()))
       log.maps_stored(next, log.instance());
     if (as_standby) {
@@ -114,7 +119,6 @@ struct parts_life {
     } else {
       epoch = next;
       standby.reset();
-      parts.begin_writer(epoch, next % 5 == 0 ? 0s : 1s);
     }
   }
   void make(bool discontinuity) {
@@ -150,6 +154,8 @@ struct parts_life {
     } else {
       auto s = make_segment(t.rung, t.slot, t.born);
       s.discontinuity = t.discontinuity;
+      if (auto place = log.locate(t.epoch, s, now); place && log.lacks_maps(t.epoch, place->instance))
+        log.maps_stored(t.epoch, place->instance);
       log.offer(t.epoch, s, edges, now);
     }
   }
@@ -211,6 +217,8 @@ struct parts_life {
     auto& words = promised[rung];
     auto wrong = [&](std::string_view why, const std::string& what) { RC_FAIL(fmt::format("{}: {}\n{}", why, what, text)); };
     RC_ASSERT(p.end >= old.end);
+    if (!old.promises.empty() && p.promises != old.promises)
+      wrong("it was promised otherwise", old.promises);
     for (auto& [msn, s] : p.segments) {
       auto was = old.segments.find(msn);
       const bool seen = was != old.segments.end();

@@ -327,12 +327,13 @@ TEST(Renditions, WhosePlaylistsAreOfAnotherTimeAreFound) {
 TEST(Renditions, HavePartsHintsAndReportsLikeRungs) {
   sound_bench b;
   b.log = segment_log("show");
-  ASSERT_TRUE(b.log.begin_writer(1, "pub1", with_sound_apart(), timing_of(hls_profile::low_latency), false, "m1"));
+  auto timing = timing_of(hls_profile::low_latency);
+  timing.part = 1003ms; // 47 frames of 1024 samples
+  ASSERT_TRUE(b.log.begin_writer(1, "pub1", with_sound_apart(), timing, false, "m1"));
   ASSERT_TRUE(b.log.lacks_maps(1, 1));
   b.log.maps_stored(1, 1);
   b.slots(1, 1, 5);
   live_parts parts;
-  parts.begin_writer(1, 1003ms); // 47 frames of 1024 samples
   auto bring = [&](const std::string& rung, std::uint32_t number, std::int64_t first, std::int64_t duration) {
     part_info p{.rung = rung, .slot = 6, .part = number, .first_pts = 6 * 360'000 + first, .duration = duration, .independent = number % 2 == 0 || rung == "audio", .last = number == 3,
                 .discontinuity = false, .captured = b.now, .bytes = 1000};

@@ -624,7 +624,7 @@ TEST(SegmentLog, RefusesAStateThatIsNotWhole) {
   };
   EXPECT_EQ(with("\"next_msn\":8", "\"next_msn\":7"), error_code::corrupt);
   EXPECT_EQ(with("\"msn\":3", "\"msn\":4"), error_code::corrupt);
-  EXPECT_EQ(with("\"schema\":1", "\"schema\":5"), error_code::newer_schema);
+  EXPECT_EQ(with("\"schema\":1", "\"schema\":6"), error_code::newer_schema);
   EXPECT_EQ(with("\"dsn\":0", "\"dsn\":-1"), error_code::corrupt);
   EXPECT_EQ(with("{", "{\"more\":1,"), error_code::corrupt);
   EXPECT_EQ(segment_log::from_json(std::string(100'000, '[')).error().code, error_code::corrupt);

@@ -50,18 +50,22 @@ struct bench {
   segment_log log{"show"};
   timestamp now = start_time;
   edge_epoch edges = 1;
+  hls_timing timing = timing_of(hls_profile::quick);
 
   bench() { begin(1, "pub1"); }
   explicit bench(log_options options) : log("show", options) { begin(1, "pub1"); }
-  explicit bench(std::string_view maps) { begin_with_maps(1, "pub1", maps); }
+  explicit bench(std::string_view maps, std::chrono::milliseconds part = 0ms) {
+    timing.part = part;
+    begin_with_maps(1, "pub1", maps);
+  }
   void begin(lease_epoch epoch, std::string_view publication) {
-    auto begun = log.begin_writer(epoch, publication, two_rungs(), timing_of(hls_profile::quick));
+    auto begun = log.begin_writer(epoch, publication, two_rungs(), timing);
     if (!begun)
       throw std::runtime_error(begun.error().text);
   }
   /// Of fragmented MP4: its maps are stored at once where the log wants them.
   void begin_with_maps(lease_epoch epoch, std::string_view publication, std::string_view digest, std::vector<rung_info> rungs = two_rungs(), bool standby = false) {
-    auto begun = log.begin_writer(epoch, publication, std::move(rungs), timing_of(hls_profile::quick), standby, digest);
+    auto begun = log.begin_writer(epoch, publication, std::move(rungs), timing, standby, digest);
     if (!begun)
       throw std::runtime_error(begun.error().text);
     if (log.lacks_maps(epoch, log.instance()))

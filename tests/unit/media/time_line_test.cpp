@@ -1,5 +1,6 @@
 #include "runtime/media/time_line.hpp"
 
+#include <cmath>
 #include <gtest/gtest.h>
 
 namespace weir::media {
@@ -68,14 +69,34 @@ TEST(PartTarget, IsOfWholePicturesAndNoLongerThanWasAskedFor) {
   struct row {
     std::int64_t part, fps_milli, pictures, announced;
   };
-  for (auto [part, fps_milli, pictures, announced] : {row{1000, 25'000, 25, 1000}, row{333, 25'000, 8, 320}, row{1000, 29'970, 29, 968},
-                                                      row{200, 59'940, 11, 184}, row{2000, 24'000, 48, 2000}, row{500, 23'976, 11, 459}, row{1000, 46'875, 46, 982}, row{200, 2'000, 1, 500}}) {
+  for (auto [part, fps_milli, pictures, announced] : {row{1000, 25'000, 25, 1000}, row{333, 25'000, 8, 333}, row{333, 30'000, 9, 333}, row{333, 23'976, 7, 333}, row{1000, 29'970, 29, 1000},
+                                                      row{200, 59'940, 11, 200}, row{200, 29'970, 5, 167}, row{2000, 24'000, 48, 2000}, row{500, 23'976, 11, 500}, row{1000, 46'875, 46, 1000}, row{200, 2'000, 1, 500}}) {
     const auto target = part_target(milliseconds(part), fps_milli);
     EXPECT_NEAR(double(target), double(pictures) * 90'000'000.0 / double(fps_milli), 1.0) << part << " ms at " << fps_milli;
-    EXPECT_EQ(announced_target(target), milliseconds(announced)) << part << " ms at " << fps_milli;
-    EXPECT_LE(target, to_ticks(announced_target(target)));
+    EXPECT_EQ(announced_target(milliseconds(part), target), milliseconds(announced)) << part << " ms at " << fps_milli;
+    EXPECT_LE(target, to_ticks(announced_target(milliseconds(part), target)));
   }
-  EXPECT_EQ(announced_target(0), milliseconds(0));
+  EXPECT_EQ(announced_target(milliseconds(0), 0), milliseconds(0));
+}
+
+TEST(PartTarget, OfSoundApartHasRoomForWholeFramesAtEitherRate) {
+  using std::chrono::milliseconds;
+  struct row {
+    std::int64_t part, fps_milli, announced;
+  };
+  // 1000 ms are 46.9 frames at 48 kHz, and 43.1 at 44.1: 44 of those last 1021.7.
+  for (auto [part, fps_milli, announced] : {row{1000, 25'000, 1022}, row{1000, 50'000, 1022}, row{1000, 29'970, 1000}, row{333, 25'000, 333}, row{200, 25'000, 214}, row{200, 30'000, 214}}) {
+    SCOPED_TRACE(part);
+    const auto target = part_target(milliseconds(part), fps_milli);
+    const auto said = announced_target(milliseconds(part), target, true);
+    EXPECT_EQ(said, milliseconds(announced)) << fps_milli;
+    for (auto rate : {44'100.0, 48'000.0}) {
+      const auto frames = double(target) / 90'000 * rate / 1024;
+      EXPECT_LE(std::ceil(frames - 1e-9) * 1024 / rate, double(said.count()) / 1000);
+      EXPECT_GE(std::floor(frames) * 1024 / rate, double(said.count()) * 0.85 / 1000);
+    }
+  }
+  EXPECT_EQ(announced_target(milliseconds(0), 0, true), milliseconds(0));
 }
 
 TEST(JumpDetector, NeedsASecondPacketToBelieveAJump) {

@@ -934,26 +934,32 @@ TEST_F(LiveIntake, WhatIsNotSavedYetIsNotBehindItsParts) {
   EXPECT_EQ(shown().parts.back().msn, 5U);
 }
 
-TEST_F(LiveIntake, PartsOfWhomItDoesNotKnowMakeThemAnnounceThemselves) {
-  ASSERT_TRUE(restart({.shelf = std::make_shared<part_shelf>()}));
-  EXPECT_EQ(shown().part_target, 0s);
-  EXPECT_EQ(part(65536, 4, 0).error().code, error_code::not_found);
-  EXPECT_EQ(code_of(offer_live(65536, 4)), error_code::not_found) << "as if its maps were not known: it announces itself and tries again";
-  ASSERT_TRUE(announce_live(65536));
-  ASSERT_TRUE(put_live(65536, 4));
+TEST_F(LiveIntake, PartsGoOnWhereAnotherProcessWasBefore) {
+  EXPECT_EQ(part(65537, 4, 0).error().code, error_code::not_found) << "nobody has heard of its writer";
+  shelf = std::make_shared<part_shelf>();
+  ASSERT_TRUE(restart({.shelf = shelf}));
   EXPECT_EQ(shown().part_target, 1s);
+  ASSERT_TRUE(part(65536, 4, 0));
+  EXPECT_EQ(shown().parts.back().msn, 4U);
+  EXPECT_EQ(shown().open.hint_part, 1U);
+  EXPECT_EQ(get(id(4, 0)), "moof");
+  ASSERT_TRUE(put_live(65536, 4));
+  ASSERT_TRUE(announce_live(65536));
   ASSERT_TRUE(part(65536, 5, 0));
   EXPECT_EQ(shown().parts.back().msn, 5U);
 }
 
 TEST_F(LiveIntake, AWriterThatSaysItMakesNoPartsBringsItsSegmentsAllTheSame) {
+  const auto before = shown().instance;
   ASSERT_TRUE(announce_live(65537, 0s));
   ASSERT_TRUE(put_live(65537, 4));
   EXPECT_EQ(part(65537, 5, 0).error().code, error_code::unsupported);
   ASSERT_TRUE(put_live(65537, 5));
+  ASSERT_TRUE(put_live(65537, 6));
   EXPECT_EQ(shown().entries.back().epoch, 65537U);
   EXPECT_EQ(shown().open.epoch, 0U);
   EXPECT_EQ(shown().part_target, 0s) << "players must not stand as near as if there were parts";
+  EXPECT_EQ(shown().instance, before + 1) << "nor learn so of a playlist that promised some";
 }
 
 TEST_F(LiveIntake, PartsThatCannotBeAreRefused) {
@@ -973,7 +979,11 @@ TEST_F(LiveIntake, AnOriginWithoutAShelfTakesNone) {
   ASSERT_TRUE(restart());
   ASSERT_TRUE(announce_live(65536));
   EXPECT_EQ(part(65536, 4, 0).error().code, error_code::unsupported);
-  ASSERT_TRUE(put_live(65536, 4));
+  ASSERT_TRUE(put_live(65536, 4)) << "a writer that goes on is not refused";
+  EXPECT_EQ(shown().part_target, 1s) << "as it was promised: whole segments can be asked for in the same way";
+  ASSERT_TRUE(announce_live(65537));
+  for (std::uint64_t n = 5; n < 8; ++n)
+    ASSERT_TRUE(put_live(65537, n));
   EXPECT_EQ(shown().part_target, 0s);
 }
 
