@@ -25,19 +25,19 @@ std::string decimal(std::int64_t thousandths) { return fmt::format("{}.{:03}", t
 /// Not above need (V9): 9 is for what low latency adds.
 int version_of(const stream_log& log) { return log.part_target > 0ms ? 9 : 6; }
 
-/// Of a rung that is in the segment from its first part on: those behind one that it lacks would leave a hole.
-std::span<const log_part> parts_of(const stream_log& log, std::size_t rung, std::uint64_t msn) {
+/// Those that a rung lacks are listed too, as absent (P13): who plays it learns so at once, and takes another one.
+std::span<const log_part> parts_of(const stream_log& log, std::uint64_t msn) {
   auto all = std::ranges::equal_range(log.parts, msn, {}, &log_part::msn);
-  return {all.begin(), std::ranges::find_if(all, [&](auto& p) { return p.gap(rung); })};
+  return {all.begin(), all.end()};
 }
 
 /// Those in front of an entry: of an absent segment there are none.
 std::span<const log_part> parts_of(const stream_log& log, std::size_t rung, const log_entry& e) {
-  return e.gap(rung) ? std::span<const log_part>{} : parts_of(log, rung, e.msn);
+  return e.gap(rung) ? std::span<const log_part>{} : parts_of(log, e.msn);
 }
 
-std::span<const log_part> open_parts_of(const stream_log& log, std::size_t rung) {
-  return log.open.epoch == 0 || log.ended ? std::span<const log_part>{} : parts_of(log, rung, log.open.msn);
+std::span<const log_part> open_parts_of(const stream_log& log) {
+  return log.open.epoch == 0 || log.ended ? std::span<const log_part>{} : parts_of(log, log.open.msn);
 }
 
 /// The newest of them, as much as live playlists list. It only ever moves forward, because what comes behind only makes more of it.
@@ -58,7 +58,7 @@ std::int64_t skip_boundary(const stream_log& log) { return 6 * log.target.count(
 /// Entries that a delta playlist leaves out; never all.
 std::size_t skippable(const stream_log& log, std::span<const log_entry> listed, std::size_t rung) {
   std::int64_t behind = 0;
-  for (auto& p : open_parts_of(log, rung))
+  for (auto& p : open_parts_of(log))
     behind += p.duration(rung);
   auto n = listed.size() - 1;
   behind += listed[n].duration(rung);
@@ -253,7 +253,7 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bo
     : prepared_playlist(log, listed_entries(log).front(), listed_entries(log).front().msn, {}, version_of(log)) {
   last_msn_ = log.entries.back().msn;
   last_parts_ = parts_of(log, rung, log.entries.back()).size();
-  open_parts_ = open_parts_of(log, rung).size();
+  open_parts_ = open_parts_of(log).size();
   parts_version_ = log.parts_version;
   const auto listed = listed_entries(log);
   if (low_latency())
@@ -273,7 +273,7 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bo
     for (auto& p : parts) {
       text_ += fmt::format("#EXT-X-PART:DURATION={},", seconds_of(p.duration(rung)));
       name_part(epoch, edges, width, p.msn, p.part);
-      text_ += p.independent ? ",INDEPENDENT=YES\n" : "\n";
+      text_ += p.gap(rung) ? ",GAP=YES\n" : p.independent ? ",INDEPENDENT=YES\n" : "\n";
     }
   };
   for (auto& e : kept) {
@@ -298,9 +298,10 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bo
     text_ += '\n';
   }
   if (auto& open = log.open; open_parts_ > 0) {
-    name_map(log, rung, open.map, open.edges, open.width);
+    if (const auto parts = open_parts_of(log); !std::ranges::all_of(parts, [&](auto& p) { return p.gap(rung); })) // as for entries
+      name_map(log, rung, open.map, open.edges, open.width);
     text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(open.time));
-    list_parts(open_parts_of(log, rung), open.epoch, open.edges, open.width);
+    list_parts(open_parts_of(log), open.epoch, open.edges, open.width);
   }
   // A rung that nobody waits for makes no promise.
   if (auto& open = log.open; low_latency() && !ended_ && open.epoch != 0 && open.hint_msn != 0 && log.rungs[rung].active) {
@@ -312,9 +313,8 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bo
     for (std::size_t other = 0; other < log.rungs.size(); ++other) {
       if (other == rung || !log.rungs[other].active)
         continue;
-      const auto behind = open_parts_of(log, other).size();
-      const auto parts = behind > 0 ? behind : parts_of(log, other, log.entries.back()).size();
-      text_ += fmt::format("#EXT-X-RENDITION-REPORT:URI=\"{}.m3u8\",LAST-MSN={}", log.rungs[other].info.name, last_msn_ + (behind > 0 ? 1 : 0));
+      const auto parts = open_parts_ > 0 ? open_parts_ : parts_of(log, other, log.entries.back()).size();
+      text_ += fmt::format("#EXT-X-RENDITION-REPORT:URI=\"{}.m3u8\",LAST-MSN={}", log.rungs[other].info.name, last_msn_ + (open_parts_ > 0 ? 1 : 0));
       text_ += parts > 0 ? fmt::format(",LAST-PART={}\n", parts - 1) : "\n";
     }
   end_here(log);

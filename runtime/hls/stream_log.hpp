@@ -20,7 +20,7 @@ inline constexpr std::size_t log_keys_limit = 8192;
 /// A rung as it is listed.
 struct listed_rung {
   rung_info info;
-  bit_rate peak;      ///< largest rate of one segment; never below nominal
+  bit_rate peak;      ///< largest rate of one segment; never below bandwidth_of() nominal
   bit_rate average;   ///< over the last hour or so; never below nominal
   bool active = true; ///< false: left the ladder or keeps failing; not in new multivariant playlists, gaps in its media playlist
   bit_rate keys_peak;  ///< largest rate of key frames alone, where each lasts until the next one; 0: none is known
@@ -108,7 +108,7 @@ struct log_part {
   std::uint64_t msn = 0;
   std::uint32_t part = 0;
   std::vector<std::int64_t> durations; ///< 90 kHz, by rung; one value where all are equal
-  std::uint32_t gaps = 0;              ///< bit i: rung i did not have it when it was listed, and does not list it
+  std::uint32_t gaps = 0;              ///< bit i: rung i did not have it when it was listed: there it stays absent
   bool independent = false;
 
   std::int64_t duration(std::size_t rung) const { return durations.size() == 1 ? durations[0] : durations[rung]; }
@@ -120,7 +120,7 @@ struct log_part {
       field("msn", &o::msn, "Of its segment."),
       field("part", &o::part, "Number within the segment, from 0."),
       field("durations", &o::durations, "By rung, 90 kHz; one value where all are equal."),
-      field("gaps", &o::gaps, "Bit i: not listed in rung i."),
+      field("gaps", &o::gaps, "Bit i: absent in rung i."),
       field("independent", &o::independent, "Has an IDR frame."),
     };
   }

@@ -59,7 +59,8 @@ TEST_F(LiveParts, WaitForNoRungThatIsNotActive) {
   EXPECT_EQ(shown.parts.back().msn, 9U);
   EXPECT_EQ(shown.parts.back().gaps, 2U);
   EXPECT_NE(text(0).find("/720p/9.0.m4s"), std::string::npos);
-  EXPECT_EQ(text(1).find("/9.0.m4s"), std::string::npos) << "no part, and no promise of one: " << text(1);
+  EXPECT_TRUE(lines("#EXT-X-PART:", 1).ends_with("/s/show~1/1/360p/9.0.m4s\",GAP=YES\n")) << lines("#EXT-X-PART:", 1);
+  EXPECT_EQ(lines("#EXT-X-PART:", 0).find("GAP"), std::string::npos);
   EXPECT_EQ(text(1).find("PRELOAD-HINT"), std::string::npos);
   EXPECT_EQ(part(1, "360p", 9, 0).error().code, error_code::conflict) << "it is listed without it";
   EXPECT_EQ(shown.parts.back().gaps, 2U);
