@@ -4,6 +4,7 @@
 #include "schemas/ids.hpp"
 #include "schemas/units.hpp"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <string>
@@ -73,7 +74,7 @@ struct rung_info {
   std::uint32_t height = 0;
   std::int64_t fps_milli = 0;
   std::string codecs;       ///< RFC 6381: "avc1.64001f,mp4a.40.2"
-  bit_rate nominal;         ///< configured sum, until measured values exist
+  bit_rate nominal;         ///< what its encoders are set to, with what the container adds; until measured values exist
   bool rendition = false;   ///< sound alone, for all rungs of its writer that have pictures alone (EXT-X-MEDIA)
   std::string language;     ///< of a rendition, BCP 47; empty: it is not said
 
@@ -85,7 +86,7 @@ struct rung_info {
       field("height", &o::height, "Pixels; 0 without picture."),
       field("fps_milli", &o::fps_milli, "Frames a second, in thousandths."),
       field("codecs", &o::codecs, "RFC 6381 codecs parameter."),
-      field("nominal", &o::nominal, "Configured bit rate."),
+      field("nominal", &o::nominal, "Bit rate that its encoders are set to, with what the container adds."),
       field("rendition", &o::rendition, "Sound for the rungs that have pictures alone."),
       field("language", &o::language, "Language of a rendition."),
     };
@@ -204,6 +205,15 @@ constexpr hls_timing timing_of(hls_profile p) {
     case hls_profile::standard: break;
   }
   return {6s, 2s, 60s, 18s};
+}
+
+/// What encoders of rungs keep to (VBV): so much of their rate, in percent …
+inline constexpr std::int64_t rate_ceiling = 110;
+/// … and on top of it, within any one segment, the rate of so long: key frames of slides need it.
+constexpr std::chrono::milliseconds rate_buffer(std::chrono::milliseconds segment) { return std::max(std::chrono::milliseconds(1'000), segment / 4); }
+/// BANDWIDTH of such a rung before it is measured: no segment reaches 1.25 times that (hls.md V3).
+constexpr bit_rate bandwidth_of(bit_rate rate, std::chrono::milliseconds segment) {
+  return {std::max(rate.bits_per_second, rate.bits_per_second * (rate_ceiling + 100 * rate_buffer(segment).count() / segment.count()) / 124)};
 }
 
 } // namespace weir

@@ -1118,7 +1118,7 @@ stream_log segment_log::snapshot() const {
     auto average = r.ticks > 0 ? static_cast<std::int64_t>(static_cast<double>(r.bits) * 90'000 / static_cast<double>(r.ticks)) : 0;
     // A dark scene at the start must not make a rung look cheap for ever: never below what the encoder is set to.
     auto nominal = r.info.nominal.bits_per_second;
-    auto peak = std::max({r.peak, nominal, average});
+    auto peak = std::max({r.peak, bandwidth_of(r.info.nominal, timing_.target).bits_per_second, average});
     s.rungs.push_back({r.info, {peak}, {std::max(average, nominal)}, r.active && !r.failing, {r.keys_peak}, r.keys_gone});
   }
   s.entries = entries_;

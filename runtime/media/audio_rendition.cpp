@@ -20,7 +20,8 @@ expected<std::unique_ptr<audio_rendition>> audio_rendition::open(const rendition
   r->writer_ = std::move(*writer);
   r->info_.name = setup.name;
   r->info_.codecs = "mp4a.40.2";
-  r->info_.nominal = setup.rate;
+  r->info_.nominal =
+    rate_of_segments({.container = setup.container, .sample_rate = setup.sound->sample_rate, .sound = setup.rate, .part = setup.longest_part});
   r->info_.rendition = true;
   r->longest_part_ = setup.longest_part;
   r->discontinuity_ = setup.discontinuity;

@@ -45,8 +45,9 @@ expected<av<AVCodecContext>> open_x264(const rung_setup& setup) {
   e.time_base = {1, 90'000};
   e.framerate = {static_cast<int>(plan.fps_milli), 1000};
   e.bit_rate = plan.video.bits_per_second;
-  e.rc_max_rate = e.bit_rate * 11 / 10;
-  e.rc_buffer_size = static_cast<int>(std::min<std::int64_t>(e.bit_rate * 2, 1 << 30));
+  e.rc_max_rate = e.bit_rate * rate_ceiling / 100;
+  const auto buffer = rate_buffer(std::chrono::milliseconds{setup.cut.segment / 90});
+  e.rc_buffer_size = static_cast<int>(std::min<std::int64_t>(e.bit_rate * buffer.count() / 1000, 1 << 30));
   e.gop_size = 600; // key frames come only where they are forced
   e.thread_count = 1;
   if (setup.part > 0)
@@ -102,7 +103,7 @@ expected<std::unique_ptr<rung>> rung::open(const rung_setup& setup, pulse& progr
   const bool apart = setup.sound && !setup.sound_apart.empty();
   r->has_sound_ = setup.sound && !apart;
   r->info_.name = setup.name;
-  r->info_.nominal = r->has_sound_ ? setup.sound_rate : bit_rate{};
+  carried streams{.container = setup.container, .part = setup.part};
   av<AVCodecParameters> made;
   const auto* picture = setup.copied;
   if (setup.encoded) {
@@ -112,14 +113,14 @@ expected<std::unique_ptr<rung>> rung::open(const rung_setup& setup, pulse& progr
     r->encoder_ = std::move(*encoder);
     r->every_ = setup.encoded->every;
     r->info_.fps_milli = setup.encoded->fps_milli;
-    r->info_.nominal.bits_per_second += setup.encoded->video.bits_per_second;
+    streams.picture = setup.encoded->video;
     made.reset(avcodec_parameters_alloc());
     if (!made || avcodec_parameters_from_context(made.get(), r->encoder_.get()) < 0)
       return fail(error_code::media_failed, "no memory for an encoder");
     picture = made.get();
   } else if (setup.copied) {
     r->info_.fps_milli = setup.copied_fps_milli;
-    r->info_.nominal.bits_per_second += setup.copied_rate.bits_per_second;
+    streams.picture = setup.copied_rate;
   }
   if (picture) {
     r->has_picture_ = true;
@@ -130,8 +131,13 @@ expected<std::unique_ptr<rung>> rung::open(const rung_setup& setup, pulse& progr
     if (r->info_.codecs.empty())
       return fail(error_code::media_failed, "a picture stream without parameter sets");
   }
-  if (r->has_sound_)
+  if (r->has_sound_) {
     r->info_.codecs += r->info_.codecs.empty() ? "mp4a.40.2" : ",mp4a.40.2";
+    streams.sample_rate = setup.sound->sample_rate;
+    streams.sound = setup.sound_rate;
+  }
+  streams.fps_milli = r->info_.fps_milli;
+  r->info_.nominal = rate_of_segments(streams);
   auto writer = open_segment_writer(setup.container, picture, r->has_sound_ ? setup.sound : nullptr, r->length_, setup.part > 0);
   if (!writer)
     return fail(writer.error());

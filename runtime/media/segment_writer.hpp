@@ -46,4 +46,16 @@ public:
 expected<std::unique_ptr<segment_writer>> open_segment_writer(media_container container, const AVCodecParameters* video, const AVCodecParameters* audio, ticks frame,
                                                               bool parts);
 
+/// What segments are to carry.
+struct carried {
+  media_container container = media_container::ts;
+  std::int64_t fps_milli = 0; ///< 0: no picture
+  bit_rate picture{};
+  int sample_rate = 0; ///< 0: no sound
+  bit_rate sound{};
+  ticks part = 0; ///< as of a rung
+};
+/// Their rate, with what the container adds on average: beside small streams that is not little.
+bit_rate rate_of_segments(const carried& streams);
+
 } // namespace weir::media

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <span>
 
 namespace weir::media {
 namespace {
@@ -298,7 +299,12 @@ TEST(HlsPipeline, MakesTheSameOfASourceInBothContainers) {
     mp4.finish();
     ASSERT_EQ(mp4.end->cause, end_cause::source_ended) << mp4.end->text;
     EXPECT_TRUE(ts.rungs.at(0).maps.empty());
-    EXPECT_EQ(ts.rungs.at(0).rungs, mp4.rungs.at(0).rungs) << "codecs, size and rate";
+    auto without_rates = [](std::vector<rung_info> rungs) {
+      for (auto& r : rungs)
+        r.nominal = {};
+      return rungs;
+    };
+    EXPECT_EQ(without_rates(ts.rungs.at(0).rungs), without_rates(mp4.rungs.at(0).rungs)) << "codecs and size";
     for (auto rung : {"180p", "90p"}) {
       auto map = map_of(mp4, rung);
       EXPECT_EQ(boxes_of(map), "ftyp moov");
@@ -642,6 +648,67 @@ TEST(HlsPipeline, CallsNothingHdrThatIsListedAsSdr) {
     EXPECT_EQ(said(run, "HDR"), source == std::string("smpte2084")) << "it can be called nothing else";
     for (auto& s : run.segments)
       EXPECT_EQ(probe_bytes(s.bytes)->transfer, made) << s.info.rung;
+  }
+}
+
+// --- rates --------------------------------------------------------------------------------------------------------------------------------------
+/// What the first multivariant playlist says of a rung, when three segments have come (segment_log::snapshot).
+struct said_rates {
+  double bandwidth = 0, average = 0;
+};
+double rate(std::span<const made_segment> segments) {
+  double bits = 0, lasts = 0;
+  for (auto& s : segments)
+    bits += double(s.bytes.size()) * 8, lasts += double(s.info.duration) / ticks_per_second;
+  return bits / lasts;
+}
+said_rates said_at_first(const rung_info& told, std::span<const made_segment> made, milliseconds target) {
+  said_rates said;
+  said.average = std::max(double(told.nominal.bits_per_second), rate(made.first(3)));
+  said.bandwidth = std::max(said.average, double(bandwidth_of(told.nominal, target).bits_per_second));
+  for (auto& s : made.first(3))
+    said.bandwidth = std::max(said.bandwidth, rate({&s, 1}));
+  return said;
+}
+
+TEST(HlsPipeline, KeepsToTheRatesThatAreSaidBeforeTheyAreMeasured) {
+  scratch_folder folder;
+  // Black leaves an encoder all its room. Then comes what no encoder can make small.
+  const std::string noise = "-f lavfi -i color=gray:s=320x180:r=25,noise=alls=100:allf=t ", hiss = "-f lavfi -i anoisesrc=r=48000:a=0.5 ";
+  const auto clip = make_clip(folder, "a.mkv", "-t 18 -f lavfi -i color=black:s=320x180:r=25 -t 24 " + noise + hiss +
+                                                 "-filter_complex [0:v][1:v]concat=n=2[v] -map [v] -map 2:a -c:v libx264 -preset ultrafast -crf 25 -g 25 "
+                                                 "-pix_fmt yuv420p -c:a pcm_s16le -t 42");
+  struct variety {
+    media_container container;
+    int segment, part;
+    const char* preset;
+    int sound;
+  };
+  for (auto& v : {variety{media_container::ts, 2, 0, "veryfast", 64'000}, variety{media_container::ts, 6, 0, "ultrafast", 128'000},
+                  variety{media_container::fmp4, 2, 0, "ultrafast", 64'000}, variety{media_container::fmp4, 4, 500, "veryfast", 64'000}}) {
+    SCOPED_TRACE(fmt::format("{} of {} s, parts of {} ms, {}, sound of {}", to_string(v.container), v.segment, v.part, v.preset, v.sound));
+    auto settings = hls_of(clip, {{"180p", 180, bit_rate{300'000}, 30}, {"90p", 90, bit_rate{100'000}, 30}});
+    settings.container = v.container;
+    settings.gop = seconds(2);
+    settings.segment = seconds(v.segment);
+    settings.part = milliseconds(v.part);
+    settings.ladder.preset = v.preset;
+    settings.ladder.audio = bit_rate{v.sound};
+    pipeline_run run(settings);
+    run.finish(seconds(100));
+    for (auto rung : {"180p", "90p"}) {
+      SCOPED_TRACE(rung);
+      const auto made = run.of(rung);
+      const std::span all(made);
+      ASSERT_GE(made.size(), std::size_t(42 / v.segment));
+      const auto said = said_at_first(run.announced(made[0]), all, settings.segment);
+      const auto loud = std::size_t(18 / v.segment);
+      for (auto& s : made)
+        EXPECT_LE(rate({&s, 1}), 1.25 * said.bandwidth) << s.info.slot;
+      // What the buffer held counts for an hour, not for these seconds.
+      EXPECT_LE(rate(all.subspan(loud + 1)), 1.10 * said.average);
+      EXPECT_GE(rate(all.subspan(loud + 1)), 0.90 * said.average) << "nothing is said too large either, and the test is one";
+    }
   }
 }
 
