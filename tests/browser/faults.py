@@ -27,6 +27,7 @@ PROFILE = {
 TARGET = PROFILE.target
 SILENCE = 3  # seconds that both players wait for a first byte, or the next one
 PLAYERS = ("weir", "shaka")
+LAST_PART = f".{TARGET * 1000 // (8 * 40)}.m4s"  # 333 ms are eight pictures of 40 ms each
 
 SEGMENT = functools.partial(Fault, wanted=lambda path: "/s/" in path)
 PLAYLIST = functools.partial(Fault, wanted=lambda path: "/p/" in path)
@@ -117,6 +118,13 @@ class PlayersUnderFaults(LoggedCase):
         self.inflict("the first byte is late", lambda: SEGMENT(doors.late(SILENCE + 1), seconds=SILENCE + 1), within=SILENCE + 2)
         self.inflict("cut in the middle", lambda: SEGMENT(doors.cut), within=1 + TARGET)  # hls.js asks again when it reloads
         self.inflict("silence in the middle", lambda: SEGMENT(doors.hole_in_body, seconds=SILENCE + 2), within=SILENCE + 2)
+
+    def test_1_the_last_part_of_a_segment_is_spoilt(self):
+        """hls.js takes another rendition, and then asks for nothing more; so the second fault shows what the first one has done."""
+        if NAME != "low_latency":
+            self.skipTest("there are no parts")
+        for _ in range(2):
+            self.inflict("status 404 of a last part", lambda: Fault(doors.status(404), wanted=lambda path: path.endswith(LAST_PART)), within=2)
 
     def test_2_an_edge_is_slow_for_a_while(self):
         """Slower than the smallest rendition."""

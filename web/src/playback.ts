@@ -210,6 +210,15 @@ export function catchUpRate(partTarget: number, behind: number, ahead: number, r
   return partTarget > 0 && behind > (runs ? 0 : 0.1) && ahead > 1.5 * partTarget ? catchingUp : 1;
 }
 
+/**
+ * Whether the library asks for nothing although a low-latency list has more than is `loaded`, both in seconds of the picture's clock, where the picture has stood
+ * `still` for so many milliseconds. It does that where it changes its rung at the last part of a segment: it takes that segment for the next thing to load,
+ * and has it.
+ */
+export function asksForNothing(partTarget: number, listed: number, loaded: number, loads: number, still: number): boolean {
+  return partTarget > 0 && loads === 0 && still >= 2000 * partTarget && listed - loaded > partTarget;
+}
+
 /** How many target durations behind a low-latency stream's end the picture jumps forward to it; it would take minutes to catch up. Elsewhere nobody misses anything. */
 export function mostTargetsBehind(partTarget: number): number {
   return partTarget > 0 ? 2 : Infinity;

@@ -4,7 +4,7 @@ import type { ErrorData, FragmentLoaderContext, HlsConfig, Loader, LoaderCallbac
 import { ApiError, publicStream } from "./api";
 import { bitRate, duration, number } from "./format";
 import { pickLanguage, words } from "./i18n";
-import { catchingUp, catchUpRate, Flow, loadPolicy, manifestPolicy, mostTargetsBehind, pathwaysAfter, pollDelay, Refill, refusal, reloadPolicy, renewsPage, sourceOf, StallMeter, streamOfPath, Viewing, type PlayerState } from "./playback";
+import { asksForNothing, catchingUp, catchUpRate, Flow, loadPolicy, manifestPolicy, mostTargetsBehind, pathwaysAfter, pollDelay, Refill, refusal, reloadPolicy, renewsPage, sourceOf, StallMeter, streamOfPath, Viewing, type PlayerState } from "./playback";
 import { h, patch, type Child } from "./render/dom";
 import { button, chip, fact } from "./render/parts";
 
@@ -121,6 +121,9 @@ function load(): void {
   play();
 }
 
+/** Segments and parts that are under way. */
+const loads = new Set<object>();
+
 /** Loads segments; one whose edge falls silent in the middle has timed out. The library destroys a loader whatever its end was. */
 function flowLoader(): new (config: HlsConfig) => Loader<FragmentLoaderContext> {
   return class extends (Hls.DefaultConfig.loader as new (config: HlsConfig) => Loader<FragmentLoaderContext>) {
@@ -131,10 +134,12 @@ function flowLoader(): new (config: HlsConfig) => Loader<FragmentLoaderContext> 
       this.watching = setInterval(() => {
         if (flow.stopped(this.stats.loaded, performance.now())) callbacks.onTimeout(this.stats, context, null);
       }, 250);
+      loads.add(this);
       super.load(context, config, callbacks);
     }
     override destroy(): void {
       clearInterval(this.watching);
+      loads.delete(this);
       super.destroy();
     }
   };
@@ -142,6 +147,7 @@ function flowLoader(): new (config: HlsConfig) => Loader<FragmentLoaderContext> 
 
 function loadWithLibrary(): void {
   const policy = loadPolicy(6);
+  loads.clear();
   const steering = forgivingSteering();
   const player = new Hls({
     ...(steering && { contentSteeringController: steering }),
@@ -249,6 +255,9 @@ async function explain(message: string): Promise<void> {
   later("error", message);
 }
 
+/** Seconds behind the end of what is loaded where the library takes the next segment for what comes next. */
+const justBehind = 0.05;
+
 /** Milliseconds without a new picture after which the source counts as over (its list has ended), or is loaded anew. */
 const patience = { ended: 3000, live: 15_000 };
 let seen = { position: 0, at: Date.now() };
@@ -264,6 +273,8 @@ function watchPicture(): void {
     return;
   }
   const still = Date.now() - seen.at;
+  const details = hls.levels[hls.loadLevel]?.details;
+  if (details?.live && asksForNothing(details.partTarget, details.edge, video.currentTime + buffered(), loads.size, still)) video.currentTime += buffered() + justBehind;
   const over = hls.levels[hls.currentLevel]?.details?.live === false;
   if (still < (over ? patience.ended : patience.live)) return;
   if (over) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { catchUpRate, Flow, loadPolicy, manifestPolicy, mostTargetsBehind, pathwaysAfter, pollDelay, Refill, refusal, reloadPolicy, renewsPage, sourceOf, StallMeter, streamOfPath, Viewing } from "../src/playback";
+import { asksForNothing, catchUpRate, Flow, loadPolicy, manifestPolicy, mostTargetsBehind, pathwaysAfter, pollDelay, Refill, refusal, reloadPolicy, renewsPage, sourceOf, StallMeter, streamOfPath, Viewing } from "../src/playback";
 import { template } from "../src/render/forms";
 
 test("one incident is one stall, whoever reports it", () => {
@@ -109,6 +109,14 @@ test("a picture that ran dry close to the live edge waits for a second part, not
   assert.equal(catchUpRate(0, 5, 9, true), 1, "others stay as far behind as they are");
   assert.equal(mostTargetsBehind(0), Infinity, "and never jump");
   assert.ok(mostTargetsBehind(0.333) < 3, "nearer than players stand that know no parts");
+});
+
+test("notices that nothing is asked for although the list has more", () => {
+  assert.equal(asksForNothing(0.333, 27.6, 25.99, 0, 1000), true);
+  assert.equal(asksForNothing(0.333, 27.6, 25.99, 1, 1000), false, "it is on its way");
+  assert.equal(asksForNothing(0.333, 27.6, 25.99, 0, 500), false, "it may be asked for in a moment");
+  assert.equal(asksForNothing(0.333, 26.1, 25.99, 0, 9000), false, "there is nothing new");
+  assert.equal(asksForNothing(0, 32, 25.99, 0, 9000), false, "others wait for whole segments");
 });
 
 test("the first playlist's 503 is the page's to wait for, all else is tried again as ever", () => {
