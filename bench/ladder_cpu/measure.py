@@ -47,7 +47,8 @@ def clip(folder):
 
 def rates(index, rate):
     stream = f":{index}" if index is not None else ""
-    return [f"-b:v{stream}", str(rate), f"-maxrate:v{stream}", str(rate * 11 // 10), f"-bufsize:v{stream}", str(rate * 2)]
+    # As ours (schemas/media.hpp): a buffer of a quarter of a segment of 6 s.
+    return [f"-b:v{stream}", str(rate), f"-maxrate:v{stream}", str(rate * 11 // 10), f"-bufsize:v{stream}", str(rate * 3 // 2)]
 
 
 def best_command(path):

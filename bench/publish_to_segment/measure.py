@@ -20,7 +20,7 @@ PEER = "nginx-rtmp exec_push ffmpeg -f hls -hls_time 2, same ladder"
 # exec_push tries again 5 s later.
 PEER_COMMAND = ("{ffmpeg} -hide_banner -nostdin -v error -probesize 1000000 -analyzeduration 2500000 -i rtmp://127.0.0.1:{rtmp}/live/$name"
                 " -filter_complex [0:v]scale=-2:180:flags=bicubic,split[a][b];[b]scale=-2:120:flags=bicubic[c] -map [a] -map 0:a -map [c] -map 0:a"
-                " -c:v libx264 -preset superfast -threads:v 1 -pix_fmt yuv420p -b:v:0 250k -maxrate:v:0 275k -bufsize:v:0 500k -b:v:1 100k -maxrate:v:1 110k -bufsize:v:1 200k"
+                " -c:v libx264 -preset superfast -threads:v 1 -pix_fmt yuv420p -b:v:0 250k -maxrate:v:0 275k -bufsize:v:0 250k -b:v:1 100k -maxrate:v:1 110k -bufsize:v:1 100k"
                 " -force_key_frames expr:gte(t,n_forced*2) -sc_threshold 0 -g 600 -c:a aac -b:a 64k -f hls -hls_time 2 -hls_list_size 30"
                 " -hls_segment_filename {folder}/www/$name-%v-%d.ts -var_stream_map v:0,a:0\\ v:1,a:1 {folder}/www/$name-%v.m3u8")
 PEER_TOP = """load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
