@@ -253,7 +253,8 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bo
     : prepared_playlist(log, listed_entries(log).front(), listed_entries(log).front().msn, {}, version_of(log)) {
   last_msn_ = log.entries.back().msn;
   last_parts_ = parts_of(log, rung, log.entries.back()).size();
-  open_parts_ = open_parts_of(log).size();
+  const auto open_parts = open_parts_of(log);
+  open_parts_ = open_parts.size();
   parts_version_ = log.parts_version;
   const auto listed = listed_entries(log);
   if (low_latency())
@@ -298,10 +299,10 @@ prepared_playlist::prepared_playlist(const stream_log& log, std::size_t rung, bo
     text_ += '\n';
   }
   if (auto& open = log.open; open_parts_ > 0) {
-    if (const auto parts = open_parts_of(log); !std::ranges::all_of(parts, [&](auto& p) { return p.gap(rung); })) // as for entries
+    if (!std::ranges::all_of(open_parts, [&](auto& p) { return p.gap(rung); })) // as for entries
       name_map(log, rung, open.map, open.edges, open.width);
     text_ += fmt::format("#EXT-X-PROGRAM-DATE-TIME:{}\n", to_rfc3339(open.time));
-    list_parts(open_parts_of(log), open.epoch, open.edges, open.width);
+    list_parts(open_parts, open.epoch, open.edges, open.width);
   }
   // A rung that nobody waits for makes no promise.
   if (auto& open = log.open; low_latency() && !ended_ && open.epoch != 0 && open.hint_msn != 0 && log.rungs[rung].active) {

@@ -163,12 +163,11 @@ std::string segment_log::to_json() const {
   const bool has_maps = map_ != 0 || !maps_.empty() || std::any_of(announced_.begin(), announced_.end(), [](auto& w) { return !w.second.maps.empty(); }) ||
                          std::any_of(entries_.begin(), entries_.end(), [](auto& e) { return e.map != 0; }) ||
                          std::any_of(expiring_.begin(), expiring_.end(), [](auto& e) { return e.place.kind != segment_kind::ts; });
-  const bool with_parts = timing_.part != milliseconds(0) || std::any_of(announced_.begin(), announced_.end(), [](auto& w) { return !w.second.standby && w.second.timing.part != milliseconds(0); });
+  auto any_saved_writer = [&](auto holds) { return std::any_of(announced_.begin(), announced_.end(), [&](auto& w) { return !w.second.standby && holds(w.second); }); };
+  const bool with_parts = timing_.part != milliseconds(0) || any_saved_writer([](auto& w) { return w.timing.part != milliseconds(0); });
   const bool with_renditions = with_parts || width_ != 0 || std::any_of(entries_.begin(), entries_.end(), [](auto& e) { return e.width != 0; }) ||
                                std::any_of(rungs_.begin(), rungs_.end(), [](auto& r) { return r.info.rendition; }) ||
-                               std::any_of(announced_.begin(), announced_.end(), [](auto& w) {
-                                 return !w.second.standby && std::any_of(w.second.rungs.begin(), w.second.rungs.end(), [](auto& r) { return r.rendition; });
-                               });
+                               any_saved_writer([](auto& w) { return std::any_of(w.rungs.begin(), w.rungs.end(), [](auto& r) { return r.rendition; }); });
   const bool with_keys = with_renditions || keys_from_ || std::any_of(waiting_.begin(), waiting_.end(), [](auto& w) {
     return std::any_of(w.second.rungs.begin(), w.second.rungs.end(), [](auto& r) { return !r.second.keys.empty(); });
   });

@@ -378,7 +378,7 @@ struct hls_pipeline::state {
       return fail(error_code::unsupported, "the source has neither picture nor sound");
     plan.clear();
     scalers.clear();
-    plan_parts(std::int64_t{sound->parameters().sample_rate} * 1000 / 1024);
+    plan_parts(std::int64_t{sound->parameters().sample_rate} * 1000 / samples_of_a_frame);
     rung_setup setup;
     setup.name = audio_rung;
     WEIR_TRY(add_rung(std::move(setup)));

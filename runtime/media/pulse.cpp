@@ -114,12 +114,13 @@ heartbeat pulse::beat(steady_time now) {
 heartbeat_thread::heartbeat_thread(pulse& source, child_channel& channel) {
   thread_ = std::thread([this, &source, &channel] {
     std::unique_lock lock(mutex_);
-    while (!stopping_) {
+    bool last = false;
+    do {
+      last = stopping_;
       // A parent that is gone is noticed by whoever watches the channel.
       (void)channel.send(source.beat(steady_clock::now()));
       wake_.wait_for(lock, milliseconds(250), [this] { return stopping_; });
-    }
-    (void)channel.send(source.beat(steady_clock::now()));
+    } while (!last);
   });
 }
 

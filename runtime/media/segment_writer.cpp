@@ -9,9 +9,7 @@
 namespace weir::media {
 namespace {
 
-constexpr double samples_of_a_frame = 1024;
-
-double frames_a_second(const carried& streams) { return streams.sample_rate / samples_of_a_frame; }
+double frames_a_second(const carried& streams) { return streams.sample_rate / static_cast<double>(samples_of_a_frame); }
 double pictures_a_second(const carried& streams) { return static_cast<double>(streams.fps_milli) / 1000; }
 
 // Each picture and each frame of sound is a PES, which fills whole packets.

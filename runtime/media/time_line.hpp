@@ -13,6 +13,8 @@ namespace weir::media {
 using ticks = std::int64_t;
 inline constexpr ticks ticks_per_second = 90'000;
 constexpr ticks to_ticks(std::chrono::milliseconds d) { return d.count() * 90; }
+/// Of AAC.
+inline constexpr std::int64_t samples_of_a_frame = 1024;
 
 /// Where key frames stand and segments begin. A constant of the protocol: whoever cuts one publication cuts at the same frames.
 struct grid {
@@ -41,18 +43,16 @@ constexpr ticks part_target(std::chrono::milliseconds part, std::int64_t fps_mil
   return (pictures * ticks_per_second * 1000 + fps_milli - 1) / fps_milli;
 }
 /// What is announced of parts of `part` ticks (hls.md 6): none is longer, and none but a segment's last is shorter than 85 % of it. That is `wanted` wherever it can
-/// be, so that it stays what it is when a source comes whose pictures have another rate. `sound_apart` has whole frames of 1024 samples, of which nobody knows yet
-/// whether they are of 44.1 or of 48 kHz.
+/// be, so that it stays what it is when a source comes whose pictures have another rate. `sound_apart` has whole frames, of which nobody knows yet whether they
+/// are of 44.1 or of 48 kHz.
 constexpr std::chrono::milliseconds announced_target(std::chrono::milliseconds wanted, ticks part, bool sound_apart = false) {
   ticks longest = part, shortest = part;
-  for (const std::int64_t rate : {44'100, 48'000}) {
-    const auto frame = 1024 * ticks_per_second, frames = part * rate / frame;
-    if (!sound_apart || part == 0)
-      break;
-    shortest = std::min(shortest, frames * frame / rate);
-    if (frames * frame < part * rate)
-      longest = std::max(longest, ((frames + 1) * frame + rate - 1) / rate);
-  }
+  if (sound_apart)
+    for (const std::int64_t rate : {44'100, 48'000}) {
+      const auto frame = samples_of_a_frame * ticks_per_second, fewest = part * rate / frame, most = (part * rate + frame - 1) / frame;
+      shortest = std::min(shortest, fewest * frame / rate);
+      longest = std::max(longest, (most * frame + rate - 1) / rate);
+    }
   const bool as_wanted = longest <= to_ticks(wanted) && shortest * 100 >= to_ticks(wanted) * 85;
   return as_wanted ? wanted : std::chrono::milliseconds{(longest + 89) / 90};
 }

@@ -274,7 +274,8 @@ function watchPicture(): void {
   }
   const still = Date.now() - seen.at;
   const details = hls.levels[hls.loadLevel]?.details;
-  if (details?.live && asksForNothing(details.partTarget, details.edge, video.currentTime + buffered(), loads.size, still)) video.currentTime += buffered() + justBehind;
+  const loaded = video.currentTime + buffered();
+  if (details?.live && asksForNothing(details.partTarget, details.edge, loaded, loads.size, still)) video.currentTime = loaded + justBehind;
   const over = hls.levels[hls.currentLevel]?.details?.live === false;
   if (still < (over ? patience.ended : patience.live)) return;
   if (over) {
